@@ -1,0 +1,91 @@
+//! The types and reasons of conditions, once.
+
+use std::fmt;
+
+/// What a condition speaks of. Positive polarity: True is good, but for `Stalled`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ConditionType {
+    /// The clusters and systems are as asked. The first failing condition says why not.
+    Ready,
+    /// The spec is valid and allowed.
+    Accepted,
+    /// Every object that the spec names exists.
+    ReferencesResolved,
+    /// The Environment's cluster answers.
+    Connected,
+    /// Workspaces are as planned.
+    WorkspaceReady,
+    /// The clusters' RBAC is as planned.
+    AccessApplied,
+    /// Credentials are as planned.
+    CredentialsReady,
+    /// Waiting cannot help: somebody has to change something (kstatus).
+    Stalled,
+}
+
+impl fmt::Display for ConditionType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// Why a condition has its status. The same word serves in conditions, events and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// As asked.
+    AsPlanned,
+    /// Work is under way.
+    Progressing,
+    /// The person has not started yet.
+    Pending,
+    /// The person is suspended.
+    Suspended,
+    /// The person is leaving.
+    Departing,
+    /// The person has left.
+    Departed,
+    /// usher.dev/paused stops work.
+    Paused,
+    /// The Environment is only observed.
+    Observing,
+    /// The spec contradicts itself or something else.
+    InvalidSpec,
+    /// The installation does not allow it.
+    Denied,
+    /// Somebody else's object or name is in the way.
+    Conflict,
+    /// A cluster-wide rule does not apply in some cluster.
+    ClusterAccessNarrowed,
+    /// A Developer that is named does not exist.
+    DeveloperNotFound,
+    /// A Role that is named does not exist.
+    RoleNotFound,
+    /// Roles include each other in a circle.
+    IncludeCycle,
+    /// An Environment that is named does not exist.
+    EnvironmentNotFound,
+    /// A ClusterRole that is named does not exist.
+    ClusterRoleNotFound,
+    /// A Provider that is named does not exist.
+    ProviderNotFound,
+    /// There is no Environment at all.
+    NoEnvironment,
+    /// Access stays for subjects that no Binding explains.
+    Orphans,
+    /// A write failed and is tried again.
+    ApplyFailed,
+    /// The cluster does not answer.
+    Unreachable,
+}
+
+impl Reason {
+    /// The word.
+    pub fn as_str(self) -> String {
+        format!("{self:?}")
+    }
+
+    /// Whether waiting cannot help.
+    pub const fn stalls(self) -> bool {
+        matches!(self, Self::Conflict | Self::InvalidSpec | Self::Denied | Self::IncludeCycle)
+    }
+}

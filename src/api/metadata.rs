@@ -1,0 +1,88 @@
+//! Every label, annotation, finalizer and field manager that usher reads or writes, once.
+//!
+//! Labels and annotations are an index and a memory, never authority: nothing is granted because of them.
+
+/// The API group of usher's kinds.
+pub const GROUP: &str = "usher.dev";
+
+/// Says who manages an object (<https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/>).
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// The value of [`MANAGED_BY`] on everything that usher makes.
+pub const MANAGER: &str = "usher";
+/// Label: the installation that made an object, by the UID of its `kube-system` namespace.
+pub const INSTALLATION: &str = "usher.dev/installation";
+/// Label: the name of the Developer that an object belongs to.
+pub const DEVELOPER: &str = "usher.dev/developer";
+/// Label: the person that an object belongs to, see [`crate::plan::person`].
+pub const PERSON: &str = "usher.dev/person";
+/// Label: the Role that an object belongs to.
+pub const ROLE: &str = "usher.dev/role";
+/// Label: the Environment that an object belongs to.
+pub const ENVIRONMENT: &str = "usher.dev/environment";
+/// Label: marks a namespace as somebody's workspace; the value is the Developer's name.
+pub const WORKSPACE: &str = "usher.dev/workspace";
+/// Label: the isolation of a workspace, read by the chart's policy for `Enforced`.
+pub const ISOLATION: &str = "usher.dev/isolation";
+/// Label on Grants: `Active` or `Ended`.
+pub const STATE: &str = "usher.dev/state";
+
+/// Annotation: the UID of the Developer object that an object was last made for.
+pub const DEVELOPER_UID: &str = "usher.dev/developer-uid";
+/// Annotation: the UID of the Role that a RoleBinding was last written for.
+pub const ROLE_UID: &str = "usher.dev/role-uid";
+/// Annotation: a digest of the UIDs of usher's CRDs when the object was last written.
+pub const EPOCH: &str = "usher.dev/epoch";
+/// Annotation: digests of the subjects that usher put into a binding, to tell them from those that others added.
+pub const ISSUED: &str = "usher.dev/issued-subjects";
+/// Annotation: digests of subjects that no Binding explains and that are kept until one does.
+pub const ORPHANS: &str = "usher.dev/orphaned-subjects";
+/// Annotation on a workspace: when its person departed.
+pub const DEPARTED_AT: &str = "usher.dev/departed-at";
+/// Annotation on a workspace: when it will be deleted.
+pub const DELETE_AT: &str = "usher.dev/delete-at";
+/// Annotation on a workspace that existed before and was taken over because a Developer pins it.
+pub const ADOPTED: &str = "usher.dev/adopted";
+/// Annotation on a credential: when the token in it ends.
+pub const TOKEN_EXPIRES_AT: &str = "usher.dev/token-expires-at";
+/// Annotation on a credential: when the token in it was issued.
+pub const TOKEN_ISSUED_AT: &str = "usher.dev/token-issued-at";
+/// Annotation on a credential: the UID of the ServiceAccount that the token was issued for.
+pub const TOKEN_OF: &str = "usher.dev/service-account-uid";
+/// Annotation on a credential: a digest of everything in it but the token.
+pub const CONTENT: &str = "usher.dev/content";
+/// Annotation: who asked for this object, stamped at admission.
+pub const REQUESTED_BY: &str = "usher.dev/requested-by";
+/// Annotation: `"true"` stops work on the object, except that leaving is carried out all the same.
+pub const PAUSED: &str = "usher.dev/paused";
+/// Annotation on the ConfigMap of default manifests: those that were applied already.
+pub const APPLIED: &str = "usher.dev/applied";
+
+/// The finalizer that makes every deletion an event.
+pub const FINALIZER: &str = "usher.dev/offboard";
+/// The field manager of usher's writes.
+pub const FIELD_MANAGER: &str = "usher";
+
+/// The namespace, in each cluster, that holds the ServiceAccounts by which people are known.
+pub const IDENTITIES_NAMESPACE: &str = "usher-identities";
+/// The Secret with a person's kubeconfig in the home workspace.
+pub const KUBECONFIG_SECRET: &str = "usher-kubeconfig";
+/// The key of the kubeconfig in [`KUBECONFIG_SECRET`].
+pub const KUBECONFIG_KEY: &str = "kubeconfig";
+/// The ConfigMap that tells a person what she has.
+pub const WELCOME_CONFIG_MAP: &str = "usher-welcome";
+/// The prefix of RoleBindings and ClusterRoles that belong to a Role.
+pub const ROLE_PREFIX: &str = "usher:role:";
+/// The prefix of cluster-wide bindings and ClusterRoles that belong to a Role.
+pub const CLUSTER_PREFIX: &str = "usher:cluster:";
+/// The RoleBinding of a workspace's owner.
+pub const OWNER_BINDING: &str = "usher:owner";
+/// The name of the quota, limits and network policy in a workspace.
+pub const WORKSPACE_OBJECT: &str = "usher";
+/// The ConfigMap with the chart's values.
+pub const SETTINGS_CONFIG_MAP: &str = "usher-settings";
+/// The key of the settings in [`SETTINGS_CONFIG_MAP`].
+pub const SETTINGS_KEY: &str = "settings.yaml";
+/// The ConfigMap with the manifests that are applied at the first start.
+pub const DEFAULTS_CONFIG_MAP: &str = "usher-defaults";
+/// The Lease that elects the replica that works.
+pub const LEASE: &str = "usher";

@@ -1,0 +1,24 @@
+//! The custom resources of `usher.dev/v1alpha1` as types: what users write and read.
+//!
+//! Doc comments here are user documentation: they show in `kubectl explain`. This layer knows no client, clock or policy.
+//! [`crds`] is the entry point for everything that needs the definitions.
+
+pub mod binding;
+pub mod condition;
+mod crd;
+pub mod developer;
+pub mod environment;
+pub mod grant;
+pub mod metadata;
+pub mod role;
+mod schema;
+pub mod span;
+
+pub use binding::{Binding, BindingSpec, BindingState, BindingStatus};
+pub use condition::{ConditionType, Reason};
+pub use crd::{KINDS, crds};
+pub use developer::{Developer, DeveloperSpec, DeveloperState, DeveloperStatus, DesiredState};
+pub use environment::{Environment, EnvironmentSpec, EnvironmentStatus, Mode};
+pub use grant::{Grant, GrantSpec, GrantState};
+pub use role::{Role, RoleSpec, RoleStatus};
+pub use span::Span;

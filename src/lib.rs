@@ -1,0 +1,6 @@
+//! usher gives a developer everything needed to push code on day one, and takes all of it away, provably, when she leaves.
+//!
+//! Layers, each of which may use only those to its left: `api ← plan ← cluster ← controllers ← cli`.
+//! `ARCHITECTURE.md` has the code map; `tests/it/layers.rs` enforces the order.
+
+pub mod api;

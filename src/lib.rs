@@ -4,3 +4,4 @@
 //! `ARCHITECTURE.md` has the code map; `tests/it/layers.rs` enforces the order.
 
 pub mod api;
+pub mod plan;

@@ -23,6 +23,8 @@ pub const ENVIRONMENT: &str = "usher.dev/environment";
 pub const WORKSPACE: &str = "usher.dev/workspace";
 /// Label: the isolation of a workspace, read by the chart's policy for `Enforced`.
 pub const ISOLATION: &str = "usher.dev/isolation";
+/// Label: the access entry whose rules a ClusterRole holds.
+pub const ENTRY: &str = "usher.dev/entry";
 /// Label on Grants: `Active` or `Ended`.
 pub const STATE: &str = "usher.dev/state";
 
@@ -50,6 +52,8 @@ pub const TOKEN_ISSUED_AT: &str = "usher.dev/token-issued-at";
 pub const TOKEN_OF: &str = "usher.dev/service-account-uid";
 /// Annotation on a credential: a digest of everything in it but the token.
 pub const CONTENT: &str = "usher.dev/content";
+/// Annotation on a credential: a digest of its data, to see that nobody changed it.
+pub const DATA_DIGEST: &str = "usher.dev/data-digest";
 /// Annotation: who asked for this object, stamped at admission.
 pub const REQUESTED_BY: &str = "usher.dev/requested-by";
 /// Annotation: `"true"` stops work on the object, except that leaving is carried out all the same.

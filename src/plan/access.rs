@@ -1,0 +1,170 @@
+//! Who holds which Role, where, until when and why: every access rule of DESIGN.md, "Exactly who gets what".
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use crate::api::metadata::PAUSED;
+use crate::api::{Binding, BindingState, Developer, DesiredState};
+
+use super::world::{World, deleting};
+
+/// Whether a person is given anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Before `startsAt`.
+    Pending,
+    /// Holds her Bindings.
+    Active,
+    /// Has nothing, until Active again.
+    Suspended,
+    /// Has left: `state: Departed`, or `endsAt` has come.
+    Departed,
+    /// Has left: the Developer is being deleted.
+    Deleted,
+}
+
+impl Standing {
+    /// Whether everything she has is to be taken away now.
+    pub const fn leaves(self) -> bool {
+        matches!(self, Self::Suspended | Self::Departed | Self::Deleted)
+    }
+
+    /// Whether she has left for good.
+    pub const fn departs(self) -> bool {
+        matches!(self, Self::Departed | Self::Deleted)
+    }
+}
+
+/// Where a Developer stands at a moment.
+pub fn standing(developer: &Developer, now: Timestamp) -> Standing {
+    let spec = &developer.spec;
+    if deleting(developer) {
+        return Standing::Deleted;
+    }
+    if spec.state == DesiredState::Departed || spec.ends_at.as_ref().is_some_and(|end| end.0 <= now) {
+        return Standing::Departed;
+    }
+    if spec.state == DesiredState::Suspended {
+        return Standing::Suspended;
+    }
+    if spec.starts_at.as_ref().is_some_and(|start| now < start.0) {
+        return Standing::Pending;
+    }
+    Standing::Active
+}
+
+/// Whether a Binding gives something at a moment.
+pub fn binding_state(binding: &Binding, now: Timestamp) -> BindingState {
+    if binding.spec.expires_at.as_ref().is_some_and(|end| end.0 <= now) {
+        return BindingState::Expired;
+    }
+    if binding.spec.starts_at.as_ref().is_some_and(|start| now < start.0) {
+        return BindingState::Scheduled;
+    }
+    BindingState::Active
+}
+
+fn gives(binding: &Binding, now: Timestamp) -> bool {
+    !deleting(binding) && binding_state(binding, now) == BindingState::Active
+}
+
+/// Whether `usher.dev/paused` stops work on an object.
+pub fn paused(object: &impl ResourceExt) -> bool {
+    object.annotations().get(PAUSED).is_some_and(|value| value == "true")
+}
+
+/// The Environments to which a Binding narrows a Role; `None` for all that the Role names.
+pub type Scope = Option<BTreeSet<String>>;
+
+/// The Bindings by which somebody holds a Role, each with its scope.
+pub type Via = BTreeMap<String, Scope>;
+
+/// Whether an Environment is in a scope.
+pub fn covers(scope: &Scope, environment: &str) -> bool {
+    scope.as_ref().is_none_or(|names| names.contains(environment))
+}
+
+fn scope(binding: &Binding) -> Scope {
+    binding.spec.environments.as_ref().map(|names| names.iter().cloned().collect())
+}
+
+/// The people who hold a Role now, by itself or through a Role that includes it.
+pub fn holders(world: &World, role: &str, now: Timestamp) -> BTreeMap<String, Via> {
+    let mut holders: BTreeMap<String, Via> = BTreeMap::new();
+    for giving in world.includes().giving(role) {
+        for (name, binding) in world.bindings_of_role(giving).filter(|(_, binding)| gives(binding, now)) {
+            for person in active_people(world, binding, now) {
+                holders.entry(person.to_owned()).or_default().insert(name.clone(), scope(binding));
+            }
+        }
+    }
+    holders
+}
+
+/// The Roles that a Developer holds now, by themselves or through others that include them.
+pub fn held_roles(world: &World, developer: &Developer, now: Timestamp) -> BTreeMap<String, Via> {
+    let mut held: BTreeMap<String, Via> = BTreeMap::new();
+    if standing(developer, now) != Standing::Active {
+        return held;
+    }
+    for name in world.bindings_of_developer(&developer.name_any(), developer) {
+        let Some(binding) = world.binding(&name).filter(|binding| gives(binding, now)) else { continue };
+        for role in world.includes().given_by_role(&binding.spec.role) {
+            held.entry(role.clone()).or_default().insert(name.clone(), scope(binding));
+        }
+    }
+    held
+}
+
+/// The people who hold a Binding now.
+pub fn active_people<'a>(world: &'a World, binding: &'a Binding, now: Timestamp) -> BTreeSet<&'a str> {
+    let people = world.people_of(binding);
+    people.into_iter().filter(|name| world.developer(name).is_some_and(|developer| standing(developer, now) == Standing::Active)).collect()
+}
+
+/// The first of these moments that is still to come.
+pub fn next_of(moments: impl IntoIterator<Item = Option<Timestamp>>, now: Timestamp) -> Option<Timestamp> {
+    moments.into_iter().flatten().filter(|moment| *moment > now).min()
+}
+
+/// The moments at which a Developer's standing changes by itself.
+pub fn developer_moments(developer: &Developer) -> [Option<Timestamp>; 2] {
+    [developer.spec.starts_at.as_ref().map(|time| time.0), developer.spec.ends_at.as_ref().map(|time| time.0)]
+}
+
+/// The moments at which a Binding's state changes by itself.
+pub fn binding_moments(binding: &Binding) -> [Option<Timestamp>; 2] {
+    [binding.spec.starts_at.as_ref().map(|time| time.0), binding.spec.expires_at.as_ref().map(|time| time.0)]
+}
+
+/// When the holders of a Role next change by themselves.
+pub fn next_change_of_role(world: &World, role: &str, now: Timestamp) -> Option<Timestamp> {
+    let bindings = world.includes().giving(role).flat_map(|giving| world.bindings_of_role(giving));
+    let moments = bindings.flat_map(|(_, binding)| {
+        let people = world.people_of(binding).into_iter().filter_map(|name| world.developer(name));
+        binding_moments(binding).into_iter().chain(people.flat_map(|developer| developer_moments(developer))).collect::<Vec<_>>()
+    });
+    next_of(moments, now)
+}
+
+/// When what a Developer holds next changes by itself.
+pub fn next_change_of_developer(world: &World, developer: &Developer, now: Timestamp) -> Option<Timestamp> {
+    let bindings = world.bindings_of_developer(&developer.name_any(), developer);
+    let moments = bindings.iter().filter_map(|name| world.binding(name)).flat_map(|binding| binding_moments(binding));
+    next_of(moments.chain(developer_moments(developer)), now)
+}
+
+/// Every Role whose holders a Binding may decide.
+pub fn roles_of_binding(world: &World, binding: &Binding) -> BTreeSet<String> {
+    let mut roles: BTreeSet<String> = world.includes().given_by_role(&binding.spec.role).cloned().collect();
+    roles.insert(binding.spec.role.clone());
+    roles
+}
+
+/// Every Role that a Developer may hold at some time.
+pub fn roles_of_developer(world: &World, developer: &Developer) -> BTreeSet<String> {
+    let bindings = world.bindings_of_developer(&developer.name_any(), developer);
+    bindings.iter().filter_map(|name| world.binding(name)).flat_map(|binding| roles_of_binding(world, binding)).collect()
+}

@@ -1,0 +1,267 @@
+//! A person's kubeconfig and what she is told. No secret value is in here: a plan says that a token must be issued, and what surrounds it.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::ResourceExt;
+
+use crate::api::metadata::{
+    CONTENT, DATA_DIGEST, DEVELOPER, DEVELOPER_UID, IDENTITIES_NAMESPACE, KUBECONFIG_SECRET, PERSON, TOKEN_EXPIRES_AT,
+    TOKEN_ISSUED_AT, TOKEN_OF, WELCOME_CONFIG_MAP,
+};
+use crate::api::{ConditionType, Developer, Mode, Reason};
+
+use super::access::{Standing, Via, paused};
+use super::change::{Change, Step, ensure, labels};
+use super::cluster::{ClusterKey, ClusterState};
+use super::developer::{DeveloperPlan, seconds};
+use super::environment::home;
+use super::finding::Finding;
+use super::identity::service_account;
+use super::name::{digest, fraction};
+use super::placement::{Scene, places};
+use super::settings::Server;
+
+/// One context of a kubeconfig.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Context {
+    /// The Environment, which names the context.
+    pub environment: String,
+    /// How its cluster is reached.
+    pub server: Server,
+    /// The namespace of the context.
+    pub namespace: Option<String>,
+    /// Whether it logs in with the token; else with the person's own login.
+    pub token: bool,
+}
+
+/// A kubeconfig that must be written.
+#[derive(Clone, Debug)]
+pub struct CredentialPlan {
+    /// The namespace of the Secret.
+    pub namespace: String,
+    /// The ServiceAccount to issue a token for, by name and UID; none where no context needs one.
+    pub service_account: Option<(String, String)>,
+    /// How long the token lives.
+    pub lifetime: SignedDuration,
+    /// The contexts, the current one first.
+    pub contexts: Vec<Context>,
+    /// The user's name within the kubeconfig.
+    pub user: String,
+    /// The metadata of the Secret, but for what depends on the token.
+    pub meta: ObjectMeta,
+}
+
+/// What there is to do about credentials.
+#[derive(Debug, Default)]
+pub struct Credentials {
+    /// The kubeconfig to write, if one must be.
+    pub write: Option<CredentialPlan>,
+    /// What the person is told, if that changed.
+    pub welcome: Option<Step>,
+    /// When the token is due for renewal.
+    pub renew_at: Option<Timestamp>,
+    /// What stands in the way.
+    pub findings: Vec<Finding>,
+}
+
+/// Plans the credentials of a person whose objects are there.
+pub fn plan_credentials(scene: Scene<'_>, developer: &Developer, plan: &DeveloperPlan, held: &BTreeMap<String, Via>, now: Timestamp) -> Credentials {
+    let mut credentials = Credentials::default();
+    if plan.standing != Standing::Active || paused(developer) {
+        return credentials;
+    }
+    let mut blocked = |reason, message: String| credentials.findings.push(Finding::new(ConditionType::CredentialsReady, reason, message));
+    let Some(home_name) = home(scene.world) else {
+        blocked(Reason::NoEnvironment, "no Environment is home, so there is nowhere to put the kubeconfig; set home: true on one".to_owned());
+        return credentials;
+    };
+    let Some(workspace) = plan.workspaces.iter().find(|workspace| workspace.environment == *home_name) else {
+        let reason = if plan.findings.iter().any(|finding| finding.reason == Reason::Conflict) { Reason::Conflict } else { Reason::Progressing };
+        blocked(reason, format!("she has no workspace in uenv/{home_name}, the home Environment, so there is nowhere to put the kubeconfig"));
+        return credentials;
+    };
+    let Some(environment) = scene.world.environment(home_name) else { return credentials };
+    let (Some(state), true) = (scene.cluster_of(environment), environment.spec.mode == Mode::Enforce && !paused(environment.as_ref())) else {
+        return credentials;
+    };
+    if !state.namespaces.contains_key(&workspace.namespace) {
+        return credentials;
+    }
+    let cluster = ClusterKey::of(environment);
+    match kubeconfig(scene, developer, plan, (state, &workspace.namespace, home_name), now) {
+        Ok((write, renew_at)) => {
+            credentials.write = write;
+            credentials.renew_at = renew_at;
+        }
+        Err(finding) => credentials.findings.push(finding),
+    }
+    match welcome(scene, developer, plan, held, (state, &workspace.namespace)) {
+        Ok(change) => credentials.welcome = change.map(|change| Step { cluster, environment: Some(home_name.clone()), change }),
+        Err(finding) => credentials.findings.push(finding),
+    }
+    credentials
+}
+
+type Due = (Option<CredentialPlan>, Option<Timestamp>);
+
+fn kubeconfig(
+    scene: Scene<'_>,
+    developer: &Developer,
+    plan: &DeveloperPlan,
+    (state, namespace, home): (&ClusterState, &str, &str),
+    now: Timestamp,
+) -> Result<Due, Finding> {
+    let contexts = contexts(scene, plan, home);
+    let account = service_account(&developer.name_any(), &plan.person);
+    let needs_token = contexts.iter().any(|context| context.token);
+    let uid = state.service_accounts.get(&(IDENTITIES_NAMESPACE.to_owned(), account.clone())).and_then(|account| account.uid());
+    if needs_token && uid.is_none() {
+        return Ok((None, None));
+    }
+    let mut meta = meta(scene, developer, plan, namespace, KUBECONFIG_SECRET);
+    meta.annotations.get_or_insert_default().insert(CONTENT.to_owned(), content(&contexts, &account));
+    let service_account = uid.filter(|_| needs_token).map(|uid| (account.clone(), uid));
+    if let Some(seen) = state.secrets.get(&(namespace.to_owned(), KUBECONFIG_SECRET.to_owned())) {
+        if !state.ours(seen.as_ref()) {
+            return Err(stranger("Secret", KUBECONFIG_SECRET, namespace));
+        }
+        if let Some(renew_at) = keeps(seen, &meta, service_account.as_ref(), now) {
+            return Ok((None, renew_at));
+        }
+    }
+    let lifetime = scene.settings.token_lifetime;
+    Ok((
+        Some(CredentialPlan { namespace: namespace.to_owned(), service_account, lifetime, contexts, user: developer.name_any(), meta }),
+        None,
+    ))
+}
+
+fn stranger(kind: &str, name: &str, namespace: &str) -> Finding {
+    Finding::new(
+        ConditionType::CredentialsReady,
+        Reason::Conflict,
+        format!("{kind} {name} in namespace {namespace} was not made by usher; delete or rename it"),
+    )
+}
+
+/// Whether a Secret may stay as it is, and until when; `None` when it must be written.
+fn keeps(seen: &Secret, meta: &ObjectMeta, account: Option<&(String, String)>, now: Timestamp) -> Option<Option<Timestamp>> {
+    let note = |key: &str| seen.annotations().get(key).map(String::as_str);
+    let desired = |key: &str| meta.annotations.as_ref().and_then(|annotations| annotations.get(key)).map(String::as_str);
+    let labelled = meta.labels.iter().flatten().all(|(key, value)| seen.labels().get(key) == Some(value));
+    let intact = seen.data.as_ref().is_some_and(|data| {
+        data.len() == 1 && data.values().next().is_some_and(|digest| Some(digest.0.as_slice()) == note(DATA_DIGEST).map(str::as_bytes))
+    });
+    let same = [CONTENT, DEVELOPER_UID].into_iter().all(|key| note(key) == desired(key));
+    if !(labelled && intact && same && note(TOKEN_OF) == account.map(|(_, uid)| uid.as_str())) {
+        return None;
+    }
+    if account.is_none() {
+        return Some(None);
+    }
+    let renew_at = renewal(note(TOKEN_ISSUED_AT)?.parse().ok()?, note(TOKEN_EXPIRES_AT)?.parse().ok()?, note(TOKEN_OF)?)?;
+    (now < renew_at).then_some(Some(renew_at))
+}
+
+/// When a token is renewed: between two fifths and a half of its life, spread over people so that not all are due at once.
+pub fn renewal(issued: Timestamp, expires: Timestamp, uid: &str) -> Option<Timestamp> {
+    let life = expires.duration_since(issued);
+    issued.checked_add(life.mul_f64(0.1f64.mul_add(fraction(uid), 0.4))).ok()
+}
+
+/// What of a kubeconfig is not secret.
+fn content(contexts: &[Context], account: &str) -> String {
+    digest(&[account, &format!("{contexts:?}")])
+}
+
+fn contexts(scene: Scene<'_>, plan: &DeveloperPlan, home: &str) -> Vec<Context> {
+    let mut contexts: Vec<Context> = plan
+        .identities
+        .iter()
+        .filter(|identity| scene.world.environment(&identity.environment).is_some_and(|environment| ClusterKey::of(environment) == ClusterKey::Home))
+        .map(|identity| Context {
+            environment: identity.environment.clone(),
+            server: scene.settings.server.clone(),
+            namespace: plan
+                .workspaces
+                .iter()
+                .find(|workspace| workspace.environment == identity.environment)
+                .map(|workspace| workspace.namespace.clone()),
+            token: identity.kind == "ServiceAccount",
+        })
+        .collect();
+    contexts.sort_by_key(|context| (context.environment != home, context.environment.clone()));
+    contexts
+}
+
+fn meta(scene: Scene<'_>, developer: &Developer, plan: &DeveloperPlan, namespace: &str, name: &str) -> ObjectMeta {
+    let title = developer.name_any();
+    ObjectMeta {
+        name: Some(name.to_owned()),
+        namespace: Some(namespace.to_owned()),
+        labels: Some(labels(&scene.settings.installation, [(DEVELOPER, title.as_str()), (PERSON, plan.person.as_str())])),
+        annotations: Some(super::workspace::uid_annotation(developer)),
+        ..ObjectMeta::default()
+    }
+}
+
+fn welcome(
+    scene: Scene<'_>,
+    developer: &Developer,
+    plan: &DeveloperPlan,
+    held: &BTreeMap<String, Via>,
+    (state, namespace): (&ClusterState, &str),
+) -> Result<Option<Change>, Finding> {
+    let seen = state.config_maps.get(&(namespace.to_owned(), WELCOME_CONFIG_MAP.to_owned()));
+    if seen.is_some_and(|seen| !state.ours(seen.as_ref())) {
+        return Err(stranger("ConfigMap", WELCOME_CONFIG_MAP, namespace));
+    }
+    let desired = ConfigMap {
+        metadata: meta(scene, developer, plan, namespace, WELCOME_CONFIG_MAP),
+        data: Some(BTreeMap::from([("welcome.txt".to_owned(), welcome_text(scene, developer, plan, held))])),
+        ..ConfigMap::default()
+    };
+    Ok(ensure(desired, seen.map(AsRef::as_ref)).map(Change::ConfigMap))
+}
+
+/// What a person has, in words.
+fn welcome_text(scene: Scene<'_>, developer: &Developer, plan: &DeveloperPlan, held: &BTreeMap<String, Via>) -> String {
+    let mut text = format!("Welcome, {}.\n\nYour workspaces:\n", developer.display_name());
+    for workspace in &plan.workspaces {
+        let home = if workspace.home { " (home: your kubeconfig is Secret usher-kubeconfig here)" } else { "" };
+        text.push_str(&format!("- {} in {}{home}\n", workspace.namespace, workspace.environment));
+    }
+    text.push_str("\nYour Roles:\n");
+    for (name, via) in held {
+        let Some(role) = scene.world.live_role(name) else { continue };
+        let found = places(scene, role);
+        let environments: std::collections::BTreeSet<&str> = via.values().flat_map(|scope| found.environments(scope)).collect();
+        let description = role.spec.description.as_deref().map(|text| format!(": {text}")).unwrap_or_default();
+        let environments = environments.into_iter().collect::<Vec<_>>().join(", ");
+        text.push_str(&format!("- urole/{name} in {environments}{description}\n"));
+    }
+    if held.is_empty() {
+        text.push_str("- none yet: a Binding gives you one\n");
+    }
+    if let Some(end) = &developer.spec.ends_at {
+        text.push_str(&format!("\nAll of it ends at {}.\n", seconds(end.0)));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renewal_lies_between_two_fifths_and_half_of_the_life() {
+        let (issued, expires) = (Timestamp::UNIX_EPOCH, Timestamp::from_second(1_000).expect("valid"));
+        for uid in ["a", "b", "c", "d"] {
+            let at = renewal(issued, expires, uid).expect("in range").as_second();
+            assert!((400..=500).contains(&at), "{at}");
+        }
+    }
+}

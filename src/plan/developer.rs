@@ -1,0 +1,395 @@
+//! What belongs to one person: workspaces, the owner's binding, the identity. Roles give the rest.
+//!
+//! [`plan_developer`] plans the objects; credentials, which need them, are planned by [`super::credential`] when they are there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::ResourceExt;
+
+use crate::api::developer::{Identity, Workspace};
+use crate::api::metadata::{
+    DELETE_AT, DEPARTED_AT, DEVELOPER, DEVELOPER_UID, ENVIRONMENT, IDENTITIES_NAMESPACE, PERSON,
+};
+use crate::api::{ConditionType, Developer, Environment, Mode, Reason};
+
+use super::access::{Standing, next_change_of_developer, paused, standing};
+use super::change::{Change, Step, Write, ensure, labels, remove};
+use super::cluster::{ClusterKey, ClusterState};
+use super::environment::home;
+use super::finding::Finding;
+use super::identity::{Known, Unknown, known, service_account};
+use super::person::{Mark, Person};
+use super::placement::Scene;
+use super::subjects::person_of;
+use super::verify::found;
+use super::workspace::{self, Site};
+use super::world::deleting;
+
+/// What one person's plan depends on besides the scene.
+pub struct DeveloperInputs<'a> {
+    /// What people wrote and clusters hold.
+    pub scene: Scene<'a>,
+    /// The Developer.
+    pub developer: &'a Developer,
+    /// The present.
+    pub now: Timestamp,
+}
+
+/// What belongs to one person, and the next writes for it.
+#[derive(Debug)]
+pub struct DeveloperPlan {
+    /// Who she is.
+    pub person: Person,
+    /// Where she stands.
+    pub standing: Standing,
+    /// Writes to make now, in phases.
+    pub phases: Vec<Vec<Step>>,
+    /// For somebody who leaves: writes to make once her access is gone.
+    pub afterwards: Vec<Vec<Step>>,
+    /// What would be written in Environments that are only observed.
+    pub withheld: Vec<Step>,
+    /// What to say.
+    pub findings: Vec<Finding>,
+    /// How the clusters know her.
+    pub identities: Vec<Identity>,
+    /// Her namespaces.
+    pub workspaces: Vec<Workspace>,
+    /// The bindings of this installation that name her: Role and namespace.
+    pub found: BTreeSet<(String, String)>,
+    /// How many bindings of others name her.
+    pub foreign: i64,
+    /// When the plan changes by itself.
+    pub recheck_at: Option<Timestamp>,
+}
+
+impl DeveloperPlan {
+    /// Whether usher gives her nothing any more in any cluster.
+    pub fn access_gone(&self) -> bool {
+        self.found.is_empty() && self.phases.iter().all(Vec::is_empty)
+    }
+}
+
+/// Plans what belongs to one person.
+pub fn plan_developer(inputs: &DeveloperInputs<'_>) -> DeveloperPlan {
+    let standing = standing(inputs.developer, inputs.now);
+    let mut plan = DeveloperPlan {
+        person: person_of(inputs.scene, inputs.developer),
+        standing,
+        phases: Vec::new(),
+        afterwards: Vec::new(),
+        withheld: Vec::new(),
+        findings: Vec::new(),
+        identities: Vec::new(),
+        workspaces: Vec::new(),
+        found: BTreeSet::new(),
+        foreign: 0,
+        recheck_at: next_change_of_developer(inputs.scene.world, inputs.developer, inputs.now),
+    };
+    let names = all_names(inputs, &plan.person);
+    for (cluster, state) in inputs.scene.clusters {
+        let empty = BTreeSet::new();
+        let names = names.get(cluster).unwrap_or(&empty);
+        plan.found.extend(found(state, names));
+        plan.foreign += names.iter().map(|known| state.foreign_bindings(known)).sum::<i64>();
+    }
+    if paused(inputs.developer) && !standing.leaves() {
+        plan.findings.push(Finding::new(
+            ConditionType::Ready,
+            Reason::Paused,
+            format!("dev/{} is paused; remove the annotation usher.dev/paused to go on", inputs.developer.name_any()),
+        ));
+        describe(inputs, &mut plan);
+        return plan;
+    }
+    match standing {
+        Standing::Active => arrive(inputs, &mut plan),
+        Standing::Pending => take_access(inputs, &mut plan),
+        Standing::Suspended | Standing::Departed | Standing::Deleted => leave(inputs, &mut plan),
+    }
+    plan.phases.retain(|phase| !phase.is_empty());
+    plan.afterwards.retain(|phase| !phase.is_empty());
+    plan.findings.sort();
+    plan.findings.dedup();
+    plan
+}
+
+/// Every name by which a cluster may know her, also those of Environments that changed their mind.
+fn all_names(inputs: &DeveloperInputs<'_>, person: &Person) -> BTreeMap<ClusterKey, BTreeSet<Known>> {
+    let name = inputs.developer.name_any();
+    let mut names: BTreeMap<ClusterKey, BTreeSet<Known>> = BTreeMap::new();
+    for (cluster, state) in inputs.scene.clusters {
+        let own = names.entry(cluster.clone()).or_default();
+        own.insert(Known::ServiceAccount(service_account(&name, person)));
+        own.insert(Known::ServiceAccount(service_account(&name, &Person::own(inputs.developer))));
+        own.extend(accounts_of(inputs, state).into_iter().map(|account| Known::ServiceAccount(account.name_any())));
+    }
+    for (_, environment) in inputs.scene.world.environments() {
+        if let Ok(known) = known(inputs.developer, person, environment, inputs.scene.world.users()) {
+            names.entry(ClusterKey::of(environment)).or_default().insert(known);
+        }
+    }
+    names
+}
+
+/// The ServiceAccounts in a cluster that are hers.
+fn accounts_of<'a>(inputs: &DeveloperInputs<'_>, state: &'a ClusterState) -> Vec<&'a Arc<ServiceAccount>> {
+    let name = inputs.developer.name_any();
+    let accounts = state.service_accounts_of(&name);
+    accounts
+        .map(|(_, account)| account)
+        .filter(|account| Mark::read(account.labels(), account.annotations()).is_some_and(|mark| mark.belongs_to(inputs.developer)))
+        .collect()
+}
+
+/// The workspaces in a cluster that are hers.
+fn workspaces_of<'a>(inputs: &DeveloperInputs<'_>, state: &'a ClusterState) -> Vec<&'a Arc<Namespace>> {
+    state
+        .workspaces_of(&inputs.developer.name_any())
+        .filter(|namespace| Mark::read(namespace.labels(), namespace.annotations()).is_some_and(|mark| mark.belongs_to(inputs.developer)))
+        .collect()
+}
+
+fn arrive(inputs: &DeveloperInputs<'_>, plan: &mut DeveloperPlan) {
+    let scene = inputs.scene;
+    if scene.world.live_environments().next().is_none() {
+        plan.findings.push(Finding::new(
+            ConditionType::WorkspaceReady,
+            Reason::NoEnvironment,
+            "there is no Environment; make one, for example uenv/dev",
+        ));
+    }
+    let (mut make, mut fill, mut take) = (Vec::new(), Vec::new(), Vec::new());
+    let mut kept: BTreeSet<(ClusterKey, String)> = BTreeSet::new();
+    for (name, environment) in scene.world.live_environments() {
+        let Some(state) = scene.cluster_of(environment) else { continue };
+        let known = identify(inputs, plan, name, environment);
+        let Some(template) = &environment.spec.workspace else { continue };
+        let site = Site { scene, state, developer: inputs.developer, person: &plan.person, environment, template };
+        let found = match workspace::find(&site) {
+            Ok(found) => found,
+            Err(finding) => {
+                plan.findings.push(finding);
+                continue;
+            }
+        };
+        kept.insert((ClusterKey::of(environment), found.name.clone()));
+        plan.workspaces.push(Workspace {
+            environment: name.clone(),
+            namespace: found.name.clone(),
+            home: home(scene.world).is_some_and(|home| home == name),
+            delete_at: None,
+        });
+        if paused(environment.as_ref()) {
+            continue;
+        }
+        let objects = workspace::objects(&site, &found, known.as_ref());
+        plan.findings.extend(objects.findings);
+        let wrap = |changes: Vec<Change>| steps(&ClusterKey::of(environment), Some(name), changes);
+        let groups = [wrap(objects.namespace), wrap(objects.inside), wrap(objects.leftover)];
+        if environment.spec.mode == Mode::Observe {
+            plan.withheld.extend(groups.into_iter().flatten());
+            continue;
+        }
+        for (phase, group) in [&mut make, &mut fill, &mut take].into_iter().zip(groups) {
+            phase.extend(group);
+        }
+    }
+    for cluster in scene.clusters.keys() {
+        account(inputs, plan, cluster, &mut make, &mut take);
+        abandoned(inputs, cluster, &kept, &mut take);
+    }
+    plan.phases = vec![make, fill, take];
+}
+
+fn steps(cluster: &ClusterKey, environment: Option<&String>, changes: Vec<Change>) -> Vec<Step> {
+    changes.into_iter().map(|change| Step { cluster: cluster.clone(), environment: environment.cloned(), change }).collect()
+}
+
+/// Notes how an Environment knows her, or why it cannot.
+fn identify(inputs: &DeveloperInputs<'_>, plan: &mut DeveloperPlan, name: &str, environment: &Environment) -> Option<Known> {
+    match known(inputs.developer, &plan.person, environment, inputs.scene.world.users()) {
+        Ok(known) => {
+            plan.identities.push(identity(name, &known));
+            Some(known)
+        }
+        Err(unknown) => {
+            plan.findings.push(unknown_finding(name, unknown));
+            None
+        }
+    }
+}
+
+fn identity(environment: &str, known: &Known) -> Identity {
+    let subject = known.subject();
+    Identity { environment: environment.to_owned(), kind: subject.kind, namespace: subject.namespace, name: subject.name }
+}
+
+fn unknown_finding(environment: &str, unknown: Unknown) -> Finding {
+    match unknown {
+        Unknown::Missing(field) => Finding::new(
+            ConditionType::AccessApplied,
+            Reason::InvalidSpec,
+            format!("uenv/{environment} knows people by {{{field}}}; set spec.{field}"),
+        ),
+        Unknown::Reserved(user) => Finding::new(
+            ConditionType::AccessApplied,
+            Reason::InvalidSpec,
+            format!("uenv/{environment} would know her as {user}, which belongs to Kubernetes; change her e-mail or username"),
+        ),
+        Unknown::Taken { user, by } => Finding::new(
+            ConditionType::AccessApplied,
+            Reason::Conflict,
+            format!("in uenv/{environment} the user {user} is dev/{by}, who is older; give one of the two another e-mail, username or kubernetesUser"),
+        ),
+    }
+}
+
+/// The ServiceAccount by which a cluster knows her, where an Environment of it asks for one; others of hers go.
+fn account(inputs: &DeveloperInputs<'_>, plan: &mut DeveloperPlan, cluster: &ClusterKey, make: &mut Vec<Step>, take: &mut Vec<Step>) {
+    let Some(state) = inputs.scene.clusters.get(cluster) else { return };
+    let name = service_account(&inputs.developer.name_any(), &plan.person);
+    let wanted = inputs.scene.world.live_environments().any(|(_, environment)| {
+        ClusterKey::of(environment) == *cluster
+            && environment.spec.mode == Mode::Enforce
+            && matches!(known(inputs.developer, &plan.person, environment, inputs.scene.world.users()), Ok(Known::ServiceAccount(_)))
+    });
+    if wanted {
+        let seen = state.service_accounts.get(&(IDENTITIES_NAMESPACE.to_owned(), name.clone()));
+        match seen.filter(|account| !state.ours(account.as_ref())) {
+            Some(_) => plan.findings.push(Finding::new(
+                ConditionType::CredentialsReady,
+                Reason::Conflict,
+                format!("ServiceAccount {name} in {IDENTITIES_NAMESPACE} was not made by usher; delete it, or give the Developer another name"),
+            )),
+            None => {
+                let write = ensure(build_account(inputs, &plan.person, &name), seen.map(AsRef::as_ref));
+                make.extend(steps(cluster, None, write.map(Change::ServiceAccount).into_iter().collect()));
+            }
+        }
+    }
+    for account in accounts_of(inputs, state) {
+        if (!wanted || account.name_any() != name) && !deleting(account.as_ref()) {
+            take.extend(steps(cluster, None, vec![Change::ServiceAccount(remove(account.as_ref()))]));
+        }
+    }
+}
+
+fn build_account(inputs: &DeveloperInputs<'_>, person: &Person, name: &str) -> ServiceAccount {
+    let developer = inputs.developer.name_any();
+    ServiceAccount {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: Some(IDENTITIES_NAMESPACE.to_owned()),
+            labels: Some(labels(
+                &inputs.scene.settings.installation,
+                [(DEVELOPER, developer.as_str()), (PERSON, person.as_str())],
+            )),
+            annotations: Some(workspace::uid_annotation(inputs.developer)),
+            ..ObjectMeta::default()
+        },
+        automount_service_account_token: Some(false),
+        ..ServiceAccount::default()
+    }
+}
+
+/// Workspaces of hers that no Environment wants any more are kept, without her binding.
+fn abandoned(inputs: &DeveloperInputs<'_>, cluster: &ClusterKey, kept: &BTreeSet<(ClusterKey, String)>, take: &mut Vec<Step>) {
+    let Some(state) = inputs.scene.clusters.get(cluster) else { return };
+    for namespace in workspaces_of(inputs, state) {
+        let name = namespace.name_any();
+        if kept.contains(&(cluster.clone(), name.clone())) || unknown_or_observed(inputs, namespace) {
+            continue;
+        }
+        let bindings = state.owner_bindings(&name).map(|binding| Change::RoleBinding(remove(binding.as_ref())));
+        take.extend(steps(cluster, namespace.labels().get(ENVIRONMENT), bindings.collect()));
+    }
+}
+
+/// Whether a workspace's Environment is one that nobody has written, or that is only observed: then it is left as it is.
+fn unknown_or_observed(inputs: &DeveloperInputs<'_>, namespace: &Namespace) -> bool {
+    let environment = namespace.labels().get(ENVIRONMENT).and_then(|name| inputs.scene.world.environment(name));
+    environment.is_none_or(|environment| environment.spec.mode == Mode::Observe && !deleting(environment.as_ref()))
+}
+
+/// Takes the owner's bindings out of her workspaces.
+fn take_access(inputs: &DeveloperInputs<'_>, plan: &mut DeveloperPlan) {
+    let mut take = Vec::new();
+    for (cluster, state) in inputs.scene.clusters {
+        for namespace in workspaces_of(inputs, state) {
+            let bindings = state.owner_bindings(namespace.metadata.name.as_deref().unwrap_or_default());
+            let changes = bindings.map(|binding| Change::RoleBinding(remove(binding.as_ref()))).collect();
+            take.extend(steps(cluster, namespace.labels().get(ENVIRONMENT), changes));
+        }
+    }
+    plan.phases = vec![take];
+    describe(inputs, plan);
+}
+
+/// Takes everything from somebody who is suspended or leaves: access, then credentials; the workspace by policy.
+fn leave(inputs: &DeveloperInputs<'_>, plan: &mut DeveloperPlan) {
+    take_access(inputs, plan);
+    let (mut credentials, mut marks) = (Vec::new(), Vec::new());
+    for (cluster, state) in inputs.scene.clusters {
+        let accounts = accounts_of(inputs, state).into_iter().filter(|account| !deleting(account.as_ref()));
+        credentials.extend(steps(cluster, None, accounts.map(|account| Change::ServiceAccount(remove(account.as_ref()))).collect()));
+        for namespace in workspaces_of(inputs, state).into_iter().filter(|namespace| !deleting(namespace.as_ref())) {
+            let environment = namespace.labels().get(ENVIRONMENT);
+            credentials.extend(steps(cluster, environment, workspace::credentials_in(state, &namespace.name_any())));
+            if plan.standing.departs() {
+                marks.extend(steps(cluster, environment, departed(inputs, namespace).into_iter().collect()));
+            }
+        }
+    }
+    plan.afterwards = vec![credentials, marks];
+}
+
+/// Marks a workspace as that of somebody who departed, with the date of its end if its Environment sets one.
+fn departed(inputs: &DeveloperInputs<'_>, namespace: &Namespace) -> Option<Change> {
+    if namespace.annotations().contains_key(DEPARTED_AT) {
+        return None;
+    }
+    let environment = namespace.labels().get(ENVIRONMENT).and_then(|name| inputs.scene.world.environment(name));
+    let policy = environment.and_then(|environment| environment.spec.workspace.as_ref()).map(|template| &template.on_departure);
+    let end = policy
+        .filter(|policy| policy.action == crate::api::environment::DepartureAction::Delete)
+        .and_then(|policy| inputs.now.checked_add(policy.delete_after.duration()).ok());
+    let mut marked = namespace.clone();
+    let annotations = marked.annotations_mut();
+    annotations.insert(DEPARTED_AT.to_owned(), seconds(inputs.now));
+    annotations.insert(DEVELOPER_UID.to_owned(), inputs.developer.uid().unwrap_or_default());
+    if let Some(end) = end {
+        annotations.insert(DELETE_AT.to_owned(), seconds(end));
+    }
+    Some(Change::Namespace(Write::Replace(marked)))
+}
+
+/// A moment as objects of Kubernetes write it.
+pub fn seconds(moment: Timestamp) -> String {
+    moment.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// Lists her identities and workspaces where nothing is planned for them.
+fn describe(inputs: &DeveloperInputs<'_>, plan: &mut DeveloperPlan) {
+    for (name, environment) in inputs.scene.world.live_environments() {
+        if let Ok(known) = known(inputs.developer, &plan.person, environment, inputs.scene.world.users()) {
+            plan.identities.push(identity(name, &known));
+        }
+    }
+    let home = home(inputs.scene.world);
+    for state in inputs.scene.clusters.values() {
+        for namespace in workspaces_of(inputs, state) {
+            let environment = namespace.labels().get(ENVIRONMENT).cloned().unwrap_or_default();
+            plan.workspaces.push(Workspace {
+                namespace: namespace.name_any(),
+                home: home.is_some_and(|home| *home == environment),
+                delete_at: namespace.annotations().get(DELETE_AT).and_then(|at| at.parse().ok()).map(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time),
+                environment,
+            });
+        }
+    }
+    plan.workspaces.sort();
+}

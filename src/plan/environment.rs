@@ -1,0 +1,150 @@
+//! What is said about an Environment.
+
+use std::collections::BTreeSet;
+
+use kube::ResourceExt;
+
+use crate::api::environment::EnvironmentSummary;
+use crate::api::{ConditionType, Environment, EnvironmentStatus, Mode, Reason};
+
+use super::access::paused;
+use super::cluster::ClusterKey;
+use super::fence;
+use super::finding::Finding;
+use super::placement::Scene;
+use super::world::World;
+
+/// The Environment in which the Secrets of people live: the oldest that says so, or the only one.
+pub fn home(world: &World) -> Option<&String> {
+    let mut marked: Vec<_> = world.live_environments().filter(|(_, environment)| environment.spec.home).collect();
+    marked.sort_by_key(|(name, environment)| (environment.creation_timestamp().map(|time| time.0), (*name).clone()));
+    if let Some((name, _)) = marked.first() {
+        return Some(name);
+    }
+    let mut all = world.live_environments();
+    match (all.next(), all.next()) {
+        (Some((name, _)), None) => Some(name),
+        _ => None,
+    }
+}
+
+/// Objects to add, change and remove.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pending {
+    /// To add.
+    pub add: usize,
+    /// To change.
+    pub change: usize,
+    /// To remove.
+    pub remove: usize,
+}
+
+impl Pending {
+    /// Counts one more.
+    pub fn count(&mut self, verb: super::change::Verb) {
+        match verb {
+            super::change::Verb::Create => self.add += 1,
+            super::change::Verb::Replace => self.change += 1,
+            super::change::Verb::Delete => self.remove += 1,
+        }
+    }
+
+    /// The sum of two.
+    pub fn plus(self, other: Self) -> Self {
+        Self { add: self.add + other.add, change: self.change + other.change, remove: self.remove + other.remove }
+    }
+
+    /// Whether nothing is to be done.
+    pub fn is_nothing(self) -> bool {
+        self == Self::default()
+    }
+}
+
+impl std::fmt::Display for Pending {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "+{} ~{} -{}", self.add, self.change, self.remove)
+    }
+}
+
+/// What is wrong with an Environment.
+pub fn environment_findings(scene: Scene<'_>, environment: &Environment) -> Vec<Finding> {
+    let name = environment.name_any();
+    let mut findings = Vec::new();
+    let mut add = |condition, reason, message: String| findings.push(Finding::new(condition, reason, message));
+    if environment.spec.home && home(scene.world).is_some_and(|home| *home != name) {
+        let other = home(scene.world).map_or("", String::as_str);
+        add(
+            ConditionType::Accepted,
+            Reason::Conflict,
+            format!("uenv/{other} is home already, and one must be: set home: false here, or there"),
+        );
+    }
+    let Some(state) = scene.cluster_of(environment) else {
+        add(
+            ConditionType::Connected,
+            Reason::Unreachable,
+            "Environments on other clusters are not supported by this version; leave spec.cluster out".to_owned(),
+        );
+        return findings;
+    };
+    for (namespace, environments) in state.territory.contested(&name).take(10) {
+        let others: Vec<String> = environments.iter().filter(|other| **other != name).map(|other| format!("uenv/{other}")).collect();
+        add(
+            ConditionType::Accepted,
+            Reason::Conflict,
+            format!("namespace {namespace} matches {} too, so it belongs to neither; change its labels or one of the selectors", others.join(" and ")),
+        );
+    }
+    if let Some(template) = &environment.spec.workspace {
+        if let Some(why) = fence::refuses_cluster_role(&scene.settings.fence, &template.cluster_role) {
+            add(ConditionType::Accepted, Reason::Denied, format!("workspace.clusterRole: {why}"));
+        } else if !state.has_cluster_role(&template.cluster_role) {
+            add(
+                ConditionType::Accepted,
+                Reason::ClusterRoleNotFound,
+                format!("workspace.clusterRole: ClusterRole {} does not exist; make it, or name another", template.cluster_role),
+            );
+        }
+        if let Some(other) = state.territory.matching_labels(&template.labels).first() {
+            add(
+                ConditionType::Accepted,
+                Reason::InvalidSpec,
+                format!("workspace.labels would make workspaces shared namespaces of uenv/{other}; change the labels"),
+            );
+        }
+    }
+    if paused(environment) {
+        add(ConditionType::Ready, Reason::Paused, format!("uenv/{name} is paused; remove the annotation usher.dev/paused to go on"));
+    }
+    findings
+}
+
+/// The status of an Environment but for its conditions.
+pub fn environment_status(scene: Scene<'_>, environment: &Environment, pending: Pending) -> EnvironmentStatus {
+    let name = environment.name_any();
+    let state = scene.cluster_of(environment);
+    let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    EnvironmentStatus {
+        observed_generation: environment.metadata.generation,
+        conditions: Vec::new(),
+        namespaces: state.map(|state| count(state.territory.shared(&name).count())),
+        workspaces: state.map(|state| count(state.workspaces_in(&name).count())),
+        consistency: None,
+        summary: Some(EnvironmentSummary { cluster: ClusterKey::of(environment).to_string(), pending: pending.to_string() }),
+    }
+}
+
+/// Whether everything that this installation made for a deleted Environment is gone: bindings of Roles, and of owners.
+pub fn environment_cleared(scene: Scene<'_>, environment: &Environment) -> bool {
+    if environment.spec.mode == Mode::Observe {
+        return true;
+    }
+    let name = environment.name_any();
+    let Some(state) = scene.cluster_of(environment) else { return true };
+    let workspaces: BTreeSet<String> = state.workspaces_in(&name).map(|namespace| namespace.name_any()).collect();
+    !state.role_bindings.iter().any(|((namespace, _), bound)| {
+        bound.ours
+            && (workspaces.contains(namespace)
+                || bound.object.labels().get(crate::api::metadata::ENVIRONMENT).is_some_and(|label| *label == name))
+    })
+}

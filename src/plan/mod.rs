@@ -1,0 +1,30 @@
+//! All policy, pure: what people wrote and what clusters hold goes in, the next writes and what to say come out.
+//!
+//! No client, clock, environment, randomness or await in this layer; time is an argument. Planners return plans and findings, never errors:
+//! one bad reference must not take away what is valid. Entry points: [`role::plan_role`], [`developer::plan_developer`],
+//! [`credential::plan_credentials`], [`grant::plan_grants`].
+
+pub mod access;
+pub mod binding;
+pub mod change;
+pub mod cluster;
+pub mod credential;
+pub mod developer;
+pub mod environment;
+pub mod fence;
+pub mod finding;
+pub mod grant;
+pub mod identity;
+pub mod includes;
+pub mod name;
+pub mod person;
+pub mod placement;
+pub mod rbac;
+pub mod role;
+pub mod settings;
+pub mod status;
+pub mod subjects;
+pub mod territory;
+pub mod verify;
+pub mod workspace;
+pub mod world;

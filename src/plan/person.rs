@@ -1,0 +1,130 @@
+//! Who a Developer is, across objects of the same name.
+//!
+//! A mark says for whom something was made: the digest of her `personId`, else of the UID that was first. Someone who comes back is known by it,
+//! and someone else of the same name is a stranger (DESIGN.md, promise 10).
+
+use std::collections::BTreeMap;
+
+use kube::ResourceExt;
+
+use crate::api::Developer;
+use crate::api::metadata::{DEPARTED_AT, DEVELOPER_UID, PERSON};
+
+use super::name::digest;
+
+/// A person as the marks know her: `id-…` from a personId, `uid-…` from the UID of a Developer.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Person(String);
+
+/// What is written on something that was made for somebody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The person.
+    pub person: Person,
+    /// The UID of the Developer object that it was last made for.
+    pub uid: String,
+    /// Whether that person departed.
+    pub departed: bool,
+}
+
+impl Person {
+    /// The value of the label.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The part that goes into names.
+    pub fn digest(&self) -> &str {
+        self.0.rsplit('-').next().unwrap_or(&self.0)
+    }
+
+    fn by_id(&self) -> bool {
+        self.0.starts_with("id-")
+    }
+
+    /// Who a Developer is if nothing was made for that name before.
+    pub fn own(developer: &Developer) -> Self {
+        match &developer.spec.person_id {
+            Some(id) => Self(format!("id-{}", digest(&["personId", id]))),
+            None => Self(format!("uid-{}", digest(&["uid", developer.metadata.uid.as_deref().unwrap_or_default()]))),
+        }
+    }
+}
+
+impl Mark {
+    /// Reads the mark on an object of usher's.
+    pub fn read(labels: &BTreeMap<String, String>, annotations: &BTreeMap<String, String>) -> Option<Self> {
+        Some(Self {
+            person: Person(labels.get(PERSON)?.clone()),
+            uid: annotations.get(DEVELOPER_UID).cloned().unwrap_or_default(),
+            departed: annotations.contains_key(DEPARTED_AT),
+        })
+    }
+
+    /// Whether what bears this mark belongs to that Developer.
+    pub fn belongs_to(&self, developer: &Developer) -> bool {
+        let own = Person::own(developer);
+        if self.person == own || developer.uid().is_some_and(|uid| uid == self.uid) {
+            return true;
+        }
+        let other_id = own.by_id() && self.person.by_id();
+        !self.departed && !other_id
+    }
+}
+
+/// Who a Developer is, given the marks on what was made for that name. The first mark that is hers decides.
+pub fn person<'a>(developer: &Developer, marks: impl IntoIterator<Item = &'a Mark>) -> Person {
+    let own = Person::own(developer);
+    if own.by_id() {
+        return own;
+    }
+    marks.into_iter().find(|mark| mark.belongs_to(developer)).map_or(own, |mark| mark.person.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn developer(uid: &str, id: Option<&str>) -> Developer {
+        let mut developer = Developer::default();
+        developer.metadata.uid = Some(uid.to_owned());
+        developer.spec.person_id = id.map(str::to_owned);
+        developer
+    }
+
+    fn mark(of: &Developer, departed: bool) -> Mark {
+        Mark { person: Person::own(of), uid: of.metadata.uid.clone().unwrap_or_default(), departed }
+    }
+
+    #[test]
+    fn a_new_uid_takes_over_what_nobody_left() {
+        let (first, second) = (developer("1", None), developer("2", None));
+        assert!(mark(&first, false).belongs_to(&second));
+        assert_eq!(person(&second, &[mark(&first, false)]), Person::own(&first));
+    }
+
+    #[test]
+    fn a_new_uid_is_a_stranger_to_what_somebody_left() {
+        let (first, second) = (developer("1", None), developer("2", None));
+        assert!(!mark(&first, true).belongs_to(&second));
+        assert_eq!(person(&second, &[mark(&first, true)]), Person::own(&second));
+    }
+
+    #[test]
+    fn the_same_person_id_comes_back() {
+        let (first, second) = (developer("1", Some("7")), developer("2", Some("7")));
+        assert!(mark(&first, true).belongs_to(&second));
+    }
+
+    #[test]
+    fn another_person_id_is_a_stranger() {
+        let (first, second) = (developer("1", Some("7")), developer("2", Some("8")));
+        assert!(!mark(&first, false).belongs_to(&second));
+    }
+
+    #[test]
+    fn the_same_object_may_return() {
+        let first = developer("1", None);
+        assert!(mark(&first, true).belongs_to(&first));
+    }
+}

@@ -1,0 +1,204 @@
+//! Where the access entries of a Role apply, before anybody is named.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kube::ResourceExt;
+
+use crate::api::environment::Environment;
+use crate::api::role::Access;
+use crate::api::{ConditionType, Mode, Reason, Role};
+
+use super::access::{Scope, covers};
+use super::cluster::{ClusterKey, ClusterState};
+use super::fence;
+use super::finding::Finding;
+use super::settings::Settings;
+use super::world::World;
+
+/// What plans read: all that people wrote, all that clusters were seen to hold, and what the installation decides.
+#[derive(Clone, Copy)]
+pub struct Scene<'a> {
+    /// What people wrote.
+    pub world: &'a World,
+    /// What the clusters that answer were seen to hold.
+    pub clusters: &'a BTreeMap<ClusterKey, &'a ClusterState>,
+    /// What the installation decides.
+    pub settings: &'a Settings,
+}
+
+impl<'a> Scene<'a> {
+    /// What an Environment's cluster was seen to hold, if it is known.
+    pub fn cluster_of(&self, environment: &Environment) -> Option<&'a ClusterState> {
+        self.clusters.get(&ClusterKey::of(environment)).copied()
+    }
+}
+
+/// What a binding refers to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reference {
+    /// A ClusterRole that exists.
+    Existing(String),
+    /// The inline rules of the access entry of this name.
+    Inline(String),
+}
+
+/// One binding's place: a ClusterRole given in a namespace of an Environment.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The cluster.
+    pub cluster: ClusterKey,
+    /// The Environment.
+    pub environment: String,
+    /// The namespace.
+    pub namespace: String,
+    /// What is given.
+    pub reference: Reference,
+}
+
+/// An access entry that is cluster-wide in a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WidePlace {
+    /// The cluster.
+    pub cluster: ClusterKey,
+    /// The access entry.
+    pub entry: String,
+    /// The Environments of the cluster, all of which must be meant.
+    pub environments: BTreeSet<String>,
+}
+
+/// Where a Role gives something, and what stands in the way elsewhere.
+#[derive(Debug, Default)]
+pub struct Places {
+    /// In namespaces.
+    pub inside: BTreeSet<Place>,
+    /// Cluster-wide.
+    pub wide: BTreeSet<WidePlace>,
+    /// What does not apply, and why.
+    pub findings: Vec<Finding>,
+}
+
+impl Places {
+    /// Whether the Role gives something in an Environment within a scope.
+    pub fn environments(&self, scope: &Scope) -> BTreeSet<&str> {
+        let inside = self.inside.iter().map(|place| place.environment.as_str()).filter(|environment| covers(scope, environment));
+        let wide = self.wide.iter().filter(|place| place.environments.iter().all(|environment| covers(scope, environment)));
+        inside.chain(wide.flat_map(|place| place.environments.iter().map(String::as_str))).collect()
+    }
+}
+
+/// Where a Role applies: the intersection of its entries' Environments with those that exist, and there the chosen namespaces.
+pub fn places(scene: Scene<'_>, role: &Role) -> Places {
+    let mut places = Places::default();
+    for access in &role.spec.access {
+        missing_environments(scene, access, &mut places.findings);
+        if let Some(refusal) = fence::refuses_rules(&scene.settings.fence, access) {
+            places.findings.push(Finding::new(ConditionType::Accepted, Reason::Denied, format!("access {}: {refusal}", access.name)));
+            if access.cluster_roles.is_empty() {
+                continue;
+            }
+        }
+        if access.cluster {
+            wide(scene, access, &mut places);
+        } else {
+            inside(scene, access, &mut places);
+        }
+    }
+    places.findings.sort();
+    places.findings.dedup();
+    places
+}
+
+fn names(access: &Access, environment: &str) -> bool {
+    access.environments.iter().any(|name| name == "*" || name == environment)
+}
+
+fn missing_environments(scene: Scene<'_>, access: &Access, findings: &mut Vec<Finding>) {
+    for name in access.environments.iter().filter(|name| *name != "*") {
+        if !scene.world.live_environments().any(|(existing, _)| existing == name) {
+            findings.push(Finding::new(
+                ConditionType::ReferencesResolved,
+                Reason::EnvironmentNotFound,
+                format!("access {}: uenv/{name} does not exist; make it, or take it out of environments", access.name),
+            ));
+        }
+    }
+}
+
+fn inside(scene: Scene<'_>, access: &Access, places: &mut Places) {
+    for (name, environment) in scene.world.live_environments().filter(|(name, _)| names(access, name)) {
+        let Some(state) = scene.cluster_of(environment) else { continue };
+        let references = references(scene, state, access, name, &mut places.findings);
+        for namespace in state.territory.chosen(name, access.namespaces.as_ref()) {
+            places.inside.extend(references.iter().map(|reference| Place {
+                cluster: ClusterKey::of(environment),
+                environment: name.clone(),
+                namespace: namespace.clone(),
+                reference: reference.clone(),
+            }));
+        }
+    }
+}
+
+fn references(scene: Scene<'_>, state: &ClusterState, access: &Access, environment: &str, findings: &mut Vec<Finding>) -> Vec<Reference> {
+    let mut references = Vec::new();
+    for name in &access.cluster_roles {
+        if let Some(refusal) = fence::refuses_cluster_role(&scene.settings.fence, name) {
+            findings.push(Finding::new(ConditionType::Accepted, Reason::Denied, format!("access {}: {refusal}", access.name)));
+        } else if state.has_cluster_role(name) {
+            references.push(Reference::Existing(name.clone()));
+        } else {
+            findings.push(Finding::new(
+                ConditionType::ReferencesResolved,
+                Reason::ClusterRoleNotFound,
+                format!("access {}: ClusterRole {name} does not exist in the cluster of uenv/{environment}; make it, or name another", access.name),
+            ));
+        }
+    }
+    if !access.rules.is_empty() && fence::refuses_rules(&scene.settings.fence, access).is_none() {
+        references.push(Reference::Inline(access.name.clone()));
+    }
+    references
+}
+
+fn wide(scene: Scene<'_>, access: &Access, places: &mut Places) {
+    for cluster in scene.clusters.keys() {
+        let here: Vec<_> = scene.world.live_environments().filter(|(_, environment)| ClusterKey::of(environment) == *cluster).collect();
+        if !here.iter().any(|(name, _)| names(access, name)) {
+            continue;
+        }
+        let obstacle = here.iter().find_map(|(name, environment)| {
+            let why = if !names(access, name) {
+                "is on the same cluster and is not named"
+            } else if !environment.spec.allow_cluster_scope {
+                "does not allow it (allowClusterScope)"
+            } else if environment.spec.mode == Mode::Observe {
+                "is only observed (mode: Observe)"
+            } else {
+                return None;
+            };
+            Some(format!("access {}: nothing cluster-wide in {cluster}, as uenv/{name} {why}", access.name))
+        });
+        match obstacle {
+            Some(message) => {
+                places.findings.push(Finding::new(ConditionType::AccessApplied, Reason::ClusterAccessNarrowed, message));
+            }
+            None => {
+                places.wide.insert(WidePlace {
+                    cluster: cluster.clone(),
+                    entry: access.name.clone(),
+                    environments: here.iter().map(|(name, _)| (*name).clone()).collect(),
+                });
+            }
+        }
+    }
+}
+
+/// An access entry of a Role.
+pub fn entry<'a>(role: &'a Role, name: &str) -> Option<&'a Access> {
+    role.spec.access.iter().find(|access| access.name == name)
+}
+
+/// How a Role is called in messages.
+pub fn title(role: &Role) -> String {
+    format!("urole/{}", role.name_any())
+}

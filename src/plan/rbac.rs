@@ -1,0 +1,176 @@
+//! Builders of RBAC objects. They cannot fail.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, RoleBinding, RoleRef};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use crate::api::metadata::{ENTRY, ENVIRONMENT, EPOCH, ISSUED, ORPHANS, ROLE, ROLE_UID};
+use crate::api::role::AccessRule;
+
+use super::change::labels;
+use super::identity::Known;
+use super::name::{bucket, digest};
+
+/// At most this many subjects in one binding: a write of it stays small, and etcd's limit far.
+pub const SUBJECTS_PER_BINDING: usize = 500;
+/// At most this many bytes of subjects in one binding.
+pub const BYTES_PER_BINDING: usize = 64 * 1_024;
+
+/// Who a binding is written for.
+#[derive(Clone, Debug)]
+pub struct Origin<'a> {
+    /// The installation.
+    pub installation: &'a str,
+    /// The Role.
+    pub role: &'a str,
+    /// The Role's UID.
+    pub role_uid: &'a str,
+    /// The digest of the UIDs of usher's CRDs.
+    pub epoch: &'a str,
+}
+
+/// Divides subjects among bindings. The number of bindings is a power of two, so that growing moves half of each and nothing else.
+pub fn shards(subjects: &BTreeSet<Known>) -> Vec<BTreeSet<Known>> {
+    let mut count = 1;
+    loop {
+        let mut shards = vec![BTreeSet::new(); count];
+        for known in subjects {
+            let at = bucket(known.text()) as usize % count;
+            if let Some(shard) = shards.get_mut(at) {
+                shard.insert(known.clone());
+            }
+        }
+        let fits = |shard: &BTreeSet<Known>| {
+            shard.len() <= SUBJECTS_PER_BINDING && shard.iter().map(Known::size).sum::<usize>() <= BYTES_PER_BINDING
+        };
+        if shards.iter().all(fits) {
+            return shards;
+        }
+        count *= 2;
+    }
+}
+
+/// What stands in the annotations for a subject.
+pub fn subject_digest(known: &Known) -> String {
+    let kind = match known {
+        Known::ServiceAccount(_) => "ServiceAccount",
+        Known::User(_) => "User",
+    };
+    digest(&[kind, known.text()])
+}
+
+fn list<'a>(subjects: impl Iterator<Item = &'a Known>) -> Option<String> {
+    let digests: Vec<String> = subjects.map(subject_digest).collect();
+    (!digests.is_empty()).then(|| digests.join(","))
+}
+
+fn annotations(origin: &Origin<'_>, subjects: &BTreeSet<Known>, orphans: &BTreeSet<Known>) -> BTreeMap<String, String> {
+    let users = list(subjects.iter().filter(|known| matches!(known, Known::User(_))));
+    let pairs = [
+        (ROLE_UID, Some(origin.role_uid.to_owned())),
+        (EPOCH, Some(origin.epoch.to_owned())),
+        (ISSUED, users),
+        (ORPHANS, list(orphans.iter())),
+    ];
+    pairs.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
+}
+
+fn role_ref(cluster_role: &str) -> RoleRef {
+    RoleRef {
+        api_group: Some("rbac.authorization.k8s.io".to_owned()),
+        kind: "ClusterRole".to_owned(),
+        name: cluster_role.to_owned(),
+    }
+}
+
+/// A RoleBinding of a Role in a namespace of an Environment.
+pub fn role_binding(
+    origin: &Origin<'_>,
+    environment: &str,
+    (namespace, name): (&str, &str),
+    cluster_role: &str,
+    (subjects, orphans): (&BTreeSet<Known>, &BTreeSet<Known>),
+) -> RoleBinding {
+    RoleBinding {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            namespace: Some(namespace.to_owned()),
+            labels: Some(labels(origin.installation, [(ROLE, origin.role), (ENVIRONMENT, environment)])),
+            annotations: Some(annotations(origin, subjects, orphans)),
+            ..ObjectMeta::default()
+        },
+        role_ref: role_ref(cluster_role),
+        subjects: Some(subjects.iter().map(Known::subject).collect()),
+    }
+}
+
+/// A ClusterRoleBinding of a Role.
+pub fn cluster_role_binding(
+    origin: &Origin<'_>,
+    name: &str,
+    cluster_role: &str,
+    (subjects, orphans): (&BTreeSet<Known>, &BTreeSet<Known>),
+) -> ClusterRoleBinding {
+    ClusterRoleBinding {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            labels: Some(labels(origin.installation, [(ROLE, origin.role)])),
+            annotations: Some(annotations(origin, subjects, orphans)),
+            ..ObjectMeta::default()
+        },
+        role_ref: role_ref(cluster_role),
+        subjects: Some(subjects.iter().map(Known::subject).collect()),
+    }
+}
+
+/// The ClusterRole that holds the inline rules of one access entry.
+pub fn cluster_role(installation: &str, role: &str, entry: &str, name: &str, rules: &[AccessRule]) -> ClusterRole {
+    ClusterRole {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            labels: Some(labels(installation, [(ROLE, role), (ENTRY, entry)])),
+            ..ObjectMeta::default()
+        },
+        rules: Some(policy_rules(rules)),
+        aggregation_rule: None,
+    }
+}
+
+/// The rules of an access entry as RBAC writes them.
+pub fn policy_rules(rules: &[AccessRule]) -> Vec<PolicyRule> {
+    rules
+        .iter()
+        .map(|rule| PolicyRule {
+            api_groups: Some(rule.api_groups.clone()),
+            resources: Some(rule.resources.clone()),
+            resource_names: (!rule.resource_names.is_empty()).then(|| rule.resource_names.clone()),
+            verbs: rule.verbs.clone(),
+            non_resource_urls: None,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn people(count: usize) -> BTreeSet<Known> {
+        (0..count).map(|number| Known::ServiceAccount(format!("person-{number}-abcdefghij"))).collect()
+    }
+
+    #[test]
+    fn shards_hold_everybody_once_within_the_limit() {
+        for count in [0, 1, 500, 501, 2_000, 5_000] {
+            let shards = shards(&people(count));
+            assert_eq!(shards.iter().map(BTreeSet::len).sum::<usize>(), count);
+            assert!(shards.iter().all(|shard| shard.len() <= SUBJECTS_PER_BINDING));
+        }
+    }
+
+    #[test]
+    fn long_names_make_more_shards() {
+        let people: BTreeSet<Known> = (0..400).map(|number| Known::User(format!("{number}{}", "x".repeat(250)))).collect();
+        assert!(shards(&people).len() > 1);
+    }
+}

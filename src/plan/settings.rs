@@ -1,0 +1,54 @@
+//! What the installation decides, and the planner obeys.
+
+use std::collections::BTreeSet;
+
+use jiff::SignedDuration;
+
+/// The values of the chart that decide what is planned.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// usher's own namespace, which is nobody's workspace and never shared.
+    pub namespace: String,
+    /// The UID of `kube-system` of the home cluster, which marks what this installation makes.
+    pub installation: String,
+    /// What people's kubeconfigs say about reaching the home cluster.
+    pub server: Server,
+    /// How long a ServiceAccount token lives.
+    pub token_lifetime: SignedDuration,
+    /// What Roles may give.
+    pub fence: Fence,
+}
+
+/// How a cluster is reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Server {
+    /// The URL of the API server.
+    pub url: String,
+    /// Its certificate authority in PEM, base64; empty where the system's suffice.
+    pub ca_data: String,
+}
+
+/// What Roles may give. The chart's RBAC and policies hold the operator to the same.
+#[derive(Clone, Debug)]
+pub struct Fence {
+    /// The existing ClusterRoles that may be named.
+    pub may_bind: BTreeSet<String>,
+    /// Whether Roles may have rules of their own.
+    pub inline_rules: bool,
+    /// The verbs that cluster-wide rules may have.
+    pub cluster_scope_verbs: BTreeSet<String>,
+    /// Whether cluster-wide rules may reach Secrets.
+    pub cluster_scope_secrets: bool,
+}
+
+impl Default for Fence {
+    fn default() -> Self {
+        let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        Self {
+            may_bind: set(&["view", "edit", "usher-developer"]),
+            inline_rules: true,
+            cluster_scope_verbs: set(&["get", "list", "watch"]),
+            cluster_scope_secrets: false,
+        }
+    }
+}

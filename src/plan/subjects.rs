@@ -1,0 +1,89 @@
+//! By which names a Role's holders are known where it gives something, and who is behind a name that was found.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use crate::api::{Developer, Environment};
+
+use super::access::{Standing, standing};
+use super::cluster::ClusterKey;
+use super::identity::{Known, Unknown, developer_of_service_account, known, service_account};
+use super::person::{Person, person};
+use super::placement::Scene;
+
+/// Who a Developer is, by the marks in every cluster.
+pub fn person_of(scene: Scene<'_>, developer: &Developer) -> Person {
+    let name = developer.name_any();
+    let marks: Vec<_> = scene.clusters.values().flat_map(|state| state.marks_of(&name)).collect();
+    person(developer, &marks)
+}
+
+/// How an Environment knows a Developer.
+pub fn known_in(scene: Scene<'_>, developer: &Developer, environment: &Environment) -> Result<Known, Unknown> {
+    known(developer, &person_of(scene, developer), environment, scene.world.users())
+}
+
+/// Who is behind a name that was found in a binding.
+pub fn behind<'a>(scene: Scene<'a>, cluster: &ClusterKey, found: &Known) -> Option<&'a Arc<Developer>> {
+    match found {
+        Known::ServiceAccount(name) => {
+            let developer = scene.world.developer(developer_of_service_account(name)?)?;
+            let person = person_of(scene, developer);
+            let marked = scene.clusters.get(cluster).is_some_and(|state| {
+                state.service_accounts_of(&developer.name_any()).any(|((_, account), _)| account == name)
+            });
+            (service_account(&developer.name_any(), &person) == *name || marked || own_account(developer, name)).then_some(developer)
+        }
+        Known::User(user) => scene.world.developer(scene.world.users().holder(cluster, user)?),
+    }
+}
+
+fn own_account(developer: &Developer, account: &str) -> bool {
+    service_account(&developer.name_any(), &Person::own(developer)) == account
+}
+
+/// Why a name that was found in a binding may go, or must stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// Nobody whom usher knows.
+    Nobody,
+    /// Somebody who is leaving: everything goes, now.
+    Leaving,
+    /// Somebody who stays.
+    Staying,
+}
+
+/// Whose name it is.
+pub fn owner(scene: Scene<'_>, cluster: &ClusterKey, found: &Known, now: Timestamp) -> Owner {
+    match behind(scene, cluster, found) {
+        None => Owner::Nobody,
+        Some(developer) if standing(developer, now).leaves() => Owner::Leaving,
+        Some(_) => Owner::Staying,
+    }
+}
+
+/// The names of holders in each Environment, with their Developers.
+pub type Names = BTreeMap<String, BTreeMap<Known, String>>;
+
+/// Collects the names of some Developers, in the Environments that are asked for.
+pub fn names<'a>(
+    scene: Scene<'_>,
+    people: impl Iterator<Item = (&'a String, BTreeSet<&'a str>)>,
+    now: Timestamp,
+) -> Names {
+    let mut names = Names::new();
+    for (name, environments) in people {
+        let Some(developer) = scene.world.developer(name).filter(|developer| standing(developer, now) == Standing::Active) else { continue };
+        let person = person_of(scene, developer);
+        for environment in environments {
+            let Some(object) = scene.world.environment(environment) else { continue };
+            if let Ok(known) = known(developer, &person, object, scene.world.users()) {
+                names.entry(environment.to_owned()).or_default().insert(known, name.clone());
+            }
+        }
+    }
+    names
+}

@@ -1,0 +1,111 @@
+//! Whether what the plan gives a person was seen in the clusters.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::rbac::v1::ClusterRole;
+use kube::ResourceExt;
+
+use crate::api::metadata::{CLUSTER_PREFIX, ENTRY, ENVIRONMENT};
+use crate::api::{Developer, Mode, Role};
+
+use super::access::{Via, covers, held_roles, paused};
+use super::cluster::{ClusterKey, ClusterState};
+use super::identity::Known;
+use super::placement::{Places, Reference, Scene, entry, places};
+use super::rbac::policy_rules;
+use super::subjects::known_in;
+
+/// A place where something should be or should not be, for messages.
+pub type Cell = (ClusterKey, String, String);
+
+/// The ClusterRole of an access entry that holds exactly its rules now.
+pub fn current_cluster_role<'a>(state: &'a ClusterState, role: &'a Role, name: &str, cluster_wide: bool) -> Option<&'a Arc<ClusterRole>> {
+    let rules = policy_rules(&entry(role, name)?.rules);
+    let role_name = role.metadata.name.as_deref().unwrap_or_default();
+    state
+        .cluster_roles_of(role_name)
+        .map(|(_, object)| object)
+        .filter(|object| object.labels().get(ENTRY).is_some_and(|label| label == name))
+        .filter(|object| object.name_any().starts_with(CLUSTER_PREFIX) == cluster_wide)
+        .find(|object| object.rules.as_deref().unwrap_or_default() == rules)
+}
+
+/// The places in which a holder of a Role should be named by now and was not seen to be.
+pub fn missing(scene: Scene<'_>, developer: &Developer, role: &Role, via: &Via, places: &Places) -> BTreeSet<Cell> {
+    let mut missing = BTreeSet::new();
+    let mut names: BTreeMap<&str, Option<Known>> = BTreeMap::new();
+    let role_name = role.name_any();
+    for place in &places.inside {
+        if !via.values().any(|scope| covers(scope, &place.environment)) {
+            continue;
+        }
+        let Some(environment) = scene.world.environment(&place.environment) else { continue };
+        let idle = environment.spec.mode == Mode::Observe || paused(environment.as_ref());
+        let known = names.entry(&place.environment).or_insert_with(|| known_in(scene, developer, environment).ok());
+        let (Some(known), Some(state), false) = (known, scene.clusters.get(&place.cluster), idle) else { continue };
+        let reference = match &place.reference {
+            Reference::Existing(name) => Some(name.clone()),
+            Reference::Inline(name) => current_cluster_role(state, role, name, false).map(|object| object.name_any()),
+        };
+        let seen = state.role_bindings_of(&role_name).any(|((namespace, _), bound)| {
+            *namespace == place.namespace
+                && Some(&bound.object.role_ref.name) == reference.as_ref()
+                && bound.object.labels().get(ENVIRONMENT) == Some(&place.environment)
+                && bound.subjects.contains(known)
+        });
+        if !seen {
+            missing.insert((place.cluster.clone(), place.environment.clone(), place.namespace.clone()));
+        }
+    }
+    missing.extend(missing_wide(scene, developer, role, via, places));
+    missing
+}
+
+fn missing_wide(scene: Scene<'_>, developer: &Developer, role: &Role, via: &Via, places: &Places) -> BTreeSet<Cell> {
+    let role_name = role.name_any();
+    let mut missing = BTreeSet::new();
+    for place in &places.wide {
+        let Some(state) = scene.clusters.get(&place.cluster) else { continue };
+        if !via.values().any(|scope| place.environments.iter().all(|environment| covers(scope, environment))) {
+            continue;
+        }
+        let reference = current_cluster_role(state, role, &place.entry, true).map(|object| object.name_any());
+        for environment in &place.environments {
+            let Some(object) = scene.world.environment(environment) else { continue };
+            let Ok(known) = known_in(scene, developer, object) else { continue };
+            let seen = state.cluster_role_bindings_of(&role_name).any(|(_, bound)| {
+                Some(&bound.object.role_ref.name) == reference.as_ref() && bound.subjects.contains(&known)
+            });
+            if !seen {
+                missing.insert((place.cluster.clone(), environment.clone(), String::new()));
+            }
+        }
+    }
+    missing
+}
+
+/// Whether something that a Developer should have by other Roles is still to be added.
+pub fn outstanding(scene: Scene<'_>, developer: &Developer, except: &str, now: Timestamp) -> bool {
+    held_roles(scene.world, developer, now).iter().filter(|(name, _)| *name != except).any(|(name, via)| {
+        let idle = |role: &Role| paused(role) || paused(developer);
+        scene
+            .world
+            .live_role(name)
+            .filter(|role| !idle(role))
+            .is_some_and(|role| !missing(scene, developer, role, via, &places(scene, role)).is_empty())
+    })
+}
+
+/// The Roles whose bindings of this installation name somebody, with where.
+pub fn found(state: &ClusterState, names: &BTreeSet<Known>) -> BTreeSet<(String, String)> {
+    let holds = |subjects: &std::collections::HashSet<Known>| names.iter().any(|known| subjects.contains(known));
+    let role = |labels: &BTreeMap<String, String>| labels.get(crate::api::metadata::ROLE).cloned();
+    let inside = state.role_bindings.iter().filter(|(_, bound)| bound.ours && holds(&bound.subjects));
+    let wide = state.cluster_role_bindings.iter().filter(|(_, bound)| bound.ours && holds(&bound.subjects));
+    inside
+        .filter_map(|((namespace, _), bound)| Some((role(bound.object.labels())?, namespace.clone())))
+        .chain(wide.filter_map(|(_, bound)| Some((role(bound.object.labels())?, String::new()))))
+        .collect()
+}

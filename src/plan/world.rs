@@ -1,0 +1,185 @@
+//! What people have written: Developers, Roles, Bindings and Environments, with the indexes that decisions need.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use kube::ResourceExt;
+
+use crate::api::{Binding, Developer, Environment, Role};
+
+use super::identity::UserIndex;
+use super::includes::Includes;
+
+/// Everything that people have written, kept in memory.
+#[derive(Debug, Default)]
+pub struct World {
+    developers: BTreeMap<String, Arc<Developer>>,
+    roles: BTreeMap<String, Arc<Role>>,
+    bindings: BTreeMap<String, Arc<Binding>>,
+    environments: BTreeMap<String, Arc<Environment>>,
+    teams: HashMap<String, BTreeSet<String>>,
+    of_role: HashMap<String, BTreeSet<String>>,
+    of_developer: HashMap<String, BTreeSet<String>>,
+    of_team: HashMap<String, BTreeSet<String>>,
+    includes: Includes,
+    users: UserIndex,
+}
+
+fn add(index: &mut HashMap<String, BTreeSet<String>>, keys: &[String], value: &str) {
+    for key in keys {
+        index.entry(key.clone()).or_default().insert(value.to_owned());
+    }
+}
+
+fn take(index: &mut HashMap<String, BTreeSet<String>>, keys: &[String], value: &str) {
+    for key in keys {
+        let emptied = index.get_mut(key).is_some_and(|values| {
+            values.remove(value);
+            values.is_empty()
+        });
+        if emptied {
+            index.remove(key);
+        }
+    }
+}
+
+/// Whether an object is being deleted.
+pub fn deleting(object: &impl ResourceExt) -> bool {
+    object.meta().deletion_timestamp.is_some()
+}
+
+impl World {
+    /// Takes in a Developer as she is now, or her going.
+    pub fn set_developer(&mut self, name: &str, developer: Option<Arc<Developer>>) -> Option<Arc<Developer>> {
+        let old = match developer.clone() {
+            Some(new) => self.developers.insert(name.to_owned(), new),
+            None => self.developers.remove(name),
+        };
+        if let Some(old) = &old {
+            take(&mut self.teams, &old.spec.teams, name);
+        }
+        if let Some(new) = &developer {
+            add(&mut self.teams, &new.spec.teams, name);
+        }
+        self.users.replace(old.as_deref(), developer.as_deref(), self.environments.values());
+        old
+    }
+
+    /// Takes in a Role as it is now, or its going.
+    pub fn set_role(&mut self, name: &str, role: Option<Arc<Role>>) -> Option<Arc<Role>> {
+        let old = match role {
+            Some(new) => self.roles.insert(name.to_owned(), new),
+            None => self.roles.remove(name),
+        };
+        self.includes = Includes::of(self.roles.values().filter(|role| !deleting(role.as_ref())));
+        old
+    }
+
+    /// Takes in a Binding as it is now, or its going.
+    pub fn set_binding(&mut self, name: &str, binding: Option<Arc<Binding>>) -> Option<Arc<Binding>> {
+        let old = match binding.clone() {
+            Some(new) => self.bindings.insert(name.to_owned(), new),
+            None => self.bindings.remove(name),
+        };
+        if let Some(old) = &old {
+            take(&mut self.of_role, std::slice::from_ref(&old.spec.role), name);
+            take(&mut self.of_developer, &old.spec.developers, name);
+            take(&mut self.of_team, &old.spec.teams, name);
+        }
+        if let Some(new) = &binding {
+            add(&mut self.of_role, std::slice::from_ref(&new.spec.role), name);
+            add(&mut self.of_developer, &new.spec.developers, name);
+            add(&mut self.of_team, &new.spec.teams, name);
+        }
+        old
+    }
+
+    /// Takes in an Environment as it is now, or its going.
+    pub fn set_environment(&mut self, name: &str, environment: Option<Arc<Environment>>) -> Option<Arc<Environment>> {
+        let old = match environment {
+            Some(new) => self.environments.insert(name.to_owned(), new),
+            None => self.environments.remove(name),
+        };
+        self.users = UserIndex::of(self.developers.values(), self.environments.values());
+        old
+    }
+
+    /// A Developer by name.
+    pub fn developer(&self, name: &str) -> Option<&Arc<Developer>> {
+        self.developers.get(name)
+    }
+
+    /// All Developers.
+    pub fn developers(&self) -> impl Iterator<Item = (&String, &Arc<Developer>)> {
+        self.developers.iter()
+    }
+
+    /// A Role by name, also while it is being deleted.
+    pub fn role(&self, name: &str) -> Option<&Arc<Role>> {
+        self.roles.get(name)
+    }
+
+    /// A Role by name, unless it is being deleted: then it gives nothing any more.
+    pub fn live_role(&self, name: &str) -> Option<&Arc<Role>> {
+        self.roles.get(name).filter(|role| !deleting(role.as_ref()))
+    }
+
+    /// All Roles.
+    pub fn roles(&self) -> impl Iterator<Item = (&String, &Arc<Role>)> {
+        self.roles.iter()
+    }
+
+    /// A Binding by name.
+    pub fn binding(&self, name: &str) -> Option<&Arc<Binding>> {
+        self.bindings.get(name)
+    }
+
+    /// All Bindings.
+    pub fn bindings(&self) -> impl Iterator<Item = (&String, &Arc<Binding>)> {
+        self.bindings.iter()
+    }
+
+    /// The Bindings that name a Role.
+    pub fn bindings_of_role<'a>(&'a self, role: &str) -> impl Iterator<Item = (&'a String, &'a Arc<Binding>)> {
+        self.of_role.get(role).into_iter().flatten().filter_map(|name| self.bindings.get_key_value(name))
+    }
+
+    /// The Bindings that name a Developer or one of her teams, each once.
+    pub fn bindings_of_developer(&self, name: &str, developer: &Developer) -> BTreeSet<String> {
+        let mut bindings = self.of_developer.get(name).cloned().unwrap_or_default();
+        bindings.extend(developer.spec.teams.iter().filter_map(|team| self.of_team.get(team)).flatten().cloned());
+        bindings
+    }
+
+    /// The Developers that a Binding names, by themselves or by team, each once; those that do not exist are left out.
+    pub fn people_of<'a>(&'a self, binding: &'a Binding) -> BTreeSet<&'a str> {
+        let by_name = binding.spec.developers.iter().filter(|name| self.developers.contains_key(*name));
+        let by_team = binding.spec.teams.iter().filter_map(|team| self.teams.get(team)).flatten();
+        by_name.chain(by_team).map(String::as_str).collect()
+    }
+
+    /// An Environment by name, also while it is being deleted.
+    pub fn environment(&self, name: &str) -> Option<&Arc<Environment>> {
+        self.environments.get(name)
+    }
+
+    /// The Environments that are not being deleted.
+    pub fn live_environments(&self) -> impl Iterator<Item = (&String, &Arc<Environment>)> {
+        self.environments.iter().filter(|(_, environment)| !deleting(environment.as_ref()))
+    }
+
+    /// All Environments.
+    pub fn environments(&self) -> impl Iterator<Item = (&String, &Arc<Environment>)> {
+        self.environments.iter()
+    }
+
+    /// Which Roles give which.
+    pub fn includes(&self) -> &Includes {
+        &self.includes
+    }
+
+    /// Who has which user name.
+    pub fn users(&self) -> &UserIndex {
+        &self.users
+    }
+}

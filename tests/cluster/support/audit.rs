@@ -1,0 +1,137 @@
+//! What the API server wrote down about the operator: which requests it really made.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use super::ControlPlane;
+
+/// The operator, as the API server knows it.
+pub const OPERATOR: &str = "system:serviceaccount:usher-system:usher";
+
+/// One answered request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Event {
+    /// Who asked.
+    pub user: String,
+    /// get, list, watch, create, update, patch, delete or deletecollection.
+    pub verb: String,
+    /// The API group; empty for the core one.
+    pub group: String,
+    /// The plural of the kind; empty for paths such as /version.
+    pub resource: String,
+    /// Such as status or token; empty if none.
+    pub subresource: String,
+    /// Empty for what is cluster-wide.
+    pub namespace: String,
+    /// Empty where the request named none.
+    pub name: String,
+    /// The HTTP status of the answer.
+    pub code: u16,
+    /// The body, if the control plane runs with `AuditLevel::Request`.
+    pub body: Option<Value>,
+}
+
+impl Event {
+    /// It changes what is stored, unless it was refused. Questions about access are `create`s that store nothing.
+    pub fn is_write(&self) -> bool {
+        let changes = matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection");
+        changes && !matches!(self.group.as_str(), "authorization.k8s.io" | "authentication.k8s.io")
+    }
+
+    /// It concerns a Lease, which the leader renews for ever.
+    pub fn is_lease(&self) -> bool {
+        self.resource == "leases"
+    }
+
+    /// The resource with its subresource and group as in RBAC: `pods/log`, `roles.usher.dev`.
+    pub fn target(&self) -> String {
+        let mut target = self.resource.clone();
+        if !self.subresource.is_empty() {
+            target = format!("{target}/{}", self.subresource);
+        }
+        if self.group.is_empty() { target } else { format!("{target}.{}", self.group) }
+    }
+}
+
+/// A reader of one API server's audit log, from the moment when it is made. An answer may be a little earlier than its line: wait for what must be there, and
+/// where nothing may be there make a request of your own first.
+#[derive(Debug)]
+pub struct Audit {
+    file: PathBuf,
+    from: u64,
+}
+
+impl Audit {
+    /// Everything from now on.
+    pub fn from_now(plane: &ControlPlane) -> Self {
+        let file = plane.audit_log();
+        // Never in the middle of a line.
+        let whole =
+            std::fs::read(&file).unwrap_or_default().iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1);
+        Self { file, from: whole as u64 }
+    }
+
+    /// Everything since the API server started.
+    #[allow(dead_code, reason = "used as soon as `usher run` works")]
+    pub fn from_start(plane: &ControlPlane) -> Self {
+        Self { file: plane.audit_log(), from: 0 }
+    }
+
+    /// The answered requests of the operator so far.
+    pub fn operator(&self) -> Vec<Event> {
+        self.events().into_iter().filter(|event| event.user == OPERATOR).collect()
+    }
+
+    /// The answered requests so far of the operator and of people it makes ServiceAccounts for; nobody else's are written down.
+    pub fn events(&self) -> Vec<Event> {
+        let mut text = String::new();
+        if let Ok(mut file) = File::open(&self.file) {
+            file.seek(SeekFrom::Start(self.from)).expect("the log does not shrink");
+            file.read_to_string(&mut text).expect("the log is text");
+        }
+        // The last line may be half written.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole.lines().filter_map(event).collect()
+    }
+
+    /// The operator's writes but for leases.
+    pub fn writes(&self) -> Vec<Event> {
+        self.operator().into_iter().filter(|event| event.is_write() && !event.is_lease()).collect()
+    }
+}
+
+/// The number of requests by verb and target, such as `("patch", "rolebindings.rbac.authorization.k8s.io")`.
+pub fn counts(events: &[Event]) -> BTreeMap<(String, String), usize> {
+    let mut counts = BTreeMap::new();
+    for event in events {
+        *counts.entry((event.verb.clone(), event.target())).or_default() += 1;
+    }
+    counts
+}
+
+/// Reads one line. A watch is written when it starts, and again when it ends: the second is left out.
+fn event(line: &str) -> Option<Event> {
+    let value: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in the audit log: {line}"));
+    let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let verb = text("/verb");
+    let stage = if verb == "watch" { "ResponseStarted" } else { "ResponseComplete" };
+    (value["stage"] == stage).then(|| Event {
+        user: text("/user/username"),
+        verb,
+        group: text("/objectRef/apiGroup"),
+        resource: text("/objectRef/resource"),
+        subresource: text("/objectRef/subresource"),
+        namespace: text("/objectRef/namespace"),
+        name: text("/objectRef/name"),
+        code: value
+            .pointer("/responseStatus/code")
+            .and_then(Value::as_u64)
+            .and_then(|code| code.try_into().ok())
+            .unwrap_or_default(),
+        body: value.get("requestObject").cloned(),
+    })
+}

@@ -1,0 +1,206 @@
+//! One control plane: etcd, kube-apiserver and kube-controller-manager, run by `hack/control-plane`.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
+
+use kube::Client;
+use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+use tokio::sync::SemaphorePermit;
+
+use super::tools::{self, Output};
+use super::{process, shared};
+
+/// Building the servers takes a quarter of an hour on a slow machine, and the script shows how far it is.
+const PATIENCE: Duration = Duration::from_mins(40);
+
+/// How much of each request the API server writes down.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum AuditLevel {
+    /// Who did what to which object.
+    #[default]
+    Metadata,
+    /// The bodies of requests, too.
+    #[allow(dead_code, reason = "for tests of what the operator writes")]
+    Request,
+}
+
+/// A running control plane. Dropping it ends it; so does the end of this process, however that comes.
+pub struct ControlPlane {
+    script: Child,
+    /// Held open: when it closes the script ends everything.
+    stdin: Option<ChildStdin>,
+    dir: PathBuf,
+    env: BTreeMap<String, String>,
+    /// Given back when this one has ended.
+    #[allow(dead_code, reason = "held, not read")]
+    turn: Option<SemaphorePermit<'static>>,
+}
+
+impl ControlPlane {
+    /// Starts one with an etcd of its own. Most tests want [`super::bare`], [`super::operated`] or [`Self::exclusive`], which cost less.
+    #[allow(dead_code, reason = "for measuring, where nobody else may use the same etcd")]
+    pub async fn start(audit: AuditLevel) -> Self {
+        off_thread(move || Self::start_blocking(None, audit)).await.unwrap_or_else(|problem| panic!("{problem}"))
+    }
+
+    /// An API server and controllers for one test alone, which may do to them what it likes. At most three exist at once; the test waits for its turn.
+    pub async fn exclusive(audit: AuditLevel) -> Self {
+        let turn = shared::turn().await;
+        let etcd = super::bare().await;
+        let mut plane = off_thread(move || Self::start_blocking(Some(etcd.dir()), audit))
+            .await
+            .unwrap_or_else(|problem| panic!("{problem}"));
+        plane.turn = Some(turn);
+        plane
+    }
+
+    /// Starts one, on the etcd of the control plane in `share` if that is given.
+    pub fn start_blocking(share: Option<&Path>, audit: AuditLevel) -> Result<Self, String> {
+        let mut script =
+            process::spawn(script(share, audit)).map_err(|error| format!("cannot run hack/control-plane: {error}"))?;
+        let stdin = script.stdin.take();
+        let complaints = collect(script.stderr.take().expect("a pipe"));
+        let (sender, ready) = mpsc::channel();
+        let stdout = script.stdout.take().expect("a pipe");
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        let line = ready.recv_timeout(PATIENCE).unwrap_or_default();
+        let Some(dir) = line.strip_prefix("ready ").map(PathBuf::from) else {
+            drop(stdin);
+            let _ = script.wait();
+            let said = complaints.lock().expect("not poisoned").join("\n");
+            return Err(format!(
+                "no control plane, as hack/control-plane says:\n{said}\nIf tools are missing: hack/install-tools"
+            ));
+        };
+        let env = read_env(&dir.join("env"))?;
+        Ok(Self { script, stdin, dir, env, turn: None })
+    }
+
+    /// Where its files are. What a test puts here goes when the control plane ends, unless `USHER_TEST_DIR` keeps it.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The administrator's kubeconfig.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.dir.join("kubeconfig")
+    }
+
+    /// Where the API server writes what usher and its people ask.
+    pub fn audit_log(&self) -> PathBuf {
+        self.dir.join("audit.log")
+    }
+
+    /// A variable of the script's `env` file, such as `APISERVER_PID`.
+    #[track_caller]
+    pub fn variable(&self, name: &str) -> &str {
+        self.env.get(name).unwrap_or_else(|| panic!("hack/control-plane says no {name}"))
+    }
+
+    /// The processes: of the API server, and of the controller manager.
+    pub fn pids(&self) -> [i32; 2] {
+        ["APISERVER_PID", "CONTROLLER_MANAGER_PID"].map(|name| self.variable(name).parse().expect("a process id"))
+    }
+
+    /// A client for the administrator on the caller's runtime. kube limits no rates.
+    pub async fn admin_client(&self) -> Client {
+        client_of(&self.kubeconfig()).await
+    }
+
+    /// Runs kubectl as the administrator.
+    pub async fn kubectl(&self, arguments: &[&str]) -> Output {
+        self.kubectl_with(arguments, "").await
+    }
+
+    /// Runs kubectl as the administrator with something on its standard input.
+    pub async fn kubectl_with(&self, arguments: &[&str], input: &str) -> Output {
+        let mut command = tools::command(tools::tool("kubectl"), &self.dir);
+        command.env("KUBECONFIG", self.kubeconfig()).args(arguments);
+        tools::run(command, input).await
+    }
+
+    /// Ends it and waits for that.
+    pub async fn stop(self) {
+        off_thread(move || drop(self)).await;
+    }
+}
+
+impl Drop for ControlPlane {
+    fn drop(&mut self) {
+        drop(self.stdin.take());
+        let since = Instant::now();
+        // The script itself gives its servers less time than this.
+        while since.elapsed() < Duration::from_secs(10) {
+            if !matches!(self.script.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _ = self.script.kill();
+        let _ = self.script.wait();
+    }
+}
+
+/// A client for the current context of a kubeconfig file, on the caller's runtime.
+pub async fn client_of(kubeconfig: &Path) -> Client {
+    let file = Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
+    let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
+        .await
+        .expect("a kubeconfig that fits together");
+    Client::try_from(config).expect("a client")
+}
+
+/// Runs what blocks without holding up the test's runtime.
+pub async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}
+
+fn script(share: Option<&Path>, audit: AuditLevel) -> Command {
+    static COUNTER: AtomicU32 = AtomicU32::new(1);
+    let mut command = Command::new(tools::repository().join("hack/control-plane"));
+    command.args(["run", "--audit-level", &format!("{audit:?}")]);
+    // Without a folder of ours the script takes a temporary one, and removes it even if this process is killed.
+    if let Some(kept) = std::env::var_os("USHER_TEST_DIR") {
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        command.arg("--dir").arg(Path::new(&kept).join(format!("{}-{number}", std::process::id())));
+    }
+    if let Some(share) = share {
+        command.arg("--share").arg(share);
+    }
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Keeps what the script says, and passes on at once what is not its own: that servers are being built, and how far that is.
+fn collect(stderr: ChildStderr) -> Arc<Mutex<Vec<String>>> {
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let lines = Arc::clone(&said);
+    std::thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            if !line.starts_with("control-plane:") {
+                let _ = writeln!(std::io::stderr(), "{line}");
+            }
+            lines.lock().expect("not poisoned").push(line);
+        }
+    });
+    said
+}
+
+/// Reads the `NAME=value` lines that the script writes; it quotes for a shell, which paths and numbers do not need.
+fn read_env(file: &Path) -> Result<BTreeMap<String, String>, String> {
+    let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    Ok(text
+        .lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.replace('\\', "")))
+        .collect())
+}

@@ -1,0 +1,108 @@
+//! The chart, installed by the real Helm, and the operator's own credentials from it.
+
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::api::{Api, PostParams};
+use serde_json::json;
+
+use super::client::explain;
+use super::tools::{self, Output};
+use super::{ControlPlane, wait_until};
+
+/// Where the operator lives.
+pub const NAMESPACE: &str = "usher-system";
+
+/// A release of the chart in a control plane. The chart's RBAC is what the operator under test gets, and nothing more.
+pub struct Install {
+    admin_kubeconfig: PathBuf,
+    dir: PathBuf,
+}
+
+impl Install {
+    /// `helm install` of this checkout's chart, with values such as `starterRoles=false`, and a kubeconfig for the operator.
+    pub async fn new(plane: &ControlPlane, values: &[&str]) -> Self {
+        let install = Self::in_plane(plane);
+        install.helm(&["install", "usher", "charts/usher", "--create-namespace"], values).await.ok();
+        install.write_kubeconfig(plane).await;
+        install
+    }
+
+    /// Helm in a control plane, with nothing installed yet.
+    pub fn in_plane(plane: &ControlPlane) -> Self {
+        Self { admin_kubeconfig: plane.kubeconfig(), dir: plane.dir().to_owned() }
+    }
+
+    /// `helm upgrade` to a chart, such as `charts/usher` or one that an earlier commit had.
+    pub async fn upgrade(&self, chart: &Path, values: &[&str]) -> Output {
+        let chart = chart.to_str().expect("a path in UTF-8");
+        self.helm(&["upgrade", "usher", chart], values).await
+    }
+
+    /// `helm uninstall`.
+    pub async fn uninstall(&self) -> Output {
+        self.helm(&["uninstall", "usher"], &[]).await
+    }
+
+    /// Any command of Helm in usher's namespace.
+    pub async fn helm(&self, arguments: &[&str], values: &[&str]) -> Output {
+        let mut command = tools::command(tools::tool("helm"), &self.dir);
+        command.env("KUBECONFIG", &self.admin_kubeconfig).args(arguments).args(["--namespace", NAMESPACE]);
+        for value in values {
+            command.args(["--set", value]);
+        }
+        tools::run(command, "").await
+    }
+
+    /// The operator's kubeconfig: its ServiceAccount's token, its namespace. Written anew when the ServiceAccount is: after a reinstall.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.dir.join("operator.kubeconfig")
+    }
+
+    /// Where logs and the like go; it goes away with the control plane.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Asks for a token and writes [`Self::kubeconfig`]. A reinstall makes another ServiceAccount, which needs this again.
+    pub async fn write_kubeconfig(&self, plane: &ControlPlane) {
+        let token = token(plane, NAMESPACE, "usher").await;
+        write_kubeconfig(&self.kubeconfig(), plane, &token, NAMESPACE);
+    }
+}
+
+/// A token for a ServiceAccount, as soon as that exists.
+pub async fn token(plane: &ControlPlane, namespace: &str, name: &str) -> String {
+    let accounts = Api::<ServiceAccount>::namespaced(plane.admin_client().await, namespace);
+    let request = TokenRequest {
+        spec: Some(TokenRequestSpec { expiration_seconds: Some(86_400), ..TokenRequestSpec::default() }),
+        ..TokenRequest::default()
+    };
+    wait_until(&format!("a token for ServiceAccount {namespace}/{name}"), Duration::from_secs(30), async || {
+        let answer = accounts.create_token_request(name, &PostParams::default(), &request).await;
+        answer.map(|answer| answer.status.expect("a token").token.expect("a token")).map_err(|error| explain(&error))
+    })
+    .await
+}
+
+/// Writes a kubeconfig that only this user can read.
+pub fn write_kubeconfig(file: &Path, plane: &ControlPlane, token: &str, namespace: &str) {
+    let config = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "test", "cluster": {"server": plane.variable("APISERVER_URL"), "certificate-authority": plane.variable("CA_FILE")}}],
+        "users": [{"name": "test", "user": {"token": token}}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test", "namespace": namespace}}],
+        "current-context": "test",
+    });
+    // The mode counts only when the file is new.
+    let _ = std::fs::remove_file(file);
+    let mut options = std::fs::OpenOptions::new();
+    let mut open =
+        options.write(true).create_new(true).mode(0o600).open(file).expect("a file in the control plane's folder");
+    open.write_all(config.to_string().as_bytes()).expect("space on the disk");
+}

@@ -1,0 +1,24 @@
+//! The harness: control planes, the installed operator, and what tests ask them.
+//!
+//! Processes are children of threads of this process and hang on pipes or on parent-death signals, never on destructors: libtest runs none for statics, and a
+//! killed test process runs none at all. Clients are made per test, because each `#[tokio::test]` has a runtime of its own.
+
+pub mod access;
+pub mod audit;
+pub mod client;
+mod control_plane;
+pub mod install;
+mod name;
+#[allow(dead_code, reason = "used as soon as `usher run` works")]
+pub mod operator;
+mod process;
+mod shared;
+mod tools;
+mod wait;
+
+pub use control_plane::{AuditLevel, ControlPlane, client_of};
+pub use name::name;
+pub use shared::bare;
+#[allow(unused_imports, reason = "used as soon as `usher run` works")]
+pub use shared::operated;
+pub use wait::{throughout, wait_until};

@@ -1,0 +1,189 @@
+//! The operator under test: the compiled binary as a process, with the ServiceAccount of the chart.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::control_plane::off_thread;
+use super::install::{Install, NAMESPACE};
+use super::{process, wait_until};
+
+/// How many lines of the log are printed when a test fails.
+const TAIL: usize = 100;
+/// Stands in the log before what a start says.
+const STARTED: &str = "---- started ----";
+
+/// One replica. Dropping it kills it; so does the end of this process.
+pub struct Operator {
+    child: Child,
+    arguments: Vec<String>,
+    kubeconfig: PathBuf,
+    log: PathBuf,
+}
+
+impl Operator {
+    /// Starts `usher run` for a release; see [`Self::ready`]. Calling it twice makes two replicas.
+    pub async fn start(install: &Install) -> Self {
+        Self::start_with(install, &[]).await
+    }
+
+    /// Starts `usher run` with more flags.
+    pub async fn start_with(install: &Install, flags: &[&str]) -> Self {
+        static COUNTER: AtomicU32 = AtomicU32::new(1);
+        let log = install.dir().join(format!("operator-{}.log", COUNTER.fetch_add(1, Ordering::Relaxed)));
+        let arguments: Vec<_> =
+            ["run", "--listen", "127.0.0.1:0"].iter().chain(flags).map(|&argument| argument.to_owned()).collect();
+        let (kubeconfig, file) = (install.kubeconfig(), log.clone());
+        off_thread(move || Self { child: launch(&arguments, &kubeconfig, &file), arguments, kubeconfig, log: file })
+            .await
+    }
+
+    /// Waits until it serves and says that it is ready. A process that ended fails the test at once.
+    pub async fn ready(&self) {
+        wait_until("the operator is ready", Duration::from_mins(1), async || {
+            assert!(self.is_alive(), "the operator ended:\n{}", self.tail());
+            let (code, body) = self.get("/readyz").await.map_err(|problem| format!("{problem}\n{}", self.tail()))?;
+            if code == 200 { Ok(()) } else { Err(format!("/readyz says {code} {body}\n{}", self.tail())) }
+        })
+        .await;
+    }
+
+    /// Where it listens, which it says in its log.
+    pub fn address(&self) -> Option<SocketAddr> {
+        let log = self.log();
+        // What an earlier start said may be somebody else's address by now.
+        let since = log.rsplit(STARTED).next()?;
+        let mut lines = since.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.find_map(|line| field(&line, "address")?.parse().ok())
+    }
+
+    /// Asks one of its pages, such as `/metrics`: status and body.
+    pub async fn get(&self, path: &str) -> Result<(u16, String), String> {
+        let address = self.address().ok_or("it has not said yet where it listens")?;
+        let mut stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+        let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.map_err(|error| error.to_string())?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.map_err(|error| error.to_string())?;
+        let (head, body) = answer.split_once("\r\n\r\n").ok_or("half an answer")?;
+        let code = head.split(' ').nth(1).and_then(|code| code.parse().ok()).ok_or("not HTTP")?;
+        Ok((code, body.to_owned()))
+    }
+
+    /// Asks it to end (SIGTERM), and says how long that took. More than half a minute is a failure.
+    pub async fn terminate(&mut self) -> Duration {
+        let since = Instant::now();
+        self.signal(Signal::TERM);
+        wait_until("the operator ends after SIGTERM", Duration::from_secs(30), async || {
+            if self.child.try_wait().is_ok_and(|status| status.is_some()) { Ok(()) } else { Err("it runs") }
+        })
+        .await;
+        since.elapsed()
+    }
+
+    /// Kills it (SIGKILL) and waits until it is gone.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Kills it if it runs, and starts it again with the same flags and the same log. See [`Self::ready`].
+    pub async fn restart(&mut self) {
+        self.kill();
+        let (arguments, kubeconfig, log) = (self.arguments.clone(), self.kubeconfig.clone(), self.log.clone());
+        self.child = off_thread(move || launch(&arguments, &kubeconfig, &log)).await;
+    }
+
+    /// Sends it a signal: STOP and CONT make a replica that hangs.
+    pub fn signal(&self, signal: Signal) {
+        let _ = kill_process(self.pid(), signal);
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Everything that it has said since its first start.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Something that prints the end of the log if the test fails while it is held.
+    pub fn log_on_failure(&self) -> LogOnFailure {
+        LogOnFailure(self.log.clone())
+    }
+
+    fn is_alive(&self) -> bool {
+        // A zombie is not: its state follows the command's name, which ends with the last parenthesis.
+        let status = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()));
+        match status {
+            Ok(status) => status.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z')),
+            // Without /proc, signal 0 has to do.
+            Err(_) => !Path::new("/proc/self").exists() && rustix::process::test_kill_process(self.pid()).is_ok(),
+        }
+    }
+
+    fn tail(&self) -> String {
+        tail(&self.log)
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        self.kill();
+        if std::thread::panicking() {
+            println!("{}", self.tail());
+        }
+    }
+}
+
+/// Prints the end of an operator's log when dropped by a test that fails.
+pub struct LogOnFailure(PathBuf);
+
+impl Drop for LogOnFailure {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("{}", tail(&self.0));
+        }
+    }
+}
+
+fn launch(arguments: &[String], kubeconfig: &Path, log: &Path) -> Child {
+    let mut out = OpenOptions::new().create(true).append(true).open(log).expect("a file in the control plane's folder");
+    writeln!(out, "{STARTED}").expect("space on the disk");
+    let mut command = process::bound_to_us(env!("CARGO_BIN_EXE_usher"));
+    command.args(arguments).env_clear();
+    if let Some(path) = std::env::var_os("PATH") {
+        command.env("PATH", path);
+    }
+    command
+        .env("KUBECONFIG", kubeconfig)
+        .env("USHER_NAMESPACE", NAMESPACE)
+        .env("USHER_LOG_FORMAT", "json")
+        .env("RUST_BACKTRACE", "1");
+    let err = out.try_clone().expect("a file handle");
+    command.stdin(Stdio::null()).stdout(out).stderr(err);
+    process::spawn(command).unwrap_or_else(|error| panic!("cannot start usher: {error}"))
+}
+
+fn tail(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<_> = text.lines().collect();
+    let last = lines.get(lines.len().saturating_sub(TAIL)..).unwrap_or_default().join("\n");
+    format!("---- the end of {} (USHER_TEST_DIR=DIR keeps it) ----\n{last}", log.display())
+}
+
+/// A field of a line of JSON as tracing writes it, flattened or not.
+fn field<'a>(line: &'a Value, name: &str) -> Option<&'a str> {
+    line.pointer(&format!("/fields/{name}")).or_else(|| line.get(name))?.as_str()
+}

@@ -1,0 +1,36 @@
+//! Waiting for what a cluster does in its own time.
+
+use std::fmt::Display;
+use std::time::{Duration, Instant};
+
+/// How often a test looks again.
+const POLL: Duration = Duration::from_millis(20);
+
+/// Asks until `probe` gives a value. `Err` is what it saw instead: when `deadline` has passed, the test fails with `what` and the last of these.
+pub async fn wait_until<T, E: Display>(
+    what: &str,
+    deadline: Duration,
+    mut probe: impl AsyncFnMut() -> Result<T, E>,
+) -> T {
+    let since = Instant::now();
+    loop {
+        match probe().await {
+            Ok(value) => return value,
+            Err(seen) if since.elapsed() > deadline => {
+                panic!("after {deadline:?} still not: {what}; last seen: {seen}")
+            }
+            Err(_) => tokio::time::sleep(POLL).await,
+        }
+    }
+}
+
+/// Asks again and again for `period`, and fails with `what` and what was seen as soon as `probe` says `Err`.
+pub async fn throughout<E: Display>(what: &str, period: Duration, mut probe: impl AsyncFnMut() -> Result<(), E>) {
+    let since = Instant::now();
+    while since.elapsed() < period {
+        if let Err(seen) = probe().await {
+            panic!("after {:?} no longer: {what}; seen: {seen}", since.elapsed());
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}

@@ -8,7 +8,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::schema::{Rule, conditions, label_map, quantities, rules};
+use super::schema::{Rule, conditions, label_expressions, label_map, label_syntax, quantities, rules};
 use super::span::Span;
 
 fn selector_rules() -> serde_json::Value {
@@ -38,7 +38,7 @@ fn workspace_labels(generator: &mut schemars::SchemaGenerator) -> schemars::Sche
     let mut schema = label_map(generator);
     schema.insert(
         "x-kubernetes-validations".into(),
-        rules(&[Rule::new(
+        rules(&[label_syntax(), Rule::new(
             "self.all(k, !k.matches('^([^/]+[.])?(kubernetes[.]io|k8s[.]io|usher[.]dev)/'))",
             "labels of kubernetes.io, k8s.io and usher.dev are not yours to set on workspaces: use a prefix of your own",
         )]),
@@ -65,6 +65,10 @@ fn user_rules() -> serde_json::Value {
         Rule::new(
             "self.contains('{email}') || self.contains('{username}') || self.contains('{name}') || self.contains('{personId}')",
             "the pattern must contain {email}, {username}, {name} or {personId}, or everybody would be one user",
+        ),
+        Rule::new(
+            "!self.replace('{email}', '').replace('{username}', '').replace('{name}', '').replace('{personId}', '').matches('[{}]')",
+            "only {email}, {username}, {name} and {personId} stand for something: take other braces out",
         ),
     ])
 }
@@ -174,7 +178,7 @@ pub struct NamespaceSelector {
     pub match_labels: Option<BTreeMap<String, String>>,
     /// Conditions on the namespaces' labels; all must hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 16))]
+    #[schemars(schema_with = "label_expressions")]
     pub match_expressions: Option<Vec<LabelSelectorRequirement>>,
 }
 

@@ -7,7 +7,9 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::schema::{Rule, conditions, environment_names_or_all, label_map, label_rule, role_names, rules};
+use super::schema::{
+    Rule, conditions, environment_names_or_all, label_expressions, label_map, label_rule, role_names, rules,
+};
 use super::span::Span;
 
 fn access_rules() -> serde_json::Value {
@@ -142,7 +144,7 @@ pub struct NamespaceChoice {
     pub match_labels: Option<BTreeMap<String, String>>,
     /// Conditions on the namespaces' labels; all must hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 16))]
+    #[schemars(schema_with = "label_expressions")]
     pub match_expressions: Option<Vec<LabelSelectorRequirement>>,
     /// Names of namespaces; those outside the Environment's own selector are not reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -118,6 +118,54 @@ pub(super) fn label_map(_: &mut SchemaGenerator) -> Schema {
         "type": "object",
         "maxProperties": 32,
         "additionalProperties": {"type": "string", "maxLength": 63},
+        "x-kubernetes-validations": rules(&[label_syntax()]),
+    })
+}
+
+/// What Kubernetes would refuse on a namespace could never be matched or set either.
+pub(super) const fn label_syntax() -> Rule<'static> {
+    Rule::new(
+        "self.all(k, !format.qualifiedName().validate(k).hasValue() && !format.labelValue().validate(self[k]).hasValue())",
+        "write labels as Kubernetes does: letters, digits, hyphens, underscores and dots, with a letter or digit at both ends, for example team: payments",
+    )
+}
+
+/// Conditions on labels.
+pub(super) fn label_expressions(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 16,
+        "items": {
+            "type": "object",
+            "required": ["key", "operator"],
+            "properties": {
+                "key": {
+                    "type": "string",
+                    "description": "The label.",
+                    "maxLength": 317,
+                    "x-kubernetes-validations": rules(&[Rule::new(
+                        "!format.qualifiedName().validate(self).hasValue()",
+                        "write the name of a label: letters, digits, hyphens, underscores and dots, for example team or example.com/team",
+                    )]),
+                },
+                "operator": {
+                    "type": "string",
+                    "description": "In or NotIn some values; Exists or DoesNotExist.",
+                    "enum": ["In", "NotIn", "Exists", "DoesNotExist"],
+                },
+                "values": {
+                    "type": "array",
+                    "description": "The values for In and NotIn.",
+                    "maxItems": 64,
+                    // A rule here would cost more than the API server allows; a pattern is free.
+                    "items": {"type": "string", "maxLength": 63, "pattern": "^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"},
+                },
+            },
+            "x-kubernetes-validations": rules(&[Rule::new(
+                "self.operator in ['In', 'NotIn'] ? has(self.values) && self.values.size() > 0 : !has(self.values) || self.values.size() == 0",
+                "In and NotIn need at least one of values; Exists and DoesNotExist take none",
+            )]),
+        },
     })
 }
 

@@ -106,7 +106,6 @@ macro_rules! each {
         }
     };
 }
-pub(crate) use each;
 
 impl Change {
     /// What it does.

@@ -20,6 +20,7 @@ pub mod name;
 pub mod person;
 pub mod placement;
 pub mod rbac;
+pub mod retention;
 pub mod role;
 pub mod settings;
 pub mod status;

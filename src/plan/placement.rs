@@ -73,6 +73,8 @@ pub struct Places {
     pub inside: BTreeSet<Place>,
     /// Cluster-wide.
     pub wide: BTreeSet<WidePlace>,
+    /// The Environments in which something is given, whether or not they have a namespace for it yet.
+    pub named: BTreeSet<String>,
     /// What does not apply, and why.
     pub findings: Vec<Finding>,
 }
@@ -80,7 +82,7 @@ pub struct Places {
 impl Places {
     /// Whether the Role gives something in an Environment within a scope.
     pub fn environments(&self, scope: &Scope) -> BTreeSet<&str> {
-        let inside = self.inside.iter().map(|place| place.environment.as_str()).filter(|environment| covers(scope, environment));
+        let inside = self.named.iter().map(String::as_str).filter(|environment| covers(scope, environment));
         let wide = self.wide.iter().filter(|place| place.environments.iter().all(|environment| covers(scope, environment)));
         inside.chain(wide.flat_map(|place| place.environments.iter().map(String::as_str))).collect()
     }
@@ -128,6 +130,9 @@ fn inside(scene: Scene<'_>, access: &Access, places: &mut Places) {
     for (name, environment) in scene.world.live_environments().filter(|(name, _)| names(access, name)) {
         let Some(state) = scene.cluster_of(environment) else { continue };
         let references = references(scene, state, access, name, &mut places.findings);
+        if !references.is_empty() {
+            places.named.insert(name.clone());
+        }
         for namespace in state.territory.chosen(name, access.namespaces.as_ref()) {
             places.inside.extend(references.iter().map(|reference| Place {
                 cluster: ClusterKey::of(environment),

@@ -1,0 +1,69 @@
+//! The `usher` command.
+
+pub mod connect;
+pub mod crds;
+pub mod grant;
+pub mod kubeconfig;
+pub mod plan;
+pub mod run;
+mod serve;
+pub mod settings;
+pub mod uninstall;
+
+use clap::{Parser, Subcommand};
+
+/// What can go wrong, told in one line with its causes.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Gives developers everything they need to push code on day one, and takes all of it away when they leave.
+///
+/// People write Developers, Roles, Bindings and Environments with kubectl; `usher run` makes namespaces, RBAC and credentials follow.
+/// Linked as kubectl-usher, it is `kubectl usher`.
+#[derive(Debug, Parser)]
+#[command(name = "usher", version, max_term_width = 120)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the operator.
+    Run(run::Run),
+    /// Print the CustomResourceDefinitions, or write them as files.
+    Crds(crds::Crds),
+    /// Say who would gain and lose what by manifests, without a cluster. Exits with 0 for no difference, 1 for some, 2 for an error.
+    Plan(plan::Plan),
+    /// Give a person a Role for a while: makes a Binding that expires.
+    Grant(grant::GrantRole),
+    /// Print a person's kubeconfig from her home workspace.
+    Kubeconfig(kubeconfig::Kubeconfig),
+    /// Take usher's finalizers off once the operator is gone, and nothing else: people keep what they have.
+    Uninstall(uninstall::Uninstall),
+}
+
+impl Cli {
+    /// Does what was asked. Returns the exit code.
+    ///
+    /// # Errors
+    /// With what went wrong and what to do about it.
+    pub async fn execute(self) -> Result<u8, Failure> {
+        match self.command {
+            Command::Run(run) => run.execute().await.map(|()| 0),
+            Command::Crds(crds) => crds.execute().map(|()| 0),
+            Command::Plan(plan) => plan.execute(),
+            Command::Grant(grant) => grant.execute().await.map(|()| 0),
+            Command::Kubeconfig(kubeconfig) => kubeconfig.execute().await.map(|()| 0),
+            Command::Uninstall(uninstall) => uninstall.execute().await.map(|()| 0),
+        }
+    }
+}
+
+/// Writes to standard output; a reader who has gone away is no error.
+fn print(text: &str) -> Result<(), Failure> {
+    use std::io::Write;
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
+}

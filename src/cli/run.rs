@@ -1,0 +1,135 @@
+//! The operator.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use kube::runtime::events::{Recorder, Reporter};
+use kube::{Client, Config};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cluster::leader::{Candidate, Terms};
+use crate::cluster::memory::Memory;
+use crate::cluster::watch::Watches;
+use crate::controllers::context::Context;
+use crate::controllers::{self, defaults};
+use crate::plan::cluster::ClusterKey;
+use crate::plan::name::digest;
+use crate::telemetry::logging::{self, Format};
+use crate::telemetry::metrics::Metrics;
+
+use super::Failure;
+use super::connect::Connect;
+use super::settings::Values;
+
+/// Run the operator.
+///
+/// It reads its settings from ConfigMap usher-settings in its namespace, takes part in the election of the replica that works,
+/// and serves /healthz, /readyz and /metrics.
+#[derive(Debug, clap::Args)]
+pub struct Run {
+    #[command(flatten)]
+    connect: Connect,
+    /// The namespace that usher is installed in [default: that of the context or the Pod]
+    #[arg(long, env = "USHER_NAMESPACE")]
+    namespace: Option<String>,
+    /// Where to serve health, readiness and metrics; port 0 takes a free one
+    #[arg(long, env = "USHER_LISTEN", default_value = "0.0.0.0:8080")]
+    listen: SocketAddr,
+    /// The name of this replica in the Lease [default: POD_NAME, else the process]
+    #[arg(long, env = "POD_NAME")]
+    identity: Option<String>,
+    /// How log lines are written
+    #[arg(long, env = "USHER_LOG_FORMAT", default_value = "text")]
+    log_format: Format,
+    /// What is logged: error, warn, info, debug, trace, or tracing's directives
+    #[arg(long, env = "USHER_LOG", default_value = "info")]
+    log_filter: String,
+}
+
+impl Run {
+    /// Runs until the process is told to stop, or the Lease is lost.
+    pub async fn execute(self) -> Result<(), Failure> {
+        logging::start(self.log_format, &self.log_filter).map_err(|error| format!("--log-filter: {error}"))?;
+        let config = self.connect.config().await?;
+        let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let client = Client::try_from(config.clone())?;
+        let values = Values::read(&client, &namespace).await?;
+        self.operate(client, &config, &namespace, &values).await
+    }
+
+    async fn operate(&self, client: Client, config: &Config, namespace: &str, values: &Values) -> Result<(), Failure> {
+        let terms = values.terms()?;
+        let settings = values.settings(&client, config, namespace).await?;
+        let metrics = Arc::new(Metrics::default());
+        let memory = Arc::new(Memory::new(settings, [ClusterKey::Home]));
+        let mut watches = Watches::new(memory.clone(), metrics.clone(), ClusterKey::Home);
+        watches.declared(&client);
+        watches.observed(&client);
+        let listener = TcpListener::bind(self.listen).await.map_err(|error| format!("cannot listen on {}: {error}; choose another --listen", self.listen))?;
+        tracing::info!(address = %listener.local_addr()?, namespace, version = env!("CARGO_PKG_VERSION"), "listening");
+        let server = tokio::spawn(super::serve::serve(listener, metrics.clone(), Arc::new(watches.readiness())));
+        let identity = self.identity();
+        let work = self.lead(client.clone(), namespace, &identity, terms, (memory, metrics, &watches));
+        let outcome = tokio::select! {
+            outcome = work => outcome,
+            served = server => Err(format!("the HTTP server ended: {served:?}").into()),
+            () = told_to_stop() => {
+                tracing::info!("told to stop");
+                Ok(())
+            }
+        };
+        Candidate::new(client, namespace, identity, terms).release().await;
+        outcome
+    }
+
+    async fn lead(
+        &self,
+        client: Client,
+        namespace: &str,
+        identity: &str,
+        terms: Terms,
+        (memory, metrics, watches): (Arc<Memory>, Arc<Metrics>, &Watches),
+    ) -> Result<(), Failure> {
+        watches.complete().await;
+        tracing::info!("the cluster is read");
+        let candidate = Candidate::new(client.clone(), namespace, identity.to_owned(), terms);
+        let lease = candidate.elected().await;
+        tracing::info!(identity, "leading");
+        metrics.leads(true);
+        let reporter = Reporter { controller: "usher".to_owned(), instance: Some(identity.to_owned()) };
+        let recorder = Recorder::new(client.clone(), reporter);
+        let context = Arc::new(Context::new(memory, client.clone(), metrics.clone(), recorder));
+        let work = async {
+            if let Err(error) = defaults::apply(&client, namespace).await {
+                tracing::warn!(error = super::connect::chain(&error), "the defaults could not be made; they are tried again at the next start");
+            }
+            controllers::run(context, watches.relisted()).await;
+        };
+        tokio::select! {
+            () = work => Err("the controllers ended".into()),
+            () = candidate.hold(lease) => {
+                metrics.leads(false);
+                Err("the lease was lost, so another replica may work: stopping".into())
+            }
+        }
+    }
+
+    fn identity(&self) -> String {
+        self.identity.clone().unwrap_or_else(|| {
+            let process = std::process::id().to_string();
+            let start = jiff::Timestamp::now().as_nanosecond().to_string();
+            format!("usher-{}", digest(&[&process, &start]))
+        })
+    }
+}
+
+async fn told_to_stop() {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}

@@ -1,0 +1,82 @@
+//! What can go wrong with the Kubernetes API, and what to do about it.
+
+use std::time::Duration;
+
+use crate::api::Reason;
+
+/// A request to a cluster that did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API server refused or did not answer.
+    #[error("cannot {verb} {kind} {name}")]
+    Request {
+        /// What was tried.
+        verb: &'static str,
+        /// The kind of object.
+        kind: String,
+        /// The object: namespace/name, or name.
+        name: String,
+        /// What the API server said.
+        source: Box<kube::Error>,
+    },
+    /// Something of the same name was not made by this installation.
+    #[error("{kind} {name} was not made by usher; delete or rename it")]
+    Conflict {
+        /// The kind of object.
+        kind: String,
+        /// The object: namespace/name, or name.
+        name: String,
+    },
+    /// The object changed since it was seen: look again.
+    #[error("{kind} {name} changed meanwhile")]
+    Stale {
+        /// The kind of object.
+        kind: String,
+        /// The object: namespace/name, or name.
+        name: String,
+    },
+}
+
+impl Error {
+    /// The bounded word for conditions, events and metrics.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Request { source, .. } => match source.as_ref() {
+                kube::Error::Api(_) => Reason::ApplyFailed,
+                _ => Reason::Unreachable,
+            },
+            Self::Conflict { .. } => Reason::Conflict,
+            Self::Stale { .. } => Reason::Progressing,
+        }
+    }
+
+    /// How long to wait before the next try, after so many failures in a row.
+    pub fn retry_after(&self, failures: u32) -> Duration {
+        match self {
+            Self::Stale { .. } => Duration::from_millis(20),
+            Self::Conflict { .. } => Duration::from_secs(300),
+            Self::Request { .. } => Duration::from_secs(1).saturating_mul(1 << failures.min(8)).min(Duration::from_secs(300)),
+        }
+    }
+
+    /// What people read: the error and what caused it, without repeating.
+    pub fn chain(&self) -> String {
+        match self {
+            Self::Request { source, .. } => match source.as_ref() {
+                kube::Error::Api(status) => format!("{self}: {}", status.message),
+                other => format!("{self}: {other}"),
+            },
+            _ => self.to_string(),
+        }
+    }
+}
+
+/// Whether the API server said that there is no such object.
+pub fn not_found(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
+}
+
+/// Whether the API server said that the object exists or has changed.
+pub fn conflict(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 409)
+}

@@ -1,0 +1,154 @@
+//! One replica works at a time: a Lease says which (<https://kubernetes.io/docs/concepts/architecture/leases/>).
+//!
+//! The holder stops before anybody else may start: it gives up after `renew_deadline` without an answer, and others wait the longer
+//! `lease_duration` from the moment they last saw the Lease change, by their own clock.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::api::PostParams;
+use kube::{Api, Client};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::api::metadata::{FIELD_MANAGER, LEASE};
+
+use super::apply::failed;
+use super::error::{Error, conflict};
+
+/// How often a replica that does not lead looks at the Lease. Reading is cheap, and a hand-over takes no longer than this.
+const LOOK_EVERY: Duration = Duration::from_millis(300);
+
+/// How long a Lease holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// Others wait this long for a holder that does not renew.
+    pub lease_duration: Duration,
+    /// The holder gives up after this long without an answer.
+    pub renew_deadline: Duration,
+    /// How often the holder renews.
+    pub retry_period: Duration,
+}
+
+/// A candidate.
+pub struct Candidate {
+    api: Api<Lease>,
+    identity: String,
+    terms: Terms,
+}
+
+impl Candidate {
+    /// A candidate by this name.
+    pub fn new(client: Client, namespace: &str, identity: String, terms: Terms) -> Self {
+        Self { api: Api::namespaced(client, namespace), identity, terms }
+    }
+
+    /// Waits until this replica leads. Returns the Lease that it holds.
+    pub async fn elected(&self) -> Lease {
+        let mut seen: Option<(Option<String>, Instant)> = None;
+        loop {
+            match self.attempt(&mut seen).await {
+                Ok(Some(lease)) => return lease,
+                Ok(None) => {}
+                Err(error) => tracing::warn!(error = error.chain(), "cannot take part in the election; trying again"),
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    async fn attempt(&self, seen: &mut Option<(Option<String>, Instant)>) -> Result<Option<Lease>, Error> {
+        let meta = self.meta();
+        let Some(mut lease) = self.api.get_opt(LEASE).await.map_err(|error| failed::<Lease>("read", &meta, error))? else {
+            let lease = Lease { metadata: meta.clone(), spec: Some(self.spec(0)) };
+            return won(self.api.create(&PostParams::default(), &lease).await, &meta);
+        };
+        let version = lease.metadata.resource_version.clone();
+        let since = match seen {
+            Some((last, since)) if *last == version => *since,
+            _ => seen.insert((version, Instant::now())).1,
+        };
+        let spec = lease.spec.clone().unwrap_or_default();
+        let free = spec.holder_identity.as_deref().unwrap_or_default().is_empty();
+        let own = spec.holder_identity.as_deref() == Some(&self.identity);
+        if !free && !own && since.elapsed() < self.terms.lease_duration {
+            return Ok(None);
+        }
+        lease.spec = Some(self.spec(spec.lease_transitions.unwrap_or_default() + 1));
+        won(self.api.replace(LEASE, &self.parameters(), &lease).await, &meta)
+    }
+
+    /// Renews until that fails for too long: then this replica does not lead any more.
+    pub async fn hold(&self, mut lease: Lease) {
+        let mut renewed = Instant::now();
+        loop {
+            sleep(self.terms.retry_period).await;
+            let left = self.terms.renew_deadline.saturating_sub(renewed.elapsed());
+            if let Some(spec) = &mut lease.spec {
+                spec.renew_time = Some(MicroTime(Timestamp::now()));
+            }
+            match timeout(left, self.api.replace(LEASE, &self.parameters(), &lease)).await {
+                Ok(Ok(held)) => {
+                    lease = held;
+                    renewed = Instant::now();
+                }
+                Ok(Err(error)) if conflict(&error) => match self.api.get(LEASE).await {
+                    Ok(found) if found.spec.as_ref().and_then(|spec| spec.holder_identity.as_ref()) == Some(&self.identity) => lease = found,
+                    Ok(_) => return,
+                    Err(error) => tracing::warn!(%error, "cannot read the lease"),
+                },
+                Ok(Err(error)) => tracing::warn!(%error, "cannot renew the lease"),
+                Err(_) => {}
+            }
+            if renewed.elapsed() >= self.terms.renew_deadline {
+                return;
+            }
+        }
+    }
+
+    /// Gives the Lease up, so that another replica need not wait for its end.
+    pub async fn release(&self) {
+        let Ok(Some(mut lease)) = self.api.get_opt(LEASE).await else { return };
+        let Some(spec) = lease.spec.as_mut().filter(|spec| spec.holder_identity.as_deref() == Some(&self.identity)) else { return };
+        spec.holder_identity = Some(String::new());
+        if let Err(error) = self.api.replace(LEASE, &self.parameters(), &lease).await {
+            tracing::warn!(%error, "cannot give the lease up; others wait for its end");
+        }
+    }
+
+    fn parameters(&self) -> PostParams {
+        PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
+    }
+
+    fn meta(&self) -> ObjectMeta {
+        ObjectMeta { name: Some(LEASE.to_owned()), ..ObjectMeta::default() }
+    }
+
+    fn spec(&self, transitions: i32) -> LeaseSpec {
+        let now = MicroTime(Timestamp::now());
+        LeaseSpec {
+            holder_identity: Some(self.identity.clone()),
+            lease_duration_seconds: Some(i32::try_from(self.terms.lease_duration.as_secs()).unwrap_or(i32::MAX)),
+            acquire_time: Some(now.clone()),
+            renew_time: Some(now),
+            lease_transitions: Some(transitions),
+            ..LeaseSpec::default()
+        }
+    }
+}
+
+fn won(answer: kube::Result<Lease>, meta: &ObjectMeta) -> Result<Option<Lease>, Error> {
+    match answer {
+        Ok(lease) => Ok(Some(lease)),
+        Err(error) if conflict(&error) => Ok(None),
+        Err(error) => Err(failed::<Lease>("take", meta, error)),
+    }
+}
+
+/// Whether a Lease is held now, as far as its own times say.
+pub fn held_by(lease: &Lease, now: Timestamp) -> Option<String> {
+    let spec = lease.spec.as_ref()?;
+    let holder = spec.holder_identity.clone().filter(|holder| !holder.is_empty())?;
+    let end = spec.renew_time.as_ref()?.0.checked_add(jiff::SignedDuration::from_secs(spec.lease_duration_seconds.unwrap_or_default().into())).ok()?;
+    (now < end).then_some(holder)
+}

@@ -1,0 +1,328 @@
+//! Everything that was seen, kept in memory: by watches, and by our own writes as soon as they are answered.
+//!
+//! A watch that lags behind a write of our own must not undo it here, so an older version of an object never replaces a newer one, and an object
+//! that we deleted does not come back.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::{ConfigMap, LimitRange, Namespace, ResourceQuota, Secret, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding};
+use kube::{Resource, ResourceExt};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use crate::api::metadata::{DEVELOPER, ROLE, WORKSPACE};
+use crate::api::{Binding, Developer, Environment, Grant, Role};
+use crate::plan::cluster::{Bound, ClusterKey, ClusterState, Key, Table, replace};
+use crate::plan::placement::Scene;
+use crate::plan::settings::Settings;
+use crate::plan::world::World;
+
+/// A change that was seen, for those who decide what to look at again.
+#[derive(Debug)]
+pub enum Seen {
+    /// A Developer, before and after.
+    Developer(String, Option<Arc<Developer>>, Option<Arc<Developer>>),
+    /// A Role, before and after.
+    Role(String, Option<Arc<Role>>, Option<Arc<Role>>),
+    /// A Binding, before and after.
+    Binding(String, Option<Arc<Binding>>, Option<Arc<Binding>>),
+    /// An Environment, before and after.
+    Environment(String, Option<Arc<Environment>>, Option<Arc<Environment>>),
+    /// A Grant of a Developer that went away.
+    GrantGone(String),
+    /// A namespace, before and after.
+    Namespace(Option<Arc<Namespace>>, Option<Arc<Namespace>>),
+    /// A RoleBinding, before and after.
+    RoleBinding(Option<Bound<RoleBinding>>, Option<Bound<RoleBinding>>),
+    /// A ClusterRoleBinding, before and after.
+    ClusterRoleBinding(Option<Bound<ClusterRoleBinding>>, Option<Bound<ClusterRoleBinding>>),
+    /// A ClusterRole: its name, the Role whose rules it holds, and whether it came or went.
+    ClusterRole(String, Option<String>, bool),
+    /// Something of one person's.
+    Personal(String),
+}
+
+/// Grants by name, and the names by Developer.
+#[derive(Debug, Default)]
+pub struct Grants {
+    by_name: BTreeMap<String, Arc<Grant>>,
+    by_developer: BTreeMap<String, HashSet<String>>,
+}
+
+impl Grants {
+    fn set(&mut self, name: &str, grant: Option<Arc<Grant>>) -> Option<Arc<Grant>> {
+        let old = match grant.clone() {
+            Some(new) => self.by_name.insert(name.to_owned(), new),
+            None => self.by_name.remove(name),
+        };
+        for (grant, present) in [(&old, false), (&grant, true)] {
+            let Some(grant) = grant else { continue };
+            let names = self.by_developer.entry(grant.spec.developer.name.clone()).or_default();
+            if present { names.insert(name.to_owned()) } else { names.remove(name) };
+        }
+        old
+    }
+
+    /// The Grants of a Developer of that name.
+    pub fn of(&self, developer: &str) -> Vec<Arc<Grant>> {
+        let names = self.by_developer.get(developer).into_iter().flatten();
+        let mut grants: Vec<_> = names.filter_map(|name| self.by_name.get(name).cloned()).collect();
+        grants.sort_by_key(|grant| grant.name_any());
+        grants
+    }
+}
+
+/// What is kept.
+#[derive(Debug, Default)]
+pub struct Content {
+    /// What people wrote.
+    pub world: World,
+    /// What clusters hold.
+    pub clusters: BTreeMap<ClusterKey, ClusterState>,
+    /// The record.
+    pub grants: Grants,
+    tombstones: HashSet<String>,
+}
+
+/// What is kept, shared by all who read it.
+#[derive(Debug)]
+pub struct Memory {
+    content: RwLock<Content>,
+    settings: Settings,
+    listener: Mutex<Option<UnboundedSender<Seen>>>,
+}
+
+/// A kind of object that is kept.
+pub trait Kept: Resource + Clone + Send + Sync + 'static {
+    /// The one that is kept under a key.
+    fn get(content: &Content, cluster: &ClusterKey, key: &Key) -> Option<Arc<Self>>;
+    /// Keeps an object, or forgets it.
+    fn put(content: &mut Content, settings: &Settings, cluster: &ClusterKey, key: &Key, object: Option<Arc<Self>>) -> Option<Seen>;
+}
+
+impl Memory {
+    /// Nothing kept yet, of these clusters.
+    pub fn new(settings: Settings, clusters: impl IntoIterator<Item = ClusterKey>) -> Self {
+        let clusters = clusters.into_iter().map(|key| (key, ClusterState::new(&settings.installation))).collect();
+        let content = Content { clusters, ..Content::default() };
+        Self { content: RwLock::new(content), settings, listener: Mutex::new(None) }
+    }
+
+    /// What the installation decides.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// From now on every change is told.
+    pub fn listen(&self) -> UnboundedReceiver<Seen> {
+        let (sender, receiver) = unbounded_channel();
+        *self.listener.lock() = Some(sender);
+        receiver
+    }
+
+    /// Reads a consistent view of everything.
+    pub fn read<T>(&self, look: impl FnOnce(&Content, Scene<'_>) -> T) -> T {
+        let content = self.content.read();
+        let clusters = content.clusters.iter().map(|(key, state)| (key.clone(), state)).collect();
+        look(&content, Scene { world: &content.world, clusters: &clusters, settings: &self.settings })
+    }
+
+    /// Takes in an object as it is now, unless a newer version is kept already.
+    pub fn put<K: Kept>(&self, cluster: &ClusterKey, object: K) {
+        let key = key_of(&object);
+        let mut content = self.content.write();
+        let buried = object.meta().uid.as_ref().is_some_and(|uid| content.tombstones.contains(uid));
+        let older = K::get(&content, cluster, &key).is_some_and(|kept| {
+            kept.meta().uid == object.meta().uid && version(kept.as_ref()) >= version(&object)
+        });
+        if !buried && !older {
+            let seen = K::put(&mut content, &self.settings, cluster, &key, Some(Arc::new(object)));
+            self.tell(seen);
+        }
+    }
+
+    /// Takes in that an object is gone. `by_us`: we deleted it, and a watch may still speak of it.
+    pub fn forget<K: Kept>(&self, cluster: &ClusterKey, key: &Key, uid: Option<&String>, by_us: bool) {
+        let mut content = self.content.write();
+        if let Some(uid) = uid {
+            if by_us {
+                content.tombstones.insert(uid.clone());
+            } else {
+                content.tombstones.remove(uid);
+            }
+        }
+        let Some(kept) = K::get(&content, cluster, key) else { return };
+        if uid.is_none_or(|uid| kept.meta().uid.as_ref() == Some(uid)) {
+            let seen = K::put(&mut content, &self.settings, cluster, key, None);
+            self.tell(seen);
+        }
+    }
+
+    /// The object that is kept under a key.
+    pub fn get<K: Kept>(&self, cluster: &ClusterKey, key: &Key) -> Option<Arc<K>> {
+        K::get(&self.content.read(), cluster, key)
+    }
+
+    fn tell(&self, seen: Option<Seen>) {
+        if let (Some(seen), Some(listener)) = (seen, self.listener.lock().as_ref()) {
+            // Nobody listens any more once this replica stops leading.
+            let _ = listener.send(seen);
+        }
+    }
+}
+
+/// The key of an object.
+pub fn key_of(object: &impl Resource) -> Key {
+    let meta = object.meta();
+    (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
+}
+
+/// The version of an object as a number (<https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions>).
+fn version(object: &impl Resource) -> u64 {
+    object.meta().resource_version.as_ref().and_then(|version| version.parse().ok()).unwrap_or_default()
+}
+
+impl Kept for Developer {
+    fn get(content: &Content, _: &ClusterKey, (_, name): &Key) -> Option<Arc<Self>> {
+        content.world.developer(name).cloned()
+    }
+    fn put(content: &mut Content, _: &Settings, _: &ClusterKey, (_, name): &Key, object: Option<Arc<Self>>) -> Option<Seen> {
+        Some(Seen::Developer(name.clone(), content.world.set_developer(name, object.clone()), object))
+    }
+}
+
+impl Kept for Role {
+    fn get(content: &Content, _: &ClusterKey, (_, name): &Key) -> Option<Arc<Self>> {
+        content.world.role(name).cloned()
+    }
+    fn put(content: &mut Content, _: &Settings, _: &ClusterKey, (_, name): &Key, object: Option<Arc<Self>>) -> Option<Seen> {
+        Some(Seen::Role(name.clone(), content.world.set_role(name, object.clone()), object))
+    }
+}
+
+impl Kept for Binding {
+    fn get(content: &Content, _: &ClusterKey, (_, name): &Key) -> Option<Arc<Self>> {
+        content.world.binding(name).cloned()
+    }
+    fn put(content: &mut Content, _: &Settings, _: &ClusterKey, (_, name): &Key, object: Option<Arc<Self>>) -> Option<Seen> {
+        Some(Seen::Binding(name.clone(), content.world.set_binding(name, object.clone()), object))
+    }
+}
+
+impl Kept for Environment {
+    fn get(content: &Content, _: &ClusterKey, (_, name): &Key) -> Option<Arc<Self>> {
+        content.world.environment(name).cloned()
+    }
+    fn put(content: &mut Content, settings: &Settings, _: &ClusterKey, (_, name): &Key, object: Option<Arc<Self>>) -> Option<Seen> {
+        let old = content.world.set_environment(name, object.clone());
+        for (key, state) in &mut content.clusters {
+            let here = content.world.environments().map(|(_, environment)| environment.as_ref());
+            let here = here.filter(|environment| ClusterKey::of(environment) == *key);
+            state.territory.set_environments(&settings.namespace, here);
+        }
+        Some(Seen::Environment(name.clone(), old, object))
+    }
+}
+
+impl Kept for Grant {
+    fn get(content: &Content, _: &ClusterKey, (_, name): &Key) -> Option<Arc<Self>> {
+        content.grants.by_name.get(name).cloned()
+    }
+    fn put(content: &mut Content, _: &Settings, _: &ClusterKey, (_, name): &Key, object: Option<Arc<Self>>) -> Option<Seen> {
+        let gone = object.is_none();
+        let old = content.grants.set(name, object);
+        old.filter(|_| gone).map(|grant| Seen::GrantGone(grant.spec.developer.name.clone()))
+    }
+}
+
+impl Kept for Namespace {
+    fn get(content: &Content, cluster: &ClusterKey, (_, name): &Key) -> Option<Arc<Self>> {
+        content.clusters.get(cluster)?.namespaces.get(name).cloned()
+    }
+    fn put(content: &mut Content, _: &Settings, cluster: &ClusterKey, (_, name): &Key, object: Option<Arc<Self>>) -> Option<Seen> {
+        let old = content.clusters.get_mut(cluster)?.set_namespace(name, object.clone());
+        Some(Seen::Namespace(old, object))
+    }
+}
+
+impl Kept for RoleBinding {
+    fn get(content: &Content, cluster: &ClusterKey, key: &Key) -> Option<Arc<Self>> {
+        content.clusters.get(cluster)?.role_bindings.get(key).map(|bound| bound.object.clone())
+    }
+    fn put(content: &mut Content, _: &Settings, cluster: &ClusterKey, key: &Key, object: Option<Arc<Self>>) -> Option<Seen> {
+        let state = content.clusters.get_mut(cluster)?;
+        let old = state.set_role_binding(key, object);
+        Some(Seen::RoleBinding(old, state.role_bindings.get(key).cloned()))
+    }
+}
+
+impl Kept for ClusterRoleBinding {
+    fn get(content: &Content, cluster: &ClusterKey, key: &Key) -> Option<Arc<Self>> {
+        content.clusters.get(cluster)?.cluster_role_bindings.get(key).map(|bound| bound.object.clone())
+    }
+    fn put(content: &mut Content, _: &Settings, cluster: &ClusterKey, key: &Key, object: Option<Arc<Self>>) -> Option<Seen> {
+        let state = content.clusters.get_mut(cluster)?;
+        let old = state.set_cluster_role_binding(key, object);
+        Some(Seen::ClusterRoleBinding(old, state.cluster_role_bindings.get(key).cloned()))
+    }
+}
+
+impl Kept for ClusterRole {
+    fn get(content: &Content, cluster: &ClusterKey, (_, name): &Key) -> Option<Arc<Self>> {
+        content.clusters.get(cluster)?.cluster_roles.get(name).cloned()
+    }
+    fn put(content: &mut Content, _: &Settings, cluster: &ClusterKey, (_, name): &Key, object: Option<Arc<Self>>) -> Option<Seen> {
+        let state = content.clusters.get_mut(cluster)?;
+        let known = state.cluster_roles.get(name).cloned();
+        let role = object.as_ref().or(known.as_ref()).and_then(|object| object.labels().get(ROLE).cloned());
+        let present = object.is_some();
+        let had = state.set_cluster_role(name, object);
+        Some(Seen::ClusterRole(name.clone(), role, had != present))
+    }
+}
+
+/// A kind that belongs to one person and is kept in a table.
+macro_rules! personal {
+    ($kind:ty, $table:ident) => {
+        impl Kept for $kind {
+            fn get(content: &Content, cluster: &ClusterKey, key: &Key) -> Option<Arc<Self>> {
+                content.clusters.get(cluster)?.$table.get(key).cloned()
+            }
+            fn put(content: &mut Content, _: &Settings, cluster: &ClusterKey, key: &Key, object: Option<Arc<Self>>) -> Option<Seen> {
+                let state = content.clusters.get_mut(cluster)?;
+                put_personal(&mut state.$table, &state.namespaces, key, object)
+            }
+        }
+    };
+}
+
+personal!(ResourceQuota, quotas);
+personal!(LimitRange, limits);
+personal!(NetworkPolicy, network_policies);
+personal!(ConfigMap, config_maps);
+personal!(Secret, secrets);
+
+fn put_personal<K: ResourceExt>(
+    table: &mut Table<K>,
+    namespaces: &BTreeMap<String, Arc<Namespace>>,
+    key: &Key,
+    object: Option<Arc<K>>,
+) -> Option<Seen> {
+    let old = replace(table, key, object.clone());
+    let label = object.as_ref().or(old.as_ref()).and_then(|object| object.labels().get(DEVELOPER).cloned());
+    let owner = || namespaces.get(&key.0)?.labels().get(WORKSPACE).cloned();
+    label.or_else(owner).map(Seen::Personal)
+}
+
+impl Kept for ServiceAccount {
+    fn get(content: &Content, cluster: &ClusterKey, key: &Key) -> Option<Arc<Self>> {
+        content.clusters.get(cluster)?.service_accounts.get(key).cloned()
+    }
+    fn put(content: &mut Content, _: &Settings, cluster: &ClusterKey, key: &Key, object: Option<Arc<Self>>) -> Option<Seen> {
+        let old = content.clusters.get_mut(cluster)?.set_service_account(key, object.clone());
+        object.or(old).and_then(|account| account.labels().get(DEVELOPER).cloned()).map(Seen::Personal)
+    }
+}

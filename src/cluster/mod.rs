@@ -1,0 +1,12 @@
+//! The Kubernetes API: watches into memory, writes out of plans. It decides nothing.
+//!
+//! Entry points: [`memory::Memory`], [`watch::Watches`], [`apply::Cluster`].
+
+pub mod apply;
+pub mod crds;
+pub mod error;
+pub mod leader;
+pub mod memory;
+pub mod objects;
+pub mod secrets;
+pub mod watch;

@@ -1,0 +1,162 @@
+//! Writes to usher's own kinds: status when its meaning changed, the finalizer, the record.
+
+use std::sync::Arc;
+
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::{Api, Client, ResourceExt};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::api::Grant;
+use crate::api::metadata::{FIELD_MANAGER, FINALIZER};
+use crate::plan::cluster::ClusterKey;
+
+use super::apply::{Written, failed};
+use super::error::{Error, conflict, not_found};
+use super::memory::{Memory, key_of};
+
+/// Reads and writes usher's own kinds in the home cluster.
+#[derive(Clone)]
+pub struct Objects {
+    client: Client,
+    memory: Arc<Memory>,
+}
+
+fn parameters() -> PatchParams {
+    PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }
+}
+
+impl Objects {
+    /// By a client of the home cluster.
+    pub fn new(client: Client, memory: Arc<Memory>) -> Self {
+        Self { client, memory }
+    }
+
+    fn api<K: Written + kube::Resource<Scope = kube::core::ClusterResourceScope>>(&self) -> Api<K> {
+        Api::all(self.client.clone())
+    }
+
+    /// Writes a status if it differs. Returns whether it did.
+    pub async fn write_status<K, S>(&self, object: &K, old: Option<&S>, new: &S) -> Result<bool, Error>
+    where
+        K: Written + kube::Resource<Scope = kube::core::ClusterResourceScope>,
+        S: Serialize + PartialEq,
+    {
+        if old == Some(new) {
+            return Ok(false);
+        }
+        let patch = json!({"status": difference(old, new)});
+        match self.api::<K>().patch_status(&object.name_any(), &parameters(), &Patch::Merge(patch)).await {
+            Ok(patched) => {
+                self.memory.put(&ClusterKey::Home, patched);
+                Ok(true)
+            }
+            Err(error) if not_found(&error) => Ok(false),
+            Err(error) => Err(failed::<K>("write the status of", object.meta(), error)),
+        }
+    }
+
+    /// Puts the finalizer on or takes it off. Returns whether that was a change.
+    pub async fn set_finalizer<K>(&self, object: &K, wanted: bool) -> Result<bool, Error>
+    where
+        K: Written + kube::Resource<Scope = kube::core::ClusterResourceScope>,
+    {
+        let mut finalizers: Vec<String> = object.finalizers().iter().filter(|finalizer| *finalizer != FINALIZER).cloned().collect();
+        if wanted {
+            finalizers.push(FINALIZER.to_owned());
+        }
+        if finalizers.len() == object.finalizers().len() {
+            return Ok(false);
+        }
+        let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": object.resource_version()}});
+        match self.api::<K>().patch(&object.name_any(), &parameters(), &Patch::Merge(patch)).await {
+            Ok(patched) => {
+                let gone = patched.meta().deletion_timestamp.is_some() && patched.finalizers().is_empty();
+                if gone {
+                    self.memory.forget::<K>(&ClusterKey::Home, &key_of(&patched), patched.uid().as_ref(), true);
+                } else {
+                    self.memory.put(&ClusterKey::Home, patched);
+                }
+                Ok(true)
+            }
+            Err(error) if not_found(&error) => {
+                self.memory.forget::<K>(&ClusterKey::Home, &key_of(object), object.uid().as_ref(), true);
+                Ok(true)
+            }
+            Err(error) if conflict(&error) => Err(Error::Stale { kind: K::kind(&()).into_owned(), name: object.name_any() }),
+            Err(error) => Err(failed::<K>("put or take the finalizer of", object.meta(), error)),
+        }
+    }
+
+    /// Deletes exactly this object.
+    pub async fn delete<K>(&self, object: &K) -> Result<(), Error>
+    where
+        K: Written + kube::Resource<Scope = kube::core::ClusterResourceScope>,
+    {
+        let preconditions = Preconditions { uid: object.uid(), resource_version: object.resource_version() };
+        let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        match self.api::<K>().delete(&object.name_any(), &parameters).await {
+            Ok(_) => Ok(()),
+            Err(error) if not_found(&error) || conflict(&error) => Ok(()),
+            Err(error) => Err(failed::<K>("delete", object.meta(), error)),
+        }
+    }
+
+    /// Begins a Grant. One of that name that is there already is the one that was begun before a crash.
+    pub async fn begin_grant(&self, grant: &Grant) -> Result<(), Error> {
+        let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        let api = self.api::<Grant>();
+        let made = match api.create(&parameters, grant).await {
+            Err(error) if conflict(&error) => api.get(&grant.name_any()).await,
+            other => other,
+        };
+        let made = made.map_err(|error| failed::<Grant>("create", &grant.metadata, error))?;
+        self.memory.put(&ClusterKey::Home, made);
+        Ok(())
+    }
+
+    /// Changes a Grant: it gained entries, or an end.
+    pub async fn change_grant(&self, grant: &Grant) -> Result<(), Error> {
+        let patch = json!({
+            "metadata": {"labels": grant.labels(), "resourceVersion": grant.resource_version()},
+            "spec": grant.spec,
+        });
+        match self.api::<Grant>().patch(&grant.name_any(), &parameters(), &Patch::Merge(patch)).await {
+            Ok(patched) => {
+                self.memory.put(&ClusterKey::Home, patched);
+                Ok(())
+            }
+            Err(error) if not_found(&error) => {
+                self.memory.forget::<Grant>(&ClusterKey::Home, &key_of(grant), grant.uid().as_ref(), true);
+                Ok(())
+            }
+            Err(error) if conflict(&error) => Err(Error::Stale { kind: "Grant".to_owned(), name: grant.name_any() }),
+            Err(error) => Err(failed::<Grant>("change", &grant.metadata, error)),
+        }
+    }
+}
+
+/// The fields of a status that changed; those that are left out now are null, which a merge patch takes out.
+fn difference<S: Serialize>(old: Option<&S>, new: &S) -> Value {
+    let value = |status: Option<&S>| status.and_then(|status| serde_json::to_value(status).ok()).unwrap_or_else(|| json!({}));
+    let (old, mut new) = (value(old), value(Some(new)));
+    if let (Value::Object(old), Value::Object(new)) = (&old, &mut new) {
+        for key in old.keys() {
+            new.entry(key.clone()).or_insert(Value::Null);
+        }
+        new.retain(|key, value| old.get(key) != Some(value));
+    }
+    new
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_becomes_null_and_what_is_the_same_is_not_sent() {
+        let old = json!({"a": 1, "b": [1], "c": {"x": 1}});
+        let new = json!({"a": 1, "c": {"x": 2}});
+        assert_eq!(difference(Some(&old), &new), json!({"b": null, "c": {"x": 2}}));
+    }
+}

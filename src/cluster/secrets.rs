@@ -1,0 +1,120 @@
+//! Kubeconfigs: the only place where a secret value passes through.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Api;
+use kube::api::PostParams;
+use serde_json::{Value, json};
+
+use crate::api::metadata::{DATA_DIGEST, IDENTITIES_NAMESPACE, KUBECONFIG_KEY, TOKEN_EXPIRES_AT, TOKEN_ISSUED_AT, TOKEN_OF};
+use crate::plan::cluster::ClusterKey;
+use crate::plan::credential::CredentialPlan;
+use crate::plan::developer::seconds;
+use crate::plan::name::fingerprint;
+
+use super::apply::{Cluster, failed};
+use super::error::Error;
+use super::memory::Memory;
+use super::watch::without_values;
+
+/// A token, which nothing prints.
+struct Token {
+    value: String,
+    expires: Timestamp,
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Token").field("expires", &self.expires).finish_non_exhaustive()
+    }
+}
+
+/// Issues a token if one is needed, and writes the kubeconfig.
+pub async fn write_kubeconfig(cluster: &Cluster, memory: &Arc<Memory>, plan: &CredentialPlan, now: Timestamp) -> Result<(), Error> {
+    let token = match &plan.service_account {
+        Some((name, _)) => Some(issue(cluster, name, plan.lifetime).await?),
+        None => None,
+    };
+    let text = kubeconfig(plan, token.as_ref()).to_string();
+    let mut secret = Secret { metadata: plan.meta.clone(), type_: Some("Opaque".to_owned()), ..Secret::default() };
+    let notes = secret.metadata.annotations.get_or_insert_default();
+    notes.insert(DATA_DIGEST.to_owned(), fingerprint(text.as_bytes()));
+    if let (Some((_, uid)), Some(token)) = (&plan.service_account, &token) {
+        notes.insert(TOKEN_OF.to_owned(), uid.clone());
+        notes.insert(TOKEN_ISSUED_AT.to_owned(), seconds(now));
+        notes.insert(TOKEN_EXPIRES_AT.to_owned(), seconds(token.expires));
+    }
+    secret.data = Some(BTreeMap::from([(KUBECONFIG_KEY.to_owned(), ByteString(text.into_bytes()))]));
+    let applied = cluster.apply(&secret).await?;
+    memory.put(&ClusterKey::Home, without_values(applied));
+    Ok(())
+}
+
+/// Asks for a token (<https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-request-v1/>).
+async fn issue(cluster: &Cluster, account: &str, lifetime: SignedDuration) -> Result<Token, Error> {
+    let api: Api<ServiceAccount> = Api::namespaced(cluster.client().clone(), IDENTITIES_NAMESPACE);
+    let request = TokenRequest {
+        spec: Some(TokenRequestSpec {
+            audiences: Some(Vec::new()),
+            expiration_seconds: Some(lifetime.as_secs()),
+            ..TokenRequestSpec::default()
+        }),
+        ..TokenRequest::default()
+    };
+    let meta = ObjectMeta { name: Some(account.to_owned()), namespace: Some(IDENTITIES_NAMESPACE.to_owned()), ..ObjectMeta::default() };
+    let answer = api
+        .create_token_request(account, &PostParams::default(), &request)
+        .await
+        .map_err(|error| failed::<ServiceAccount>("issue a token for", &meta, error))?;
+    let status = answer.status.unwrap_or_default();
+    Ok(Token { value: status.token.unwrap_or_default(), expires: status.expiration_timestamp.map_or(Timestamp::UNIX_EPOCH, |time| time.0) })
+}
+
+/// The kubeconfig (<https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/>) as JSON, which is YAML too.
+fn kubeconfig(plan: &CredentialPlan, token: Option<&Token>) -> Value {
+    let clusters = plan.contexts.iter().map(|context| {
+        let mut cluster = json!({"server": context.server.url});
+        if let (Some(map), false) = (cluster.as_object_mut(), context.server.ca_data.is_empty()) {
+            map.insert("certificate-authority-data".to_owned(), context.server.ca_data.clone().into());
+        }
+        json!({"name": context.environment, "cluster": cluster})
+    });
+    let contexts = plan.contexts.iter().map(|context| {
+        let user = if context.token { plan.user.clone() } else { format!("{}-login", plan.user) };
+        let mut body = json!({"cluster": context.environment, "user": user});
+        if let (Some(map), Some(namespace)) = (body.as_object_mut(), &context.namespace) {
+            map.insert("namespace".to_owned(), namespace.clone().into());
+        }
+        json!({"name": context.environment, "context": body})
+    });
+    let own_login = plan.contexts.iter().any(|context| !context.token);
+    let users = token
+        .map(|token| json!({"name": plan.user, "user": {"token": token.value}}))
+        .into_iter()
+        .chain(own_login.then(|| json!({"name": format!("{}-login", plan.user), "user": {}})));
+    json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": clusters.collect::<Vec<_>>(),
+        "contexts": contexts.collect::<Vec<_>>(),
+        "users": users.collect::<Vec<_>>(),
+        "current-context": plan.contexts.first().map(|context| context.environment.clone()).unwrap_or_default(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_not_printed() {
+        let token = Token { value: "secret-value".to_owned(), expires: Timestamp::UNIX_EPOCH };
+        assert!(!format!("{token:?}").contains("secret-value"));
+    }
+}

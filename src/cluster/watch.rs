@@ -1,0 +1,229 @@
+//! Watches that keep the memory true. One watch per kind; what nobody reads is dropped on arrival.
+
+use std::collections::HashSet;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures::{Stream, StreamExt};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{ConfigMap, LimitRange, Namespace, ResourceQuota, Secret, ServiceAccount};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding};
+use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Config, Event, watcher};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+use crate::api::metadata::{IDENTITIES_NAMESPACE, KUBECONFIG_SECRET, MANAGED_BY, MANAGER, WELCOME_CONFIG_MAP};
+use crate::api::{Binding, Developer, Environment, Grant, Role};
+use crate::plan::change::ours;
+use crate::plan::cluster::{ClusterKey, Key};
+use crate::plan::name::fingerprint;
+use crate::telemetry::metrics::Metrics;
+
+use super::memory::{Kept, Memory, key_of};
+
+/// The watches of one cluster.
+pub struct Watches {
+    memory: Arc<Memory>,
+    metrics: Arc<Metrics>,
+    cluster: ClusterKey,
+    waiting: Arc<AtomicUsize>,
+    complete: Arc<Notify>,
+    relisted: Arc<Notify>,
+    tasks: JoinSet<()>,
+}
+
+impl Watches {
+    /// No watch yet.
+    pub fn new(memory: Arc<Memory>, metrics: Arc<Metrics>, cluster: ClusterKey) -> Self {
+        Self {
+            memory,
+            metrics,
+            cluster,
+            waiting: Arc::default(),
+            complete: Arc::default(),
+            relisted: Arc::default(),
+            tasks: JoinSet::new(),
+        }
+    }
+
+    /// Starts to watch what people write, and the record.
+    pub fn declared(&mut self, client: &Client) {
+        self.guarded::<Developer>(client);
+        self.guarded::<Role>(client);
+        self.guarded::<Binding>(client);
+        self.guarded::<Environment>(client);
+        self.guarded::<Grant>(client);
+    }
+
+    /// Starts to watch what the cluster holds.
+    pub fn observed(&mut self, client: &Client) {
+        let own = || Config::default().labels(&format!("{MANAGED_BY}={MANAGER}"));
+        let named = |name: &str| Config::default().fields(&format!("metadata.name={name}"));
+        let namespaces = watcher(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), Config::default());
+        self.spawn("Namespace", namespaces, |partial| Some(Namespace { metadata: partial.metadata, ..Namespace::default() }));
+        let installation = self.memory.settings().installation.clone();
+        let keep_rules = move |mut role: ClusterRole| {
+            if !ours(&role, &installation) {
+                role.rules = None;
+                role.metadata.annotations = None;
+            }
+            Some(role)
+        };
+        self.spawn("ClusterRole", watcher(Api::<ClusterRole>::all(client.clone()), Config::default()), keep_rules);
+        self.spawn("RoleBinding", watcher(Api::<RoleBinding>::all(client.clone()), Config::default()), Some);
+        self.spawn("ClusterRoleBinding", watcher(Api::<ClusterRoleBinding>::all(client.clone()), Config::default()), Some);
+        let accounts = Api::<ServiceAccount>::namespaced(client.clone(), IDENTITIES_NAMESPACE);
+        self.spawn("ServiceAccount", watcher(accounts, own()), Some);
+        self.spawn("ResourceQuota", watcher(Api::<ResourceQuota>::all(client.clone()), own()), |mut quota| {
+            quota.status = None;
+            Some(quota)
+        });
+        self.spawn("LimitRange", watcher(Api::<LimitRange>::all(client.clone()), own()), Some);
+        self.spawn("NetworkPolicy", watcher(Api::<NetworkPolicy>::all(client.clone()), own()), Some);
+        self.spawn("Secret", watcher(Api::<Secret>::all(client.clone()), named(KUBECONFIG_SECRET)), |secret| Some(without_values(secret)));
+        self.spawn("ConfigMap", watcher(Api::<ConfigMap>::all(client.clone()), named(WELCOME_CONFIG_MAP)), Some);
+    }
+
+    /// Waits until every watch has listed once.
+    pub async fn complete(&self) {
+        loop {
+            let notified = self.complete.notified();
+            if self.waiting.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// Whether every watch has listed once.
+    pub fn readiness(&self) -> impl Fn() -> bool + Send + Sync + 'static {
+        let waiting = self.waiting.clone();
+        move || waiting.load(Ordering::SeqCst) == 0
+    }
+
+    /// Told whenever a watch of what people write had to list again: its CRD may be another one.
+    pub fn relisted(&self) -> Arc<Notify> {
+        self.relisted.clone()
+    }
+
+    /// Watches a kind of usher's: an object that does not parse is told and changes nothing.
+    fn guarded<K>(&mut self, client: &Client)
+    where
+        K: Kept + Resource<DynamicType = ()> + DeserializeOwned + Debug,
+    {
+        let kind = K::kind(&()).into_owned();
+        let stream = watcher(Api::<DeserializeGuard<K>>::all(client.clone()), Config::default());
+        self.spawn(&kind.clone(), stream, move |guarded| match guarded.0 {
+            Ok(object) => Some(object),
+            Err(error) => {
+                tracing::warn!(kind, name = error.metadata.name, %error, "this object does not fit its schema and is left as it was; mend or delete it");
+                None
+            }
+        });
+    }
+
+    fn spawn<T, K>(&mut self, kind: &str, stream: impl Stream<Item = Result<Event<T>, watcher::Error>> + Send + 'static, keep: impl Fn(T) -> Option<K> + Send + 'static)
+    where
+        T: Resource + Send + 'static,
+        K: Kept,
+    {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let mut feed = Feed {
+            kind: kind.to_owned(),
+            memory: self.memory.clone(),
+            metrics: self.metrics.clone(),
+            cluster: self.cluster.clone(),
+            known: HashSet::new(),
+            listing: None,
+            first: true,
+        };
+        let (waiting, complete, relisted) = (self.waiting.clone(), self.complete.clone(), self.relisted.clone());
+        self.tasks.spawn(async move {
+            let mut stream = std::pin::pin!(stream.default_backoff());
+            while let Some(event) = stream.next().await {
+                if feed.take(event, &keep) {
+                    if std::mem::replace(&mut feed.first, false) {
+                        waiting.fetch_sub(1, Ordering::SeqCst);
+                        complete.notify_waiters();
+                    } else {
+                        relisted.notify_one();
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// What one watch brings.
+struct Feed {
+    kind: String,
+    memory: Arc<Memory>,
+    metrics: Arc<Metrics>,
+    cluster: ClusterKey,
+    known: HashSet<(Key, Option<String>)>,
+    listing: Option<HashSet<(Key, Option<String>)>>,
+    first: bool,
+}
+
+impl Feed {
+    /// Takes in one event. Returns whether a list is complete.
+    fn take<T: Resource, K: Kept>(&mut self, event: Result<Event<T>, watcher::Error>, keep: &impl Fn(T) -> Option<K>) -> bool {
+        match event {
+            Ok(Event::Apply(object)) => {
+                let id = id(&object);
+                self.put(object, keep);
+                self.known.insert(id);
+            }
+            Ok(Event::Delete(object)) => {
+                let (key, uid) = id(&object);
+                self.memory.forget::<K>(&self.cluster, &key, uid.as_ref(), false);
+                self.known.remove(&(key, uid));
+            }
+            Ok(Event::Init) => self.listing = Some(HashSet::new()),
+            Ok(Event::InitApply(object)) => {
+                let id = id(&object);
+                self.put(object, keep);
+                self.listing.get_or_insert_default().insert(id);
+            }
+            Ok(Event::InitDone) => {
+                let listed = self.listing.take().unwrap_or_default();
+                for (key, uid) in self.known.difference(&listed) {
+                    self.memory.forget::<K>(&self.cluster, key, uid.as_ref(), false);
+                }
+                self.known = listed;
+                return true;
+            }
+            Err(error) => {
+                self.metrics.watch_restarted(&self.kind);
+                tracing::warn!(kind = self.kind, %error, "a watch was interrupted and goes on");
+            }
+        }
+        false
+    }
+
+    fn put<T: Resource, K: Kept>(&self, mut object: T, keep: &impl Fn(T) -> Option<K>) {
+        object.meta_mut().managed_fields = None;
+        if let Some(object) = keep(object) {
+            self.memory.put(&self.cluster, object);
+        }
+    }
+}
+
+fn id(object: &impl Resource) -> (Key, Option<String>) {
+    (key_of(object), object.meta().uid.clone())
+}
+
+/// A Secret whose values are replaced by digests, so that no value stays in memory.
+pub fn without_values(mut secret: Secret) -> Secret {
+    for value in secret.data.iter_mut().flat_map(|data| data.values_mut()) {
+        *value = ByteString(fingerprint(&value.0).into_bytes());
+    }
+    secret.managed_fields_mut().clear();
+    secret
+}

@@ -1,0 +1,241 @@
+//! What every controller works with.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use futures::stream::{self, StreamExt};
+use jiff::Timestamp;
+use kube::runtime::events::{Event, EventType, Recorder};
+use kube::{Client, Resource};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::api::Reason;
+use crate::cluster::apply::Cluster;
+use crate::cluster::crds::{self, Health};
+use crate::cluster::error::Error;
+use crate::cluster::memory::Memory;
+use crate::cluster::objects::Objects;
+use crate::plan::change::{Step, Verb};
+use crate::plan::cluster::ClusterKey;
+use crate::plan::environment::Pending;
+use crate::telemetry::metrics::Metrics;
+
+use super::queue::Queue;
+
+/// At most this many writes of one phase are under way at once.
+const WRITES_AT_ONCE: usize = 16;
+/// The least time between two passes over one Role: a burst of changes becomes one write per binding.
+const ROLE_GAP: Duration = Duration::from_millis(100);
+/// The least time between two passes that only report.
+const REPORT_GAP: Duration = Duration::from_millis(200);
+
+/// The queues, one a kind.
+#[derive(Clone, Debug)]
+pub struct Queues {
+    /// Developers.
+    pub developers: Queue,
+    /// Roles.
+    pub roles: Queue,
+    /// Bindings.
+    pub bindings: Queue,
+    /// Environments.
+    pub environments: Queue,
+    /// Workspaces whose end has come.
+    pub workspaces: Queue,
+}
+
+impl Default for Queues {
+    fn default() -> Self {
+        Self {
+            developers: Queue::new(Duration::ZERO),
+            roles: Queue::new(ROLE_GAP),
+            bindings: Queue::new(REPORT_GAP),
+            environments: Queue::new(REPORT_GAP),
+            workspaces: Queue::new(Duration::ZERO),
+        }
+    }
+}
+
+/// How a Role's last pass went, for those who report on it.
+#[derive(Clone, Debug, Default)]
+pub struct RoleOutcome {
+    /// The errors, as people read them.
+    pub errors: Vec<(Reason, String)>,
+    /// Whether all of the plan was written and seen.
+    pub settled: bool,
+    /// When the pass began, in ticks.
+    pub started: u64,
+}
+
+/// Somebody who is leaving.
+#[derive(Clone, Copy, Debug)]
+pub struct Leaving {
+    /// Since when that is seen.
+    pub since: Instant,
+    /// Whether her access was seen to be gone.
+    pub gone: bool,
+}
+
+/// What every controller works with.
+pub struct Context {
+    /// All that was seen.
+    pub memory: Arc<Memory>,
+    /// The clusters that can be written to.
+    pub clusters: BTreeMap<ClusterKey, Cluster>,
+    /// usher's own objects.
+    pub objects: Objects,
+    /// A client of the home cluster.
+    pub client: Client,
+    /// Measurements.
+    pub metrics: Arc<Metrics>,
+    /// Work to do.
+    pub queues: Queues,
+    /// How the Roles are.
+    pub roles: Mutex<HashMap<String, RoleOutcome>>,
+    /// Since when somebody is seen to be leaving.
+    pub leaving: Mutex<HashMap<String, Leaving>>,
+    pending: Mutex<HashMap<(String, String), BTreeMap<String, Pending>>>,
+    epoch: Mutex<Option<String>>,
+    ticks: AtomicU64,
+    recorder: Recorder,
+}
+
+/// What became of a phase of writes.
+#[derive(Debug, Default)]
+pub struct Carried {
+    /// How many were carried out.
+    pub written: usize,
+    /// What failed.
+    pub errors: Vec<Error>,
+}
+
+impl Context {
+    /// Puts together what every controller works with.
+    pub fn new(memory: Arc<Memory>, client: Client, metrics: Arc<Metrics>, recorder: Recorder) -> Self {
+        let home = Cluster::new(ClusterKey::Home, client.clone(), memory.clone());
+        Self {
+            objects: Objects::new(client.clone(), memory.clone()),
+            clusters: BTreeMap::from([(ClusterKey::Home, home)]),
+            memory,
+            client,
+            metrics,
+            queues: Queues::default(),
+            roles: Mutex::default(),
+            leaving: Mutex::default(),
+            pending: Mutex::default(),
+            epoch: Mutex::default(),
+            ticks: AtomicU64::new(1),
+            recorder,
+        }
+    }
+
+    /// The present.
+    pub fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    /// A number that is greater than every one before.
+    pub fn tick(&self) -> u64 {
+        self.ticks.fetch_add(1, Ordering::SeqCst)
+    }
+
+    /// Reads the CRDs live. Returns their digest, or nothing while one of them is being deleted or missing.
+    pub async fn read_epoch(&self) -> Result<Option<String>, Error> {
+        let epoch = match crds::health(&self.client).await? {
+            Health::Whole(epoch) => Some(epoch),
+            Health::Broken(kind) => {
+                tracing::warn!(kind, "a CRD of usher's is being deleted or missing: until it is back, what disappears ends nothing");
+                None
+            }
+        };
+        self.epoch.lock().clone_from(&epoch);
+        Ok(epoch)
+    }
+
+    /// The digest of the CRDs as they were last read.
+    pub fn epoch(&self) -> Option<String> {
+        self.epoch.lock().clone()
+    }
+
+    /// Carries out the writes of phases, those of one phase side by side.
+    pub async fn carry_out(&self, phases: Vec<Vec<Step>>) -> Carried {
+        let mut carried = Carried::default();
+        let mut broken: Vec<String> = Vec::new();
+        for phase in phases {
+            let mut steps = phase;
+            steps.retain(|step| !step.change.meta().namespace.as_ref().is_some_and(|namespace| broken.contains(namespace)));
+            let writes = steps.into_iter().map(|step| async move {
+                let answer = self.carry_out_step(&step).await;
+                (step, answer)
+            });
+            let answers: Vec<(Step, Result<(), Error>)> = stream::iter(writes).buffer_unordered(WRITES_AT_ONCE).collect().await;
+            for (step, answer) in answers {
+                match answer {
+                    Ok(()) => carried.written += 1,
+                    Err(error) => {
+                        if step.change.kind() == "Namespace" {
+                            broken.extend(step.change.meta().name.clone());
+                        }
+                        carried.errors.push(error);
+                    }
+                }
+            }
+        }
+        carried
+    }
+
+    async fn carry_out_step(&self, step: &Step) -> Result<(), Error> {
+        let Some(cluster) = self.clusters.get(&step.cluster) else { return Ok(()) };
+        cluster.carry_out(step).await?;
+        let verb = match step.change.verb() {
+            Verb::Create => "create",
+            Verb::Replace => "update",
+            Verb::Delete => "delete",
+        };
+        self.metrics.wrote(step.change.kind(), verb);
+        tracing::debug!(verb, kind = step.change.kind(), object = crate::cluster::apply::title(step.change.meta()), "wrote");
+        Ok(())
+    }
+
+    /// Remembers what is still to be written for an object, by Environment; tells those Environments if that changed.
+    pub fn set_pending<'a>(&self, owner: (&str, &str), steps: impl Iterator<Item = &'a Step>) {
+        let mut counts: BTreeMap<String, Pending> = BTreeMap::new();
+        for step in steps {
+            if let Some(environment) = &step.environment {
+                counts.entry(environment.clone()).or_default().count(step.change.verb());
+            }
+        }
+        let key = (owner.0.to_owned(), owner.1.to_owned());
+        let mut pending = self.pending.lock();
+        let old = if counts.is_empty() { pending.remove(&key) } else { pending.insert(key, counts.clone()) }.unwrap_or_default();
+        drop(pending);
+        for environment in old.keys().chain(counts.keys()) {
+            if old.get(environment) != counts.get(environment) {
+                self.queues.environments.push(environment, super::queue::Lane::Sweep);
+            }
+        }
+    }
+
+    /// What is still to be written in an Environment.
+    pub fn pending_in(&self, environment: &str) -> Pending {
+        let pending = self.pending.lock();
+        pending.values().filter_map(|counts| counts.get(environment)).fold(Pending::default(), |sum, one| sum.plus(*one))
+    }
+
+    /// Rings the doorbell: an Event on an object.
+    pub async fn event<K: Resource<DynamicType = ()>>(&self, object: &K, good: bool, reason: &str, note: String) {
+        let event = Event {
+            type_: if good { EventType::Normal } else { EventType::Warning },
+            reason: reason.to_owned(),
+            note: Some(note.chars().take(1_000).collect()).filter(|note: &String| !note.is_empty()),
+            action: "Reconcile".to_owned(),
+            secondary: None,
+        };
+        if let Err(error) = self.recorder.publish(&event, &object.object_ref(&())).await {
+            tracing::debug!(%error, "an Event could not be written");
+        }
+    }
+}

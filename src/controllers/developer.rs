@@ -1,0 +1,336 @@
+//! Developers: what is personal, the credentials, the record and the status. Access by Roles is the Roles' work; here it is seen and told.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use kube::ResourceExt;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::api::{ConditionType, Developer, Reason};
+use crate::cluster::crds;
+use crate::cluster::error::Error;
+use crate::cluster::secrets::write_kubeconfig;
+use crate::plan::access::{held_roles, paused};
+use crate::plan::cluster::ClusterKey;
+use crate::plan::credential::plan_credentials;
+use crate::plan::developer::{DeveloperInputs, DeveloperPlan, plan_developer};
+use crate::plan::finding::Finding;
+use crate::plan::grant::{GrantInputs, Held, plan_grants};
+use crate::plan::placement::places;
+use crate::plan::status::developer_status;
+use crate::plan::verify::missing;
+use crate::plan::world::deleting;
+
+use super::context::{Context, Leaving};
+use super::frame::{Done, Pass};
+use super::queue::Lane;
+use super::report::{announce, error_findings};
+
+/// Credentials go after access; but not later than this, whatever keeps access from going.
+const CREDENTIALS_GO_AFTER: Duration = Duration::from_secs(5);
+/// Work that is under way is not told in the status before this.
+const SETTLES_WITHIN: Duration = Duration::from_secs(1);
+/// How soon to look again for what takes longer; changes that are seen wake a pass sooner.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// Passes over Developers.
+pub struct Developers {
+    context: Arc<Context>,
+    since: Mutex<HashMap<String, Instant>>,
+}
+
+impl Pass for Developers {
+    fn kind(&self) -> &'static str {
+        "Developer"
+    }
+
+    fn pass<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Done> {
+        async move {
+            let found = self.context.memory.read(|content, _| content.world.developer(name).cloned());
+            match found {
+                None => Done::default(),
+                Some(developer) => self.run(name, &developer).await.unwrap_or_else(|error| Done { errors: vec![error], ..Done::default() }),
+            }
+        }
+        .boxed()
+    }
+}
+
+/// What one pass has come to so far.
+struct Progress {
+    plan: DeveloperPlan,
+    held: BTreeMap<String, Held>,
+    findings: Vec<Finding>,
+    errors: Vec<Error>,
+    recheck_at: Option<Timestamp>,
+    wrote: bool,
+}
+
+impl Developers {
+    /// Passes over Developers.
+    pub fn new(context: Arc<Context>) -> Self {
+        Self { context, since: Mutex::default() }
+    }
+
+    async fn run(&self, name: &str, developer: &Arc<Developer>) -> Result<Done, Error> {
+        let context = &self.context;
+        if deleting(developer.as_ref()) && crds::terminating(&context.client, "developers").await? {
+            context.read_epoch().await?;
+            context.objects.set_finalizer(developer.as_ref(), false).await?;
+            return Ok(Done::default());
+        }
+        if !deleting(developer.as_ref()) && context.objects.set_finalizer(developer.as_ref(), true).await? {
+            return Ok(Done { soon: Some(Duration::ZERO), ..Done::default() });
+        }
+        let now = context.now();
+        let mut plan = self.plan(developer, now);
+        context.set_pending(("Developer", name), plan.withheld.iter());
+        let carried = context.carry_out(std::mem::take(&mut plan.phases)).await;
+        let mut progress = Progress {
+            recheck_at: plan.recheck_at,
+            wrote: carried.written > 0,
+            errors: carried.errors,
+            held: BTreeMap::new(),
+            findings: Vec::new(),
+            plan,
+        };
+        if progress.plan.standing.leaves() {
+            self.leave(name, developer, &mut progress).await;
+        } else {
+            context.leaving.lock().remove(name);
+            self.credentials(developer, &mut progress, now).await;
+        }
+        self.verify(developer, &mut progress, now);
+        self.record(developer, &mut progress).await;
+        let soon = self.finish(developer, &mut progress).await?;
+        Ok(Done { recheck_at: progress.recheck_at, soon, errors: progress.errors, wrote: progress.wrote })
+    }
+
+    fn plan(&self, developer: &Arc<Developer>, now: Timestamp) -> DeveloperPlan {
+        self.context.memory.read(|_, scene| plan_developer(&DeveloperInputs { scene, developer, now }))
+    }
+
+    /// Takes the credentials once access is gone, and marks what is left.
+    async fn leave(&self, name: &str, developer: &Arc<Developer>, progress: &mut Progress) {
+        let context = &self.context;
+        let since = context.leaving.lock().entry(name.to_owned()).or_insert(Leaving { since: Instant::now(), gone: false }).since;
+        progress.plan = self.plan(developer, context.now());
+        if !progress.plan.access_gone() {
+            let roles: BTreeSet<&String> = progress.plan.found.iter().map(|(role, _)| role).collect();
+            roles.into_iter().for_each(|role| context.queues.roles.push(role, Lane::Departure));
+            if since.elapsed() < CREDENTIALS_GO_AFTER {
+                return;
+            }
+        }
+        if !progress.plan.afterwards.is_empty() {
+            let carried = context.carry_out(std::mem::take(&mut progress.plan.afterwards)).await;
+            progress.wrote |= carried.written > 0;
+            progress.errors.extend(carried.errors);
+            progress.plan = self.plan(developer, context.now());
+        }
+        if progress.plan.access_gone() {
+            let mut leaving = context.leaving.lock();
+            if let Some(leaver) = leaving.get_mut(name).filter(|leaver| !leaver.gone) {
+                leaver.gone = true;
+                context.metrics.revoked_after(leaver.since.elapsed());
+            }
+        }
+    }
+
+    /// Issues credentials once the workspace and the identity are there.
+    async fn credentials(&self, developer: &Arc<Developer>, progress: &mut Progress, now: Timestamp) {
+        let context = &self.context;
+        let credentials = context.memory.read(|content, scene| {
+            let held = held_roles(&content.world, developer, now);
+            plan_credentials(scene, developer, &progress.plan, &held, now)
+        });
+        progress.findings.extend(credentials.findings);
+        if let Some(renew_at) = credentials.renew_at {
+            progress.recheck_at = Some(progress.recheck_at.map_or(renew_at, |at| at.min(renew_at)));
+        }
+        let Some(cluster) = context.clusters.get(&ClusterKey::Home) else { return };
+        if let Some(write) = &credentials.write {
+            match write_kubeconfig(cluster, &context.memory, write, now).await {
+                Ok(()) => {
+                    context.metrics.wrote("Secret", "apply");
+                    progress.wrote = true;
+                }
+                Err(error) => {
+                    progress.findings.extend(error_findings(ConditionType::CredentialsReady, std::slice::from_ref(&error)));
+                    progress.errors.push(error);
+                }
+            }
+        }
+        if let Some(step) = credentials.welcome {
+            let carried = context.carry_out(vec![vec![step]]).await;
+            progress.wrote |= carried.written > 0;
+            progress.findings.extend(error_findings(ConditionType::CredentialsReady, &carried.errors));
+            progress.errors.extend(carried.errors);
+        }
+    }
+
+    /// Looks whether all that the plan gives was seen in the clusters.
+    fn verify(&self, developer: &Arc<Developer>, progress: &mut Progress, now: Timestamp) {
+        let context = &self.context;
+        let fresh = self.plan(developer, now);
+        progress.findings.extend(fresh.findings.iter().cloned());
+        progress.findings.extend(error_findings(ConditionType::WorkspaceReady, &progress.errors));
+        if !fresh.phases.is_empty() && progress.errors.is_empty() {
+            progress.findings.push(Finding::new(ConditionType::WorkspaceReady, Reason::Progressing, "workspaces are being made"));
+        }
+        if fresh.standing.leaves() && !fresh.access_gone() {
+            let places: Vec<String> = fresh.found.iter().take(10).map(|(role, namespace)| format!("urole/{role} in {namespace}")).collect();
+            progress.findings.push(Finding::new(
+                ConditionType::AccessApplied,
+                Reason::Departing,
+                format!("access is being taken away: {}", places.join(", ")),
+            ));
+        }
+        let (held, findings) = context.memory.read(|content, scene| {
+            let mut held = BTreeMap::new();
+            let mut findings = Vec::new();
+            for (name, via) in held_roles(&content.world, developer, now) {
+                let Some(role) = content.world.live_role(&name) else { continue };
+                let places = places(scene, role);
+                let missing = missing(scene, developer, role, &via, &places);
+                let idle = paused(role.as_ref()) || paused(developer.as_ref());
+                if let (Some((_, environment, namespace)), false) = (missing.first(), idle) {
+                    let more = missing.len() - 1;
+                    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+                    findings.push(Finding::new(
+                        ConditionType::AccessApplied,
+                        Reason::Progressing,
+                        format!("urole/{name} is not yet in place in namespace {namespace} of uenv/{environment}{rest}"),
+                    ));
+                }
+                let environments = via.values().flat_map(|scope| places.environments(scope)).map(str::to_owned).collect();
+                held.insert(name, Held { via, environments, in_place: missing.is_empty() });
+            }
+            (held, findings)
+        });
+        progress.findings.extend(findings);
+        progress.findings.extend(self.missing_references(developer));
+        progress.findings.sort();
+        progress.findings.dedup();
+        progress.held = held;
+        progress.plan = fresh;
+    }
+
+    /// What a Developer names that does not exist.
+    fn missing_references(&self, developer: &Developer) -> Vec<Finding> {
+        self.context.memory.read(|content, _| {
+            let unknown = |name: &str| content.world.environment(name).is_none();
+            let pins = developer.spec.workspaces.iter().filter(|pin| unknown(&pin.environment));
+            let accounts = developer.spec.accounts.iter().map(|pin| {
+                Finding::new(
+                    ConditionType::ReferencesResolved,
+                    Reason::ProviderNotFound,
+                    format!("uprov/{} does not exist; make it, or take it out of accounts", pin.provider),
+                )
+            });
+            pins.map(|pin| {
+                Finding::new(
+                    ConditionType::ReferencesResolved,
+                    Reason::EnvironmentNotFound,
+                    format!("uenv/{} does not exist; make it, or take it out of workspaces", pin.environment),
+                )
+            })
+            .chain(accounts)
+            .collect()
+        })
+    }
+
+    /// Writes the Grants that begin, change or end.
+    async fn record(&self, developer: &Arc<Developer>, progress: &mut Progress) {
+        let context = &self.context;
+        let found: BTreeSet<String> = progress.plan.found.iter().map(|(role, _)| role.clone()).collect();
+        let now = context.now();
+        let plan = context.memory.read(|content, scene| {
+            let grants = content.grants.of(&developer.name_any());
+            plan_grants(&GrantInputs {
+                scene,
+                developer,
+                standing: progress.plan.standing,
+                held: &progress.held,
+                found: &found,
+                grants: &grants,
+                now,
+            })
+        });
+        for grant in &plan.create {
+            match context.objects.begin_grant(grant).await {
+                Ok(()) => {
+                    context.metrics.granted("begun");
+                    context.event(developer.as_ref(), true, "Granted", format!("urole/{} in {}", grant.spec.role, grant.spec.summary.targets)).await;
+                }
+                Err(error) => progress.errors.push(error),
+            }
+        }
+        for grant in &plan.update {
+            match context.objects.change_grant(grant).await {
+                Ok(()) => {
+                    context.metrics.granted("changed");
+                    if let Some(end) = &grant.spec.ended {
+                        context.event(developer.as_ref(), true, "GrantEnded", format!("urole/{}: {:?}", grant.spec.role, end.cause)).await;
+                    }
+                }
+                Err(error) => progress.errors.push(error),
+            }
+        }
+        progress.wrote |= !(plan.create.is_empty() && plan.update.is_empty());
+    }
+
+    /// Writes the status, or lets a deleted Developer go.
+    async fn finish(&self, developer: &Arc<Developer>, progress: &mut Progress) -> Result<Option<Duration>, Error> {
+        let context = &self.context;
+        let gone = progress.plan.access_gone() && progress.plan.afterwards.is_empty() && progress.errors.is_empty();
+        if deleting(developer.as_ref()) && gone {
+            context.leaving.lock().remove(&developer.name_any());
+            context.objects.set_finalizer(developer.as_ref(), false).await?;
+            return Ok(None);
+        }
+        let Some(developer) = context.memory.read(|content, _| content.world.developer(&developer.name_any()).cloned()) else {
+            return Ok(None);
+        };
+        let now = context.now();
+        let status = context.memory.read(|content, _| {
+            developer_status(&content.world, &developer, &progress.plan, (&progress.held, &progress.findings), now)
+        });
+        let first = |status: Option<&crate::api::DeveloperStatus>| {
+            status.and_then(|status| status.timeline.as_ref()).is_some_and(|timeline| timeline.access_ready_at.is_some())
+        };
+        if first(Some(&status)) && !first(developer.status.as_ref()) {
+            if let Some(created) = developer.creation_timestamp() {
+                context.metrics.ready_after(now.duration_since(created.0).as_secs_f64());
+            }
+        }
+        let previous = developer.status.as_ref();
+        let under_way = self.under_way(&developer.name_any(), &progress.findings);
+        if under_way == Some(SETTLES_WITHIN) {
+            return Ok(under_way);
+        }
+        if context.objects.write_status(developer.as_ref(), previous, &status).await? {
+            context.metrics.wrote("Developer", "status");
+            announce(context, developer.as_ref(), previous.map(|status| status.conditions.as_slice()), &status.conditions).await;
+        }
+        Ok(under_way)
+    }
+
+    /// How long to wait for what is under way. A status that only says so is not written at first: most work is done in a moment.
+    fn under_way(&self, name: &str, findings: &[Finding]) -> Option<Duration> {
+        let passing = |finding: &Finding| matches!(finding.reason, Reason::Progressing | Reason::Departing);
+        let mut since = self.since.lock();
+        if !findings.iter().any(passing) {
+            since.remove(name);
+            return None;
+        }
+        let waited = since.entry(name.to_owned()).or_insert_with(Instant::now).elapsed();
+        let only = findings.iter().all(passing);
+        Some(if only && waited < SETTLES_WITHIN { SETTLES_WITHIN } else { LOOK_AGAIN })
+    }
+}

@@ -1,0 +1,58 @@
+//! Controllers: a change wakes a pass; a pass gathers, plans, carries out and reports.
+//!
+//! [`run`] starts all of them and runs while this replica leads.
+
+pub mod binding;
+pub mod context;
+pub mod defaults;
+pub mod developer;
+pub mod environment;
+pub mod frame;
+pub mod queue;
+pub mod report;
+pub mod role;
+pub mod triggers;
+pub mod workspace;
+
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+use self::context::Context;
+use self::frame::{Frame, Pass};
+use self::queue::Queue;
+
+/// Runs every controller until it is dropped. `relisted` tells that a watch of usher's kinds had to list again.
+pub async fn run(context: Arc<Context>, relisted: Arc<Notify>) {
+    let mut seen = context.memory.listen();
+    while let Err(error) = context.read_epoch().await {
+        tracing::warn!(error = error.chain(), "cannot read usher's CRDs; trying again");
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    }
+    let mut tasks = JoinSet::new();
+    let mut start = |pass: Arc<dyn Pass>, queue: &Queue, concurrency: usize| {
+        tasks.spawn(Frame::new(pass, queue.clone(), context.metrics.clone(), concurrency).run());
+    };
+    let queues = &context.queues;
+    start(Arc::new(role::Roles::new(context.clone())), &queues.roles, 8);
+    start(Arc::new(developer::Developers::new(context.clone())), &queues.developers, 32);
+    start(Arc::new(binding::Bindings::new(context.clone())), &queues.bindings, 8);
+    start(Arc::new(environment::Environments::new(context.clone())), &queues.environments, 4);
+    start(Arc::new(workspace::Workspaces::new(context.clone())), &queues.workspaces, 4);
+    triggers::wake_all(&context);
+    loop {
+        tokio::select! {
+            change = seen.recv() => match change {
+                Some(change) => triggers::wake(&context, &change),
+                None => return,
+            },
+            () = relisted.notified() => {
+                if let Err(error) = context.read_epoch().await {
+                    tracing::warn!(error = error.chain(), "cannot read usher's CRDs");
+                }
+                triggers::wake_all(&context);
+            }
+        }
+    }
+}

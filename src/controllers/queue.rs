@@ -1,0 +1,239 @@
+//! Objects that wait for a pass: each at most once, at most one pass at a time, the more urgent first.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+/// How urgent a pass is. The order is the rule: leaving never waits behind other work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lane {
+    /// Somebody leaves, or loses what she had.
+    Departure,
+    /// Something begins or ends by itself.
+    Expiry,
+    /// Something is new or was edited.
+    New,
+    /// Something that usher made was changed.
+    Drift,
+    /// A look at what should be settled.
+    Sweep,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// Waiting now: by lane and arrival.
+    ready: BTreeMap<(Lane, u64), (String, Instant)>,
+    /// Where each waiting key stands.
+    places: HashMap<String, (Lane, u64)>,
+    /// Waiting for a time.
+    later: BTreeSet<(Instant, String)>,
+    times: HashMap<String, (Instant, Lane)>,
+    running: HashSet<String>,
+    /// Asked for while running.
+    again: HashMap<String, Lane>,
+    not_before: HashMap<String, Instant>,
+    arrivals: u64,
+}
+
+/// A queue of names.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    inner: Arc<Mutex<Inner>>,
+    wake: Arc<Notify>,
+    /// The least time between the starts of two passes over one object: bursts become one.
+    gap: Duration,
+}
+
+impl Queue {
+    /// An empty queue. `gap` is the least time between the starts of two passes over one object.
+    pub fn new(gap: Duration) -> Self {
+        Self { inner: Arc::default(), wake: Arc::default(), gap }
+    }
+
+    /// Asks for a pass, as soon as possible.
+    pub fn push(&self, key: &str, lane: Lane) {
+        self.inner.lock().push(key, lane, Instant::now());
+        self.wake.notify_one();
+    }
+
+    /// Asks for a pass at a time, unless one is due sooner.
+    pub fn push_after(&self, key: &str, lane: Lane, delay: Duration) {
+        self.inner.lock().delay(key, lane, Instant::now() + delay);
+        self.wake.notify_one();
+    }
+
+    /// Takes the most urgent name, when there is one. [`Self::done`] must follow.
+    pub async fn next(&self) -> (String, Lane) {
+        loop {
+            let (found, until) = self.inner.lock().take(Instant::now(), self.gap);
+            if let Some(found) = found {
+                return found;
+            }
+            match until {
+                Some(until) => {
+                    tokio::select! {
+                        () = sleep_until(until) => {}
+                        () = self.wake.notified() => {}
+                    }
+                }
+                None => self.wake.notified().await,
+            }
+        }
+    }
+
+    /// Says that the pass is over.
+    pub fn done(&self, key: &str) {
+        let mut inner = self.inner.lock();
+        inner.running.remove(key);
+        if let Some(lane) = inner.again.remove(key) {
+            inner.push(key, lane, Instant::now());
+        }
+        drop(inner);
+        self.wake.notify_one();
+    }
+
+    /// How many names wait now, and how long the oldest has.
+    pub fn backlog(&self) -> (usize, Duration) {
+        let inner = self.inner.lock();
+        let oldest = inner.ready.values().map(|(_, since)| since.elapsed()).max().unwrap_or_default();
+        (inner.ready.len(), oldest)
+    }
+}
+
+impl Inner {
+    fn push(&mut self, key: &str, lane: Lane, now: Instant) {
+        if self.running.contains(key) {
+            let again = self.again.entry(key.to_owned()).or_insert(lane);
+            *again = lane.min(*again);
+            return;
+        }
+        let mut since = now;
+        if let Some(place) = self.places.get(key).copied() {
+            if place.0 <= lane {
+                return;
+            }
+            since = self.ready.remove(&place).map_or(now, |(_, since)| since);
+        }
+        self.arrivals += 1;
+        let place = (lane, self.arrivals);
+        self.ready.insert(place, (key.to_owned(), since));
+        self.places.insert(key.to_owned(), place);
+    }
+
+    fn delay(&mut self, key: &str, lane: Lane, at: Instant) {
+        if let Some((earlier, urgent)) = self.times.get(key).copied() {
+            if earlier <= at && urgent <= lane {
+                return;
+            }
+            self.later.remove(&(earlier, key.to_owned()));
+            self.set_time(key, lane.min(urgent), at.min(earlier));
+        } else {
+            self.set_time(key, lane, at);
+        }
+    }
+
+    fn set_time(&mut self, key: &str, lane: Lane, at: Instant) {
+        self.times.insert(key.to_owned(), (at, lane));
+        self.later.insert((at, key.to_owned()));
+    }
+
+    fn take(&mut self, now: Instant, gap: Duration) -> (Option<(String, Lane)>, Option<Instant>) {
+        while let Some((at, key)) = self.later.first().cloned().filter(|(at, _)| *at <= now) {
+            self.later.remove(&(at, key.clone()));
+            if let Some((_, lane)) = self.times.remove(&key) {
+                self.push(&key, lane, now);
+            }
+        }
+        let mut soonest = self.later.first().map(|(at, _)| *at);
+        let held = |inner: &Self, key: &String| inner.not_before.get(key).copied().filter(|at| *at > now);
+        let mut chosen = None;
+        for (place, (key, _)) in &self.ready {
+            match held(self, key) {
+                None => {
+                    chosen = Some((*place, key.clone()));
+                    break;
+                }
+                Some(at) => soonest = Some(soonest.map_or(at, |soonest| soonest.min(at))),
+            }
+        }
+        let Some((place, key)) = chosen else { return (None, soonest) };
+        self.ready.remove(&place);
+        self.places.remove(&key);
+        self.running.insert(key.clone());
+        if gap > Duration::ZERO {
+            self.not_before.retain(|_, at| *at > now);
+            self.not_before.insert(key.clone(), now + gap);
+        }
+        (Some((key, place.0)), None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue() -> Queue {
+        Queue::new(Duration::ZERO)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_more_urgent_goes_first() {
+        let queue = queue();
+        queue.push("sweep", Lane::Sweep);
+        queue.push("new", Lane::New);
+        queue.push("leaver", Lane::Departure);
+        assert_eq!(queue.next().await.0, "leaver");
+        assert_eq!(queue.next().await.0, "new");
+        assert_eq!(queue.next().await.0, "sweep");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_waits_once_in_its_most_urgent_lane() {
+        let queue = queue();
+        queue.push("ada", Lane::Sweep);
+        queue.push("bob", Lane::New);
+        queue.push("ada", Lane::Departure);
+        assert_eq!(queue.next().await, ("ada".to_owned(), Lane::Departure));
+        assert_eq!(queue.next().await.0, "bob");
+        assert_eq!(queue.backlog().0, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_is_never_taken_twice_at_once_and_comes_again_when_asked_for_meanwhile() {
+        let queue = queue();
+        queue.push("ada", Lane::New);
+        assert_eq!(queue.next().await.0, "ada");
+        queue.push("ada", Lane::Drift);
+        assert_eq!(queue.backlog().0, 0);
+        queue.done("ada");
+        assert_eq!(queue.next().await, ("ada".to_owned(), Lane::Drift));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_burst_becomes_one_pass_per_gap() {
+        let queue = Queue::new(Duration::from_millis(100));
+        let start = Instant::now();
+        queue.push("role", Lane::New);
+        assert_eq!(queue.next().await.0, "role");
+        queue.push("role", Lane::New);
+        queue.done("role");
+        queue.push("role", Lane::New);
+        assert_eq!(queue.next().await.0, "role");
+        assert_eq!(start.elapsed(), Duration::from_millis(100));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_time_that_is_set_earlier_wins() {
+        let queue = queue();
+        let start = Instant::now();
+        queue.push_after("ada", Lane::Expiry, Duration::from_secs(60));
+        queue.push_after("ada", Lane::Expiry, Duration::from_secs(10));
+        queue.push_after("ada", Lane::Expiry, Duration::from_secs(30));
+        assert_eq!(queue.next().await.0, "ada");
+        assert_eq!(start.elapsed(), Duration::from_secs(10));
+    }
+}

@@ -1,0 +1,190 @@
+//! Roles: one plan for all holders, carried out in the order that keeps access exact.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use tokio::time::Instant;
+
+use crate::api::role::LastApplied;
+use crate::api::{ConditionType, Role};
+use crate::cluster::crds;
+use crate::cluster::error::Error;
+use crate::plan::finding::Finding;
+use crate::plan::role::{RoleInputs, RolePlan, plan_role};
+use crate::plan::status::role_status;
+use crate::plan::world::deleting;
+
+use super::context::{Context, RoleOutcome};
+use super::frame::{Done, Pass};
+use super::report::{announce, error_findings};
+
+/// A removal waits at most this long for what another Role still has to add to the same person.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How soon to look whether the other Role has added it.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// Plans are made again after they added something; a few times is enough for any edit.
+const MOST_ROUNDS: usize = 4;
+
+/// Passes over Roles.
+pub struct Roles {
+    context: Arc<Context>,
+    waiting: Mutex<HashMap<String, Instant>>,
+}
+
+impl Pass for Roles {
+    fn kind(&self) -> &'static str {
+        "Role"
+    }
+
+    fn pass<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Done> {
+        self.run(name).boxed()
+    }
+}
+
+/// What the rounds of one pass came to.
+#[derive(Default)]
+struct Rounds {
+    plan: RolePlan,
+    errors: Vec<Error>,
+    written: usize,
+}
+
+impl Roles {
+    /// Passes over Roles.
+    pub fn new(context: Arc<Context>) -> Self {
+        Self { context, waiting: Mutex::default() }
+    }
+
+    async fn run(&self, name: &str) -> Done {
+        let Some(role) = self.context.memory.read(|content, _| content.world.role(name).cloned()) else { return Done::default() };
+        match self.try_run(&role).await {
+            Ok(done) => done,
+            Err(error) => Done { errors: vec![error], ..Done::default() },
+        }
+    }
+
+    async fn try_run(&self, role: &Arc<Role>) -> Result<Done, Error> {
+        let context = &self.context;
+        let name = role.name_any();
+        if deleting(role.as_ref()) && crds::terminating(&context.client, "roles").await? {
+            context.read_epoch().await?;
+            context.objects.set_finalizer(role.as_ref(), false).await?;
+            return Ok(Done::default());
+        }
+        if !deleting(role.as_ref()) && context.objects.set_finalizer(role.as_ref(), true).await? {
+            // The write is answered with the object as it is now; go on with that.
+            return Ok(Done { soon: Some(Duration::ZERO), ..Done::default() });
+        }
+        let (start, started) = (Instant::now(), context.tick());
+        let rounds = self.rounds(role).await?;
+        let took = start.elapsed();
+        let settled = rounds.errors.is_empty() && !rounds.plan.waits;
+        context.set_pending(("Role", &name), rounds.plan.withheld.iter());
+        self.report_outcome(&name, &rounds, (settled, started));
+        if deleting(role.as_ref()) {
+            if settled && rounds.plan.phases.is_empty() {
+                context.objects.set_finalizer(role.as_ref(), false).await?;
+                context.roles.lock().remove(&name);
+            }
+        } else {
+            self.status(role, &rounds, took).await?;
+        }
+        Ok(Done {
+            recheck_at: rounds.plan.recheck_at,
+            soon: rounds.plan.waits.then_some(LOOK_AGAIN),
+            wrote: rounds.written > 0,
+            errors: rounds.errors,
+        })
+    }
+
+    /// Plans and carries out until nothing is left to do. What is added comes first; then the plan is made again, and removes.
+    async fn rounds(&self, role: &Arc<Role>) -> Result<Rounds, Error> {
+        let context = &self.context;
+        let mut rounds = Rounds::default();
+        let mut may_end = context.epoch().is_some();
+        let mut checked = false;
+        for _ in 0..MOST_ROUNDS {
+            let epoch = context.epoch().unwrap_or_default();
+            let mut plan = self.plan(role, &epoch, may_end);
+            if plan.ends && may_end && !checked {
+                checked = true;
+                let fresh = context.read_epoch().await?;
+                may_end = fresh.is_some();
+                if fresh.as_deref() != Some(&epoch) {
+                    continue;
+                }
+            }
+            let nothing = plan.phases.is_empty();
+            let carried = context.carry_out(std::mem::take(&mut plan.phases)).await;
+            rounds.written += carried.written;
+            let failed = !carried.errors.is_empty();
+            rounds.errors = carried.errors;
+            let more = plan.adds;
+            rounds.plan = plan;
+            if nothing || failed || !more {
+                break;
+            }
+        }
+        if rounds.errors.is_empty() && rounds.written > 0 {
+            let epoch = context.epoch().unwrap_or_default();
+            let plan = self.plan(role, &epoch, may_end);
+            rounds.plan = plan;
+        }
+        Ok(rounds)
+    }
+
+    fn plan(&self, role: &Arc<Role>, epoch: &str, may_end: bool) -> RolePlan {
+        let name = role.name_any();
+        let patient = self.waiting.lock().get(&name).is_none_or(|since| since.elapsed() < PATIENCE);
+        let now = self.context.now();
+        let plan = self.context.memory.read(|content, scene| {
+            let role = content.world.role(&name).unwrap_or(role);
+            plan_role(&RoleInputs { scene, role, now, epoch, may_end, patient })
+        });
+        let mut waiting = self.waiting.lock();
+        if plan.waits {
+            waiting.entry(name).or_insert_with(Instant::now);
+        } else if patient {
+            waiting.remove(&name);
+        }
+        plan
+    }
+
+    /// Lets Bindings and Developers know how the Role is.
+    fn report_outcome(&self, name: &str, rounds: &Rounds, (settled, started): (bool, u64)) {
+        let errors = rounds.errors.iter().map(|error| (error.reason(), error.chain())).collect();
+        let outcome = RoleOutcome { errors, settled, started };
+        let before = self.context.roles.lock().insert(name.to_owned(), outcome.clone());
+        let changed = before.is_none_or(|before| before.settled != outcome.settled || before.errors != outcome.errors);
+        if changed || rounds.written > 0 {
+            super::triggers::reporters_of_role(&self.context, name);
+        }
+    }
+
+    async fn status(&self, role: &Arc<Role>, rounds: &Rounds, took: Duration) -> Result<(), Error> {
+        let context = &self.context;
+        let name = role.name_any();
+        let Some(role) = context.memory.read(|content, _| content.world.role(&name).cloned()) else { return Ok(()) };
+        let mut findings: Vec<Finding> = rounds.plan.findings.clone();
+        findings.extend(error_findings(ConditionType::AccessApplied, &rounds.errors));
+        let now = context.now();
+        let applied = (rounds.written > 0).then(|| LastApplied {
+            generation: role.metadata.generation.unwrap_or_default(),
+            at: Time(Timestamp::from_second(now.as_second()).unwrap_or(now)),
+            took: format!("{}ms", took.as_millis()),
+        });
+        let status = role_status(&role, &rounds.plan, &findings, applied, now);
+        if context.objects.write_status(role.as_ref(), role.status.as_ref(), &status).await? {
+            context.metrics.wrote("Role", "status");
+            announce(context, role.as_ref(), role.status.as_ref().map(|status| status.conditions.as_slice()), &status.conditions).await;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,257 @@
+//! Which objects must be looked at again when something changed. Waking too many costs time; waking too few costs truth.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{Resource, ResourceExt};
+
+use crate::api::metadata::{DELETE_AT, DEVELOPER, ENVIRONMENT, PAUSED, ROLE, WORKSPACE};
+use crate::api::{Binding, Developer, Environment, Role};
+use crate::cluster::memory::Seen;
+use crate::plan::access::{active_people, holders, roles_of_binding, roles_of_developer, standing};
+use crate::plan::cluster::{Bound, ClusterKey, RbacBinding};
+use crate::plan::identity::Known;
+use crate::plan::subjects::behind;
+use crate::plan::world::deleting;
+
+use super::context::Context;
+use super::queue::Lane;
+
+/// Wakes all that a change concerns.
+pub fn wake(context: &Context, seen: &Seen) {
+    match seen {
+        Seen::Developer(name, old, new) => developer(context, name, old.as_deref(), new.as_deref()),
+        Seen::Role(name, old, new) => role(context, name, old.as_ref(), new.as_ref()),
+        Seen::Binding(name, old, new) => binding(context, name, old.as_deref(), new.as_deref()),
+        Seen::Environment(name, old, new) => environment(context, name, old.as_ref(), new.as_ref()),
+        Seen::Namespace(old, new) => namespace(context, old.as_deref(), new.as_deref()),
+        Seen::RoleBinding(old, new) => bound(context, old.as_ref(), new.as_ref()),
+        Seen::ClusterRoleBinding(old, new) => bound(context, old.as_ref(), new.as_ref()),
+        Seen::ClusterRole(name, role, came_or_went) => cluster_role(context, name, role.as_deref(), *came_or_went),
+        Seen::Personal(developer) | Seen::GrantGone(developer) => context.queues.developers.push(developer, Lane::Drift),
+    }
+}
+
+/// Wakes everything, as at the start.
+pub fn wake_all(context: &Context) {
+    context.memory.read(|content, _| {
+        let now = context.now();
+        for (name, developer) in content.world.developers() {
+            let lane = if standing(developer, now).leaves() { Lane::Departure } else { Lane::New };
+            context.queues.developers.push(name, lane);
+        }
+        content.world.roles().for_each(|(name, _)| context.queues.roles.push(name, Lane::New));
+        content.world.bindings().for_each(|(name, _)| context.queues.bindings.push(name, Lane::New));
+        content.world.environments().for_each(|(name, _)| context.queues.environments.push(name, Lane::New));
+        for state in content.clusters.values() {
+            state.namespaces.values().for_each(|namespace| retention(context, namespace));
+        }
+    });
+}
+
+/// Whether a change may matter: not one of status alone.
+fn matters<K: Resource>(old: Option<&K>, new: Option<&K>, same_spec: impl Fn(&K, &K) -> bool) -> bool {
+    let (Some(old), Some(new)) = (old, new) else { return true };
+    let note = |object: &K| object.meta().annotations.as_ref().and_then(|notes| notes.get(PAUSED).cloned());
+    !same_spec(old, new)
+        || old.meta().uid != new.meta().uid
+        || old.meta().deletion_timestamp != new.meta().deletion_timestamp
+        || old.meta().finalizers != new.meta().finalizers
+        || note(old) != note(new)
+}
+
+fn developer(context: &Context, name: &str, old: Option<&Developer>, new: Option<&Developer>) {
+    let queues = &context.queues;
+    if !matters(old, new, |old, new| old.spec == new.spec) {
+        let drifted = old.zip(new).is_some_and(|(old, new)| old.status != new.status);
+        if drifted {
+            queues.developers.push(name, Lane::Sweep);
+        }
+        return;
+    }
+    let leaves = new.is_none_or(|new| standing(new, context.now()).leaves());
+    let lane = if leaves { Lane::Departure } else { Lane::New };
+    queues.developers.push(name, lane);
+    let only_finalizer = old.zip(new).is_some_and(|(old, new)| {
+        old.spec == new.spec && old.meta().deletion_timestamp == new.meta().deletion_timestamp && old.meta().uid == new.meta().uid && old.annotations() == new.annotations()
+    });
+    if only_finalizer {
+        return;
+    }
+    context.memory.read(|content, _| {
+        let world = &content.world;
+        for developer in [old, new].into_iter().flatten() {
+            for role in roles_of_developer(world, developer) {
+                queues.roles.push(&role, lane);
+            }
+            for binding in world.bindings_of_developer(name, developer) {
+                queues.bindings.push(&binding, Lane::Sweep);
+            }
+            let environments: Vec<_> = world.environments().map(|(_, environment)| environment.clone()).collect();
+            for rival in world.users().rivals(developer, environments.iter()) {
+                queues.developers.push(&rival, Lane::New);
+                if let Some(rival) = world.developer(&rival) {
+                    roles_of_developer(world, rival).iter().for_each(|role| queues.roles.push(role, Lane::New));
+                }
+            }
+        }
+    });
+}
+
+fn role(context: &Context, name: &str, old: Option<&Arc<Role>>, new: Option<&Arc<Role>>) {
+    if !matters(old.map(AsRef::as_ref), new.map(AsRef::as_ref), |old: &Role, new: &Role| old.spec == new.spec) {
+        return;
+    }
+    let queues = &context.queues;
+    queues.roles.push(name, Lane::New);
+    let only_finalizer = old.zip(new).is_some_and(|(old, new)| old.spec == new.spec && deleting(old.as_ref()) == deleting(new.as_ref()) && old.annotations() == new.annotations());
+    if only_finalizer {
+        return;
+    }
+    context.memory.read(|content, _| {
+        let world = &content.world;
+        let mut below: BTreeSet<String> = [old, new].into_iter().flatten().flat_map(|role| role.spec.includes.clone()).collect();
+        let further: Vec<String> = below.iter().flat_map(|include| world.includes().given_by_role(include)).cloned().collect();
+        below.extend(further);
+        below.extend(world.includes().given_by_role(name).cloned());
+        below.iter().for_each(|role| queues.roles.push(role, Lane::New));
+        // Who includes a Role that comes, goes or closes a cycle gives something else now.
+        for (other, role) in world.roles() {
+            if role.spec.includes.iter().any(|include| include == name || below.contains(include)) {
+                queues.roles.push(other, Lane::New);
+            }
+        }
+    });
+    reporters_of_role(context, name);
+}
+
+/// Wakes the Bindings and Developers that report on a Role.
+pub fn reporters_of_role(context: &Context, name: &str) {
+    context.memory.read(|content, _| {
+        let world = &content.world;
+        let giving: Vec<&String> = world.includes().giving(name).collect();
+        for role in giving.iter().map(|role| role.as_str()).chain([name]) {
+            for (binding, _) in world.bindings_of_role(role) {
+                context.queues.bindings.push(binding, Lane::Sweep);
+            }
+        }
+        for (developer, _) in holders(world, name, context.now()) {
+            context.queues.developers.push(&developer, Lane::Drift);
+        }
+    });
+}
+
+fn binding(context: &Context, name: &str, old: Option<&Binding>, new: Option<&Binding>) {
+    let queues = &context.queues;
+    if !matters(old, new, |old, new| old.spec == new.spec) {
+        return;
+    }
+    queues.bindings.push(name, Lane::New);
+    let lane = if new.is_none_or(|new| deleting(new)) { Lane::Departure } else { Lane::New };
+    context.memory.read(|content, _| {
+        let world = &content.world;
+        for binding in [old, new].into_iter().flatten() {
+            roles_of_binding(world, binding).iter().for_each(|role| queues.roles.push(role, lane));
+            active_people(world, binding, context.now()).iter().for_each(|person| queues.developers.push(person, Lane::Drift));
+        }
+    });
+}
+
+fn environment(context: &Context, name: &str, old: Option<&Arc<Environment>>, new: Option<&Arc<Environment>>) {
+    if !matters(old.map(AsRef::as_ref), new.map(AsRef::as_ref), |old: &Environment, new: &Environment| old.spec == new.spec) {
+        context.queues.environments.push(name, Lane::Sweep);
+        return;
+    }
+    wake_all(context);
+}
+
+fn namespace(context: &Context, old: Option<&Namespace>, new: Option<&Namespace>) {
+    let queues = &context.queues;
+    let owner = |namespace: &Namespace| namespace.labels().get(WORKSPACE).cloned();
+    for developer in [old, new].into_iter().flatten().filter_map(owner).collect::<BTreeSet<_>>() {
+        queues.developers.push(&developer, Lane::Drift);
+    }
+    if let Some(namespace) = new {
+        retention(context, namespace);
+    }
+    let shape = |namespace: Option<&Namespace>| namespace.map(|namespace| (namespace.labels().clone(), deleting(namespace)));
+    if shape(old) == shape(new) {
+        return;
+    }
+    let name = new.or(old).map(ResourceExt::name_any).unwrap_or_default();
+    let workspace = |namespace: Option<&Namespace>| namespace.is_none_or(|namespace| owner(namespace).is_some());
+    if !(workspace(old) && workspace(new)) {
+        context.memory.read(|content, _| {
+            content.world.roles().for_each(|(role, _)| queues.roles.push(role, Lane::New));
+            content.world.environments().for_each(|(environment, _)| queues.environments.push(environment, Lane::Sweep));
+            for (developer, object) in content.world.developers() {
+                if object.spec.workspaces.iter().any(|pin| pin.namespace == name) || object.status.as_ref().is_some_and(|status| status.workspaces.iter().any(|workspace| workspace.namespace == name)) {
+                    queues.developers.push(developer, Lane::Drift);
+                }
+            }
+        });
+        if new.is_none() {
+            context.memory.read(|content, _| {
+                let blocked = |object: &Arc<Developer>| object.status.as_ref().and_then(|status| status.summary.as_ref()).is_some_and(|summary| summary.message.contains(&name));
+                content.world.developers().filter(|(_, object)| blocked(object)).for_each(|(developer, _)| queues.developers.push(developer, Lane::New));
+            });
+        }
+    } else {
+        let environments = [old, new].into_iter().flatten().filter_map(|namespace| namespace.labels().get(ENVIRONMENT));
+        environments.for_each(|environment| queues.environments.push(environment, Lane::Sweep));
+    }
+}
+
+fn retention(context: &Context, namespace: &Namespace) {
+    if namespace.annotations().contains_key(DELETE_AT) {
+        context.queues.workspaces.push(&namespace.name_any(), Lane::Expiry);
+    }
+}
+
+fn bound<K: RbacBinding>(context: &Context, old: Option<&Bound<K>>, new: Option<&Bound<K>>) {
+    let queues = &context.queues;
+    for bound in [old, new].into_iter().flatten().filter(|bound| bound.ours) {
+        if let Some(role) = bound.object.labels().get(ROLE) {
+            queues.roles.push(role, Lane::Drift);
+        } else if let Some(developer) = bound.object.labels().get(DEVELOPER) {
+            queues.developers.push(developer, Lane::Drift);
+        }
+    }
+    let none = std::collections::HashSet::new();
+    let (before, after) = (old.map_or(&none, |bound| &bound.subjects), new.map_or(&none, |bound| &bound.subjects));
+    let changed: Vec<&Known> = before.symmetric_difference(after).collect();
+    if changed.is_empty() {
+        return;
+    }
+    context.memory.read(|_, scene| {
+        for known in changed {
+            if let Some(developer) = scene.clusters.keys().find_map(|cluster: &ClusterKey| behind(scene, cluster, known)) {
+                queues.developers.push(&developer.name_any(), Lane::Drift);
+            }
+        }
+    });
+}
+
+fn cluster_role(context: &Context, name: &str, role: Option<&str>, came_or_went: bool) {
+    if let Some(role) = role {
+        context.queues.roles.push(role, Lane::Drift);
+        return;
+    }
+    if !came_or_went {
+        return;
+    }
+    context.memory.read(|content, _| {
+        for (role, object) in content.world.roles() {
+            if object.spec.access.iter().any(|access| access.cluster_roles.iter().any(|other| other == name)) {
+                context.queues.roles.push(role, Lane::New);
+            }
+        }
+        for (environment, object) in content.world.environments() {
+            if object.spec.workspace.as_ref().is_some_and(|template| template.cluster_role == name) {
+                context.queues.environments.push(environment, Lane::New);
+                content.world.developers().for_each(|(developer, _)| context.queues.developers.push(developer, Lane::Drift));
+            }
+        }
+    });
+}

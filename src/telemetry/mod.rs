@@ -1,0 +1,4 @@
+//! Logs and metrics. A side layer, usable from `cluster` upwards.
+
+pub mod logging;
+pub mod metrics;

@@ -4,6 +4,7 @@ pub mod connect;
 pub mod crds;
 pub mod grant;
 pub mod kubeconfig;
+pub mod manifests;
 pub mod plan;
 pub mod run;
 mod serve;

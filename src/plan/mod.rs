@@ -17,6 +17,7 @@ pub mod grant;
 pub mod identity;
 pub mod includes;
 pub mod name;
+pub mod offline;
 pub mod person;
 pub mod placement;
 pub mod rbac;

@@ -126,7 +126,7 @@ pub fn plan_role(inputs: &RoleInputs<'_>) -> RolePlan {
 }
 
 /// What the names in a Role's spec lead to, besides its access entries.
-fn references(scene: Scene<'_>, role: &Role) -> Vec<Finding> {
+pub fn references(scene: Scene<'_>, role: &Role) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut add = |reason, message| findings.push(Finding::new(ConditionType::ReferencesResolved, reason, message));
     for include in role.spec.includes.iter().filter(|include| scene.world.live_role(include).is_none()) {

@@ -151,14 +151,14 @@ fn substitute(pattern: &str, values: &BTreeMap<&str, &str>) -> String {
     text
 }
 
-/// Who has which user name: of several Developers the one who was first.
+/// Who has which user name: of several Developers the one who was first and has not left.
 #[derive(Debug, Default)]
 pub struct UserIndex {
     claims: HashMap<(ClusterKey, String), BTreeSet<Claim>>,
 }
 
-/// The older claim sorts first.
-type Claim = (Option<i64>, String, String);
+/// Whether the claimant has left, when she was made, her UID and name: who is still here sorts before who has left, the older before the younger.
+type Claim = (bool, Option<i64>, String, String);
 
 impl UserIndex {
     /// The index over these Developers and Environments.
@@ -196,23 +196,21 @@ impl UserIndex {
     /// The Developer who has a user name in a cluster.
     pub fn holder(&self, cluster: &ClusterKey, user: &str) -> Option<&str> {
         let claims = self.claims.get(&(cluster.clone(), user.to_owned()))?;
-        claims.first().map(|(_, _, name)| name.as_str())
+        claims.first().map(|(.., name)| name.as_str())
     }
 
     /// Everybody who claims one of the user names of a Developer.
     pub fn rivals<'a>(&self, developer: &Developer, environments: impl Iterator<Item = &'a Arc<Environment>> + Clone) -> BTreeSet<String> {
         let claimed = claims(developer, environments);
         let rivals = claimed.iter().filter_map(|(key, _)| self.claims.get(key)).flatten();
-        rivals.map(|(_, _, name)| name.clone()).filter(|name| *name != developer.name_any()).collect()
+        rivals.map(|(.., name)| name.clone()).filter(|name| *name != developer.name_any()).collect()
     }
 }
 
 fn claims<'a>(developer: &Developer, environments: impl Iterator<Item = &'a Arc<Environment>>) -> BTreeSet<((ClusterKey, String), Claim)> {
-    if developer.spec.state == DesiredState::Departed || deleting(developer) {
-        return BTreeSet::new();
-    }
+    let left = developer.spec.state == DesiredState::Departed || deleting(developer);
     let created = developer.metadata.creation_timestamp.as_ref().map(|time| time.0.as_second());
-    let claim = (created, developer.uid().unwrap_or_default(), developer.name_any());
+    let claim = (left, created, developer.uid().unwrap_or_default(), developer.name_any());
     environments
         .filter_map(|environment| Some((ClusterKey::of(environment), user(developer, environment)?.ok()?)))
         .map(|key| (key, claim.clone()))

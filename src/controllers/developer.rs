@@ -118,7 +118,7 @@ impl Developers {
     /// Takes the credentials once access is gone, and marks what is left.
     async fn leave(&self, name: &str, developer: &Arc<Developer>, progress: &mut Progress) {
         let context = &self.context;
-        let since = context.leaving.lock().entry(name.to_owned()).or_insert(Leaving { since: Instant::now(), gone: false }).since;
+        let since = context.leaving.lock().entry(name.to_owned()).or_insert_with(|| Leaving { since: Instant::now(), gone: !progress.wrote && progress.plan.found.is_empty() }).since;
         progress.plan = self.plan(developer, context.now());
         if !progress.plan.access_gone() {
             let roles: BTreeSet<&String> = progress.plan.found.iter().map(|(role, _)| role).collect();

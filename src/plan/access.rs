@@ -26,9 +26,9 @@ pub enum Standing {
 }
 
 impl Standing {
-    /// Whether everything she has is to be taken away now.
+    /// Whether everything she may have is to be taken away now; before her start there should be nothing.
     pub const fn leaves(self) -> bool {
-        matches!(self, Self::Suspended | Self::Departed | Self::Deleted)
+        !matches!(self, Self::Active)
     }
 
     /// Whether she has left for good.

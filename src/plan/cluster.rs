@@ -68,6 +68,8 @@ pub trait RbacBinding: ResourceExt {
     fn subjects(&self) -> &[Subject];
     /// What it gives.
     fn role_ref(&self) -> &RoleRef;
+    /// Takes out the subjects that do not pass.
+    fn keep_subjects(&mut self, pass: impl FnMut(&Subject) -> bool);
 }
 
 impl RbacBinding for RoleBinding {
@@ -77,6 +79,9 @@ impl RbacBinding for RoleBinding {
     fn role_ref(&self) -> &RoleRef {
         &self.role_ref
     }
+    fn keep_subjects(&mut self, pass: impl FnMut(&Subject) -> bool) {
+        self.subjects.get_or_insert_default().retain(pass);
+    }
 }
 
 impl RbacBinding for ClusterRoleBinding {
@@ -85,6 +90,9 @@ impl RbacBinding for ClusterRoleBinding {
     }
     fn role_ref(&self) -> &RoleRef {
         &self.role_ref
+    }
+    fn keep_subjects(&mut self, pass: impl FnMut(&Subject) -> bool) {
+        self.subjects.get_or_insert_default().retain(pass);
     }
 }
 

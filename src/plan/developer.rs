@@ -2,7 +2,7 @@
 //!
 //! [`plan_developer`] plans the objects; credentials, which need them, are planned by [`super::credential`] when they are there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -12,20 +12,20 @@ use kube::ResourceExt;
 
 use crate::api::developer::{Identity, Workspace};
 use crate::api::metadata::{
-    DELETE_AT, DEPARTED_AT, DEVELOPER, DEVELOPER_UID, ENVIRONMENT, IDENTITIES_NAMESPACE, PERSON,
+    DELETE_AT, DEPARTED_AT, DEVELOPER, DEVELOPER_UID, ENVIRONMENT, IDENTITIES_NAMESPACE, PERSON, ROLE,
 };
 use crate::api::{ConditionType, Developer, Environment, Mode, Reason};
 
 use super::access::{Standing, next_change_of_developer, paused, standing};
-use super::change::{Change, Step, Write, ensure, labels, remove};
-use super::cluster::{ClusterKey, ClusterState};
+use super::change::{Change, Managed, Step, Write, ensure, labels, remove};
+use super::cluster::{ClusterKey, ClusterState, RbacBinding};
 use super::environment::home;
 use super::finding::Finding;
 use super::identity::{Known, Unknown, known, service_account};
 use super::person::{Mark, Person};
 use super::placement::Scene;
 use super::subjects::person_of;
-use super::verify::found;
+use super::verify::{found, found_issued};
 use super::workspace::{self, Site};
 use super::world::deleting;
 
@@ -94,6 +94,9 @@ pub fn plan_developer(inputs: &DeveloperInputs<'_>) -> DeveloperPlan {
         let empty = BTreeSet::new();
         let names = names.get(cluster).unwrap_or(&empty);
         plan.found.extend(found(state, names));
+        if standing.leaves() {
+            plan.found.extend(found_issued(state, &inputs.developer.name_any()));
+        }
         plan.foreign += names.iter().map(|known| state.foreign_bindings(known)).sum::<i64>();
     }
     if paused(inputs.developer) && !standing.leaves() {
@@ -107,8 +110,7 @@ pub fn plan_developer(inputs: &DeveloperInputs<'_>) -> DeveloperPlan {
     }
     match standing {
         Standing::Active => arrive(inputs, &mut plan),
-        Standing::Pending => take_access(inputs, &mut plan),
-        Standing::Suspended | Standing::Departed | Standing::Deleted => leave(inputs, &mut plan),
+        Standing::Pending | Standing::Suspended | Standing::Departed | Standing::Deleted => leave(inputs, &names, &mut plan),
     }
     plan.phases.retain(|phase| !phase.is_empty());
     plan.afterwards.retain(|phase| !phase.is_empty());
@@ -330,8 +332,9 @@ fn take_access(inputs: &DeveloperInputs<'_>, plan: &mut DeveloperPlan) {
 }
 
 /// Takes everything from somebody who is suspended or leaves: access, then credentials; the workspace by policy.
-fn leave(inputs: &DeveloperInputs<'_>, plan: &mut DeveloperPlan) {
+fn leave(inputs: &DeveloperInputs<'_>, names: &BTreeMap<ClusterKey, BTreeSet<Known>>, plan: &mut DeveloperPlan) {
     take_access(inputs, plan);
+    plan.phases.push(ownerless(inputs, names));
     let (mut credentials, mut marks) = (Vec::new(), Vec::new());
     for (cluster, state) in inputs.scene.clusters {
         let accounts = accounts_of(inputs, state).into_iter().filter(|account| !deleting(account.as_ref()));
@@ -345,6 +348,30 @@ fn leave(inputs: &DeveloperInputs<'_>, plan: &mut DeveloperPlan) {
         }
     }
     plan.afterwards = vec![credentials, marks];
+}
+
+/// Takes her out of bindings of Roles that nobody has written any more: no pass over a Role does it.
+fn ownerless(inputs: &DeveloperInputs<'_>, names: &BTreeMap<ClusterKey, BTreeSet<Known>>) -> Vec<Step> {
+    let orphan = |labels: &BTreeMap<String, String>| labels.get(ROLE).is_some_and(|role| inputs.scene.world.role(role).is_none());
+    let mut take = Vec::new();
+    for (cluster, names) in names {
+        let Some(state) = inputs.scene.clusters.get(cluster) else { continue };
+        let hers = |subjects: &HashSet<Known>| names.iter().any(|known| subjects.contains(known));
+        let inside = state.role_bindings.values().filter(|bound| bound.ours && orphan(bound.object.labels()));
+        let inside = inside.filter(|bound| hers(&bound.subjects));
+        take.extend(steps(cluster, None, inside.map(|bound| Change::RoleBinding(without(bound.object.as_ref(), names))).collect()));
+        let wide = state.cluster_role_bindings.values().filter(|bound| bound.ours && orphan(bound.object.labels()));
+        let wide = wide.filter(|bound| hers(&bound.subjects));
+        take.extend(steps(cluster, None, wide.map(|bound| Change::ClusterRoleBinding(without(bound.object.as_ref(), names))).collect()));
+    }
+    take
+}
+
+/// The write that takes names out of a binding, or the binding away when nobody is left in it.
+fn without<K: Managed + RbacBinding>(binding: &K, names: &BTreeSet<Known>) -> Write<K> {
+    let mut rest = binding.clone();
+    rest.keep_subjects(|subject| !Known::read(subject).is_some_and(|known| names.contains(&known)));
+    if rest.subjects().is_empty() { remove(binding) } else { Write::Replace(rest) }
 }
 
 /// Marks a workspace as that of somebody who departed, with the date of its end if its Environment sets one.

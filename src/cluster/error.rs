@@ -54,7 +54,7 @@ impl Error {
     pub fn retry_after(&self, failures: u32) -> Duration {
         match self {
             Self::Stale { .. } => Duration::from_millis(20),
-            Self::Conflict { .. } => Duration::from_secs(300),
+            Self::Conflict { .. } => Duration::from_secs(30),
             Self::Request { .. } => Duration::from_secs(1).saturating_mul(1 << failures.min(8)).min(Duration::from_secs(300)),
         }
     }

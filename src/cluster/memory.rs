@@ -147,15 +147,15 @@ impl Memory {
     /// Takes in that an object is gone. `by_us`: we deleted it, and a watch may still speak of it.
     pub fn forget<K: Kept>(&self, cluster: &ClusterKey, key: &Key, uid: Option<&String>, by_us: bool) {
         let mut content = self.content.write();
+        let kept = K::get(&content, cluster, key).filter(|kept| uid.is_none_or(|uid| kept.meta().uid.as_ref() == Some(uid)));
         if let Some(uid) = uid {
-            if by_us {
-                content.tombstones.insert(uid.clone());
-            } else {
+            if !by_us {
                 content.tombstones.remove(uid);
+            } else if kept.is_some() {
+                content.tombstones.insert(uid.clone());
             }
         }
-        let Some(kept) = K::get(&content, cluster, key) else { return };
-        if uid.is_none_or(|uid| kept.meta().uid.as_ref() == Some(uid)) {
+        if kept.is_some() {
             let seen = K::put(&mut content, &self.settings, cluster, key, None);
             self.tell(seen);
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Resource, ResourceExt};
 
-use crate::api::metadata::{DELETE_AT, DEVELOPER, ENVIRONMENT, PAUSED, ROLE, WORKSPACE};
+use crate::api::metadata::{CLUSTER_PREFIX, DELETE_AT, DEVELOPER, ENVIRONMENT, PAUSED, ROLE, ROLE_PREFIX, WORKSPACE};
 use crate::api::{Binding, Developer, Environment, Role};
 use crate::cluster::memory::Seen;
 use crate::plan::access::{active_people, holders, roles_of_binding, roles_of_developer, standing};
@@ -216,6 +216,14 @@ fn bound<K: RbacBinding>(context: &Context, old: Option<&Bound<K>>, new: Option<
             queues.roles.push(role, Lane::Drift);
         } else if let Some(developer) = bound.object.labels().get(DEVELOPER) {
             queues.developers.push(developer, Lane::Drift);
+        }
+    }
+    // A stranger's binding may stand where one of a Role should be.
+    for bound in [old, new].into_iter().flatten().filter(|bound| !bound.ours) {
+        let name = bound.object.name_any();
+        let role = name.strip_prefix(ROLE_PREFIX).or_else(|| name.strip_prefix(CLUSTER_PREFIX)).and_then(|rest| rest.rsplit_once(':'));
+        if let Some((role, _)) = role {
+            queues.roles.push(role, Lane::Drift);
         }
     }
     let none = std::collections::HashSet::new();

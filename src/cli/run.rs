@@ -99,7 +99,7 @@ impl Run {
         metrics.leads(true);
         let reporter = Reporter { controller: "usher".to_owned(), instance: Some(identity.to_owned()) };
         let recorder = Recorder::new(client.clone(), reporter);
-        let context = Arc::new(Context::new(memory, client.clone(), metrics.clone(), recorder));
+        let context = Arc::new(Context::new(memory, client.clone(), candidate.mandate(), metrics.clone(), recorder));
         let work = async {
             if let Err(error) = defaults::apply(&client, namespace).await {
                 tracing::warn!(error = super::connect::chain(&error), "the defaults could not be made; they are tried again at the next start");

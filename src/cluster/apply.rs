@@ -16,6 +16,7 @@ use crate::plan::change::{Change, Step, Write, ours};
 use crate::plan::cluster::ClusterKey;
 
 use super::error::{Error, conflict, not_found};
+use super::leader::Mandate;
 use super::memory::{Kept, Memory, key_of};
 
 /// A cluster that can be written to.
@@ -24,6 +25,7 @@ pub struct Cluster {
     key: ClusterKey,
     client: Client,
     memory: Arc<Memory>,
+    mandate: Mandate,
 }
 
 /// A kind of object that is written.
@@ -47,8 +49,8 @@ fn parameters() -> PostParams {
 
 impl Cluster {
     /// A cluster by its client.
-    pub fn new(key: ClusterKey, client: Client, memory: Arc<Memory>) -> Self {
-        Self { key, client, memory }
+    pub fn new(key: ClusterKey, client: Client, memory: Arc<Memory>, mandate: Mandate) -> Self {
+        Self { key, client, memory, mandate }
     }
 
     /// The client.
@@ -56,8 +58,14 @@ impl Cluster {
         &self.client
     }
 
+    /// Refuses once this replica may not write any more.
+    pub fn may_write(&self) -> Result<(), Error> {
+        self.mandate.check()
+    }
+
     /// Carries out one write.
     pub async fn carry_out(&self, step: &Step) -> Result<(), Error> {
+        self.mandate.check()?;
         let namespace = step.change.meta().namespace.clone().unwrap_or_default();
         match &step.change {
             Change::Namespace(Write::Replace(object)) => self.patch_namespace(object).await,
@@ -179,6 +187,7 @@ impl Cluster {
     where
         K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope> + Clone + Serialize + DeserializeOwned + Debug,
     {
+        self.mandate.check()?;
         let mut object = object.clone();
         object.meta_mut().resource_version = None;
         object.meta_mut().uid = None;

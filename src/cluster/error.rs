@@ -19,6 +19,9 @@ pub enum Error {
         /// What the API server said.
         source: Box<kube::Error>,
     },
+    /// This replica may not write any more.
+    #[error("the lease was not renewed in time, so another replica may work")]
+    NotLeading,
     /// Something of the same name was not made by this installation.
     #[error("{kind} {name} was not made by usher; delete or rename it")]
     Conflict {
@@ -46,7 +49,7 @@ impl Error {
                 _ => Reason::Unreachable,
             },
             Self::Conflict { .. } => Reason::Conflict,
-            Self::Stale { .. } => Reason::Progressing,
+            Self::Stale { .. } | Self::NotLeading => Reason::Progressing,
         }
     }
 
@@ -54,6 +57,7 @@ impl Error {
     pub fn retry_after(&self, failures: u32) -> Duration {
         match self {
             Self::Stale { .. } => Duration::from_millis(20),
+            Self::NotLeading => Duration::from_secs(1),
             Self::Conflict { .. } => Duration::from_secs(30),
             Self::Request { .. } => Duration::from_secs(1).saturating_mul(1 << failures.min(8)).min(Duration::from_secs(300)),
         }

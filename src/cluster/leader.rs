@@ -3,6 +3,7 @@
 //! The holder stops before anybody else may start: it gives up after `renew_deadline` without an answer, and others wait the longer
 //! `lease_duration` from the moment they last saw the Lease change, by their own clock.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,6 +11,7 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::PostParams;
 use kube::{Api, Client};
+use parking_lot::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::api::metadata::{FIELD_MANAGER, LEASE};
@@ -31,25 +33,60 @@ pub struct Terms {
     pub retry_period: Duration,
 }
 
+/// Until when this replica may write. A process that was stopped finds it over before it writes again.
+#[derive(Clone, Debug)]
+pub struct Mandate(Arc<Mutex<Instant>>);
+
+impl Default for Mandate {
+    /// One that is over.
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Instant::now())))
+    }
+}
+
+impl Mandate {
+    /// Refuses a write once the mandate is over.
+    ///
+    /// # Errors
+    /// When the Lease was not renewed in time.
+    pub fn check(&self) -> Result<(), Error> {
+        if Instant::now() < *self.0.lock() { Ok(()) } else { Err(Error::NotLeading) }
+    }
+
+    fn until(&self, end: Instant) {
+        *self.0.lock() = end;
+    }
+}
+
 /// A candidate.
 pub struct Candidate {
     api: Api<Lease>,
     identity: String,
     terms: Terms,
+    mandate: Mandate,
 }
 
 impl Candidate {
     /// A candidate by this name.
     pub fn new(client: Client, namespace: &str, identity: String, terms: Terms) -> Self {
-        Self { api: Api::namespaced(client, namespace), identity, terms }
+        Self { api: Api::namespaced(client, namespace), identity, terms, mandate: Mandate::default() }
+    }
+
+    /// Until when this replica may write.
+    pub fn mandate(&self) -> Mandate {
+        self.mandate.clone()
     }
 
     /// Waits until this replica leads. Returns the Lease that it holds.
     pub async fn elected(&self) -> Lease {
         let mut seen: Option<(Option<String>, Instant)> = None;
         loop {
+            let asked = Instant::now();
             match self.attempt(&mut seen).await {
-                Ok(Some(lease)) => return lease,
+                Ok(Some(lease)) => {
+                    self.mandate.until(asked + self.terms.renew_deadline);
+                    return lease;
+                }
                 Ok(None) => {}
                 Err(error) => tracing::warn!(error = error.chain(), "cannot take part in the election; trying again"),
             }
@@ -83,6 +120,7 @@ impl Candidate {
         let mut renewed = Instant::now();
         loop {
             sleep(self.terms.retry_period).await;
+            let asked = Instant::now();
             let left = self.terms.renew_deadline.saturating_sub(renewed.elapsed());
             if let Some(spec) = &mut lease.spec {
                 spec.renew_time = Some(MicroTime(Timestamp::now()));
@@ -90,7 +128,8 @@ impl Candidate {
             match timeout(left, self.api.replace(LEASE, &self.parameters(), &lease)).await {
                 Ok(Ok(held)) => {
                     lease = held;
-                    renewed = Instant::now();
+                    renewed = asked;
+                    self.mandate.until(asked + self.terms.renew_deadline);
                 }
                 Ok(Err(error)) if conflict(&error) => match self.api.get(LEASE).await {
                     Ok(found) if found.spec.as_ref().and_then(|spec| spec.holder_identity.as_ref()) == Some(&self.identity) => lease = found,

@@ -13,6 +13,7 @@ use crate::plan::cluster::ClusterKey;
 
 use super::apply::{Written, failed};
 use super::error::{Error, conflict, not_found};
+use super::leader::Mandate;
 use super::memory::{Memory, key_of};
 
 /// Reads and writes usher's own kinds in the home cluster.
@@ -20,6 +21,7 @@ use super::memory::{Memory, key_of};
 pub struct Objects {
     client: Client,
     memory: Arc<Memory>,
+    mandate: Mandate,
 }
 
 fn parameters() -> PatchParams {
@@ -28,8 +30,8 @@ fn parameters() -> PatchParams {
 
 impl Objects {
     /// By a client of the home cluster.
-    pub fn new(client: Client, memory: Arc<Memory>) -> Self {
-        Self { client, memory }
+    pub fn new(client: Client, memory: Arc<Memory>, mandate: Mandate) -> Self {
+        Self { client, memory, mandate }
     }
 
     fn api<K: Written + kube::Resource<Scope = kube::core::ClusterResourceScope>>(&self) -> Api<K> {
@@ -45,6 +47,7 @@ impl Objects {
         if old == Some(new) {
             return Ok(false);
         }
+        self.mandate.check()?;
         let patch = json!({"status": difference(old, new)});
         match self.api::<K>().patch_status(&object.name_any(), &parameters(), &Patch::Merge(patch)).await {
             Ok(patched) => {
@@ -68,6 +71,7 @@ impl Objects {
         if finalizers.len() == object.finalizers().len() {
             return Ok(false);
         }
+        self.mandate.check()?;
         let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": object.resource_version()}});
         match self.api::<K>().patch(&object.name_any(), &parameters(), &Patch::Merge(patch)).await {
             Ok(patched) => {
@@ -93,6 +97,7 @@ impl Objects {
     where
         K: Written + kube::Resource<Scope = kube::core::ClusterResourceScope>,
     {
+        self.mandate.check()?;
         let preconditions = Preconditions { uid: object.uid(), resource_version: object.resource_version() };
         let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         match self.api::<K>().delete(&object.name_any(), &parameters).await {
@@ -104,6 +109,7 @@ impl Objects {
 
     /// Begins a Grant. One of that name that is there already is the one that was begun before a crash.
     pub async fn begin_grant(&self, grant: &Grant) -> Result<(), Error> {
+        self.mandate.check()?;
         let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         let api = self.api::<Grant>();
         let made = match api.create(&parameters, grant).await {
@@ -117,6 +123,7 @@ impl Objects {
 
     /// Changes a Grant: it gained entries, or an end.
     pub async fn change_grant(&self, grant: &Grant) -> Result<(), Error> {
+        self.mandate.check()?;
         let patch = json!({
             "metadata": {"labels": grant.labels(), "resourceVersion": grant.resource_version()},
             "spec": grant.spec,

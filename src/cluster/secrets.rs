@@ -58,6 +58,7 @@ pub async fn write_kubeconfig(cluster: &Cluster, memory: &Arc<Memory>, plan: &Cr
 
 /// Asks for a token (<https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-request-v1/>).
 async fn issue(cluster: &Cluster, account: &str, lifetime: SignedDuration) -> Result<Token, Error> {
+    cluster.may_write()?;
     let api: Api<ServiceAccount> = Api::namespaced(cluster.client().clone(), IDENTITIES_NAMESPACE);
     let request = TokenRequest {
         spec: Some(TokenRequestSpec {

@@ -16,6 +16,7 @@ use crate::api::Reason;
 use crate::cluster::apply::Cluster;
 use crate::cluster::crds::{self, Health};
 use crate::cluster::error::Error;
+use crate::cluster::leader::Mandate;
 use crate::cluster::memory::Memory;
 use crate::cluster::objects::Objects;
 use crate::plan::change::{Step, Verb};
@@ -114,10 +115,10 @@ pub struct Carried {
 
 impl Context {
     /// Puts together what every controller works with.
-    pub fn new(memory: Arc<Memory>, client: Client, metrics: Arc<Metrics>, recorder: Recorder) -> Self {
-        let home = Cluster::new(ClusterKey::Home, client.clone(), memory.clone());
+    pub fn new(memory: Arc<Memory>, client: Client, mandate: Mandate, metrics: Arc<Metrics>, recorder: Recorder) -> Self {
+        let home = Cluster::new(ClusterKey::Home, client.clone(), memory.clone(), mandate.clone());
         Self {
-            objects: Objects::new(client.clone(), memory.clone()),
+            objects: Objects::new(client.clone(), memory.clone(), mandate),
             clusters: BTreeMap::from([(ClusterKey::Home, home)]),
             memory,
             client,

@@ -34,7 +34,8 @@ pub const DEVELOPER_UID: &str = "usher.dev/developer-uid";
 pub const ROLE_UID: &str = "usher.dev/role-uid";
 /// Annotation: a digest of the UIDs of usher's CRDs when the object was last written.
 pub const EPOCH: &str = "usher.dev/epoch";
-/// Annotation: digests of the subjects that usher put into a binding, to tell them from those that others added.
+/// Annotation: digests of the users that usher put into a binding, each with the Developer it stood for, to tell them from those that others added
+/// and to know whose they were when the Developer has another name by now.
 pub const ISSUED: &str = "usher.dev/issued-subjects";
 /// Annotation: digests of subjects that no Binding explains and that are kept until one does.
 pub const ORPHANS: &str = "usher.dev/orphaned-subjects";

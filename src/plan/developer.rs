@@ -24,6 +24,7 @@ use super::finding::Finding;
 use super::identity::{Known, Unknown, known, service_account};
 use super::person::{Mark, Person};
 use super::placement::Scene;
+use super::rbac::issued_to;
 use super::subjects::person_of;
 use super::verify::{found, found_issued};
 use super::workspace::{self, Site};
@@ -274,7 +275,9 @@ fn account(inputs: &DeveloperInputs<'_>, plan: &mut DeveloperPlan, cluster: &Clu
         }
     }
     for account in accounts_of(inputs, state) {
-        if (!wanted || account.name_any() != name) && !deleting(account.as_ref()) {
+        // As long as a binding names it she works by it: an Environment may come back, or be only observed, and Roles may not have changed names yet.
+        let named = || !found(state, &BTreeSet::from([Known::ServiceAccount(account.name_any())])).is_empty();
+        if (!wanted || account.name_any() != name) && !deleting(account.as_ref()) && !named() {
             take.extend(steps(cluster, None, vec![Change::ServiceAccount(remove(account.as_ref()))]));
         }
     }
@@ -353,22 +356,29 @@ fn leave(inputs: &DeveloperInputs<'_>, names: &BTreeMap<ClusterKey, BTreeSet<Kno
 /// Takes her out of bindings of Roles that nobody has written any more: no pass over a Role does it.
 fn ownerless(inputs: &DeveloperInputs<'_>, names: &BTreeMap<ClusterKey, BTreeSet<Known>>) -> Vec<Step> {
     let orphan = |labels: &BTreeMap<String, String>| labels.get(ROLE).is_some_and(|role| inputs.scene.world.role(role).is_none());
+    let name = inputs.developer.name_any();
     let mut take = Vec::new();
     for (cluster, names) in names {
         let Some(state) = inputs.scene.clusters.get(cluster) else { continue };
-        let hers = |subjects: &HashSet<Known>| names.iter().any(|known| subjects.contains(known));
-        let inside = state.role_bindings.values().filter(|bound| bound.ours && orphan(bound.object.labels()));
-        let inside = inside.filter(|bound| hers(&bound.subjects));
-        take.extend(steps(cluster, None, inside.map(|bound| Change::RoleBinding(without(bound.object.as_ref(), names))).collect()));
-        let wide = state.cluster_role_bindings.values().filter(|bound| bound.ours && orphan(bound.object.labels()));
-        let wide = wide.filter(|bound| hers(&bound.subjects));
-        take.extend(steps(cluster, None, wide.map(|bound| Change::ClusterRoleBinding(without(bound.object.as_ref(), names))).collect()));
+        let hers = |subjects: &HashSet<Known>, annotations: &BTreeMap<String, String>| -> BTreeSet<Known> {
+            subjects.iter().filter(|known| names.contains(known) || issued_to(annotations, known) == Some(&name)).cloned().collect()
+        };
+        for bound in state.role_bindings.values().filter(|bound| bound.ours && orphan(bound.object.labels())) {
+            let hers = hers(&bound.subjects, bound.object.annotations());
+            let write = (!hers.is_empty()).then(|| Change::RoleBinding(without(bound.object.as_ref(), &hers)));
+            take.extend(steps(cluster, None, write.into_iter().collect()));
+        }
+        for bound in state.cluster_role_bindings.values().filter(|bound| bound.ours && orphan(bound.object.labels())) {
+            let hers = hers(&bound.subjects, bound.object.annotations());
+            let write = (!hers.is_empty()).then(|| Change::ClusterRoleBinding(without(bound.object.as_ref(), &hers)));
+            take.extend(steps(cluster, None, write.into_iter().collect()));
+        }
     }
     take
 }
 
 /// The write that takes names out of a binding, or the binding away when nobody is left in it.
-fn without<K: Managed + RbacBinding>(binding: &K, names: &BTreeSet<Known>) -> Write<K> {
+pub(super) fn without<K: Managed + RbacBinding>(binding: &K, names: &BTreeSet<Known>) -> Write<K> {
     let mut rest = binding.clone();
     rest.keep_subjects(|subject| !Known::read(subject).is_some_and(|known| names.contains(&known)));
     if rest.subjects().is_empty() { remove(binding) } else { Write::Replace(rest) }

@@ -30,6 +30,17 @@ pub struct Origin<'a> {
     pub epoch: &'a str,
 }
 
+/// Who is in a binding.
+#[derive(Clone, Copy, Debug)]
+pub struct Named<'a> {
+    /// All of them.
+    pub subjects: &'a BTreeSet<Known>,
+    /// Those whom no Binding explains.
+    pub orphans: &'a BTreeSet<Known>,
+    /// The Developers to whom the user names among them were issued.
+    pub issued: &'a BTreeMap<Known, String>,
+}
+
 /// Divides subjects among bindings. The number of bindings is a power of two, so that growing moves half of each and nothing else.
 pub fn shards(subjects: &BTreeSet<Known>) -> Vec<BTreeSet<Known>> {
     let mut count = 1;
@@ -60,18 +71,31 @@ pub fn subject_digest(known: &Known) -> String {
     digest(&[kind, known.text()])
 }
 
-fn list<'a>(subjects: impl Iterator<Item = &'a Known>) -> Option<String> {
-    let digests: Vec<String> = subjects.map(subject_digest).collect();
-    (!digests.is_empty()).then(|| digests.join(","))
+fn list(items: impl Iterator<Item = String>) -> Option<String> {
+    let items: Vec<String> = items.collect();
+    (!items.is_empty()).then(|| items.join(","))
 }
 
-fn annotations(origin: &Origin<'_>, subjects: &BTreeSet<Known>, orphans: &BTreeSet<Known>) -> BTreeMap<String, String> {
-    let users = list(subjects.iter().filter(|known| matches!(known, Known::User(_))));
+/// The Developer to whom a user name was issued by a binding with these annotations; a ServiceAccount says so itself.
+pub fn issued_to<'a>(annotations: &'a BTreeMap<String, String>, known: &Known) -> Option<&'a str> {
+    let digest = subject_digest(known);
+    let items = annotations.get(ISSUED)?.split(',');
+    items.filter_map(|item| item.split_once('=')).find(|(subject, _)| *subject == digest).map(|(_, developer)| developer)
+}
+
+/// The Developers to whom a binding with these annotations issued user names.
+pub fn issued_names(annotations: &BTreeMap<String, String>) -> impl Iterator<Item = &str> {
+    let items = annotations.get(ISSUED).into_iter().flat_map(|list| list.split(','));
+    items.filter_map(|item| item.split_once('=')).map(|(_, developer)| developer)
+}
+
+fn annotations(origin: &Origin<'_>, named: &Named<'_>) -> BTreeMap<String, String> {
+    let users = named.subjects.iter().filter_map(|known| Some(format!("{}={}", subject_digest(known), named.issued.get(known)?)));
     let pairs = [
         (ROLE_UID, Some(origin.role_uid.to_owned())),
         (EPOCH, Some(origin.epoch.to_owned())),
-        (ISSUED, users),
-        (ORPHANS, list(orphans.iter())),
+        (ISSUED, list(users)),
+        (ORPHANS, list(named.orphans.iter().map(subject_digest))),
     ];
     pairs.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
 }
@@ -90,18 +114,18 @@ pub fn role_binding(
     environment: &str,
     (namespace, name): (&str, &str),
     cluster_role: &str,
-    (subjects, orphans): (&BTreeSet<Known>, &BTreeSet<Known>),
+    named: Named<'_>,
 ) -> RoleBinding {
     RoleBinding {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
             namespace: Some(namespace.to_owned()),
             labels: Some(labels(origin.installation, [(ROLE, origin.role), (ENVIRONMENT, environment)])),
-            annotations: Some(annotations(origin, subjects, orphans)),
+            annotations: Some(annotations(origin, &named)),
             ..ObjectMeta::default()
         },
         role_ref: role_ref(cluster_role),
-        subjects: Some(subjects.iter().map(Known::subject).collect()),
+        subjects: Some(named.subjects.iter().map(Known::subject).collect()),
     }
 }
 
@@ -110,17 +134,17 @@ pub fn cluster_role_binding(
     origin: &Origin<'_>,
     name: &str,
     cluster_role: &str,
-    (subjects, orphans): (&BTreeSet<Known>, &BTreeSet<Known>),
+    named: Named<'_>,
 ) -> ClusterRoleBinding {
     ClusterRoleBinding {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
             labels: Some(labels(origin.installation, [(ROLE, origin.role)])),
-            annotations: Some(annotations(origin, subjects, orphans)),
+            annotations: Some(annotations(origin, &named)),
             ..ObjectMeta::default()
         },
         role_ref: role_ref(cluster_role),
-        subjects: Some(subjects.iter().map(Known::subject).collect()),
+        subjects: Some(named.subjects.iter().map(Known::subject).collect()),
     }
 }
 

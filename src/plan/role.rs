@@ -10,17 +10,18 @@ use jiff::Timestamp;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding};
 use kube::ResourceExt;
 
-use crate::api::metadata::{CLUSTER_PREFIX, ENTRY, ENVIRONMENT, EPOCH, ISSUED, ORPHANS, ROLE_UID};
-use crate::api::{ConditionType, Mode, Reason, Role};
+use crate::api::metadata::{CLUSTER_PREFIX, ENTRY, ENVIRONMENT, EPOCH, ORPHANS, ROLE_UID};
+use crate::api::{ConditionType, Developer, Mode, Reason, Role};
 
 use super::access::{Via, covers, holders, next_change_of_role, paused};
 use super::change::{Change, Managed, Step, Write, ensure, remove};
 use super::cluster::{Bound, ClusterKey, ClusterState, RbacBinding};
+use super::developer;
 use super::finding::Finding;
 use super::identity::Known;
 use super::name;
 use super::placement::{Places, Reference, Scene, entry, places, title};
-use super::rbac::{self, Origin, policy_rules, shards, subject_digest};
+use super::rbac::{self, Named, Origin, issued_to, policy_rules, shards, subject_digest};
 use super::subjects::{Names, Owner, behind, names, owner};
 use super::verify::outstanding;
 use super::world::deleting;
@@ -99,6 +100,21 @@ struct Target {
     orphans: BTreeSet<Known>,
     /// Held a little longer, until they are seen elsewhere.
     moving: bool,
+    /// Whether nothing is touched but for those who leave.
+    stays: bool,
+}
+
+/// The writes of a Role's bindings.
+#[derive(Default)]
+struct Writes {
+    /// Of people who leave.
+    leave: Vec<Step>,
+    /// Of people who leave, where the rest of the removal has to wait for what is added.
+    leave_first: Vec<Step>,
+    add: Vec<Step>,
+    take: Vec<Step>,
+    /// In Environments that are only observed.
+    withheld: Vec<Step>,
 }
 
 /// Plans the next writes for a Role.
@@ -381,34 +397,52 @@ impl<'a> Planner<'a, '_> {
         }
         let targets = self.targets();
         let names: BTreeSet<(Slot, String)> = seen.iter().map(|binding| (binding.slot.clone(), binding.name.clone())).collect();
-        let (mut leave, mut add, mut take) = (Vec::new(), Vec::new(), Vec::new());
+        let mut writes = Writes::default();
         for ((slot, name), subjects) in &targets {
             if !names.contains(&(slot.clone(), name.clone())) && !subjects.is_empty() && !self.idle(slot) {
-                add.push(self.step(slot, self.create(slot, name, subjects)));
+                let step = self.step(slot, self.create(slot, name, subjects));
+                if self.observed(slot) { writes.withheld.push(step) } else { writes.add.push(step) }
             }
         }
         for binding in &seen {
-            let target = self.target(binding, &targets);
-            let Some(change) = self.change(binding, &target) else { continue };
-            let step = self.step(&binding.slot, change);
-            let gains = target.subjects.iter().any(|known| !binding.subjects.contains(known));
-            let loses = binding.subjects.iter().filter(|known| !target.subjects.contains(known));
-            let only_leavers = loses.clone().count() > 0 && loses.clone().all(|known| self.owner(&binding.slot, known) == Owner::Leaving);
-            if gains {
-                add.push(step);
-            } else if only_leavers && !target.moving {
-                leave.push(step);
-            } else {
-                take.push(step);
-            }
-            self.plan.ends |= loses.into_iter().any(|known| self.owner(&binding.slot, known) != Owner::Leaving);
+            self.write(binding, &targets, &mut writes);
         }
-        let (add, withheld_add) = self.divide(add);
-        let (take, withheld_take) = self.divide(take);
-        let (leave, withheld_leave) = self.divide(leave);
-        self.plan.withheld = [withheld_add, withheld_take, withheld_leave].concat();
-        self.plan.adds = !add.is_empty();
-        self.plan.phases = if self.plan.adds { vec![leave, Vec::new(), add] } else { vec![leave, Vec::new(), Vec::new(), take] };
+        self.plan.withheld = writes.withheld;
+        self.plan.adds = !writes.add.is_empty();
+        self.plan.phases = if self.plan.adds {
+            writes.leave.extend(writes.leave_first);
+            vec![writes.leave, Vec::new(), writes.add]
+        } else {
+            vec![writes.leave, Vec::new(), Vec::new(), writes.take]
+        };
+    }
+
+    /// Adds the writes that bring a binding to its target. Those who leave go at once, whatever else waits or is only observed.
+    fn write(&mut self, binding: &SeenBinding<'_>, targets: &Targets, writes: &mut Writes) {
+        let target = self.target(binding, targets);
+        let (leavers, losers): (BTreeSet<Known>, BTreeSet<Known>) =
+            binding.subjects.difference(&target.subjects).cloned().partition(|known| self.owner(binding, known) == Owner::Leaving);
+        let leave = (!leavers.is_empty()).then(|| self.step(&binding.slot, without(binding, &leavers)));
+        if target.stays {
+            writes.leave.extend(leave);
+            self.keeps_orphans(binding, &target);
+            return;
+        }
+        let step = self.change(binding, &target).map(|change| self.step(&binding.slot, change));
+        if self.observed(&binding.slot) {
+            writes.withheld.extend(step);
+            writes.leave.extend(leave);
+            return;
+        }
+        self.plan.ends |= !losers.is_empty();
+        if target.subjects.iter().any(|known| !binding.subjects.contains(known)) {
+            writes.add.extend(step);
+        } else if leave.is_some() && losers.is_empty() && !target.moving {
+            writes.leave.extend(step);
+        } else {
+            writes.take.extend(step);
+            writes.leave_first.extend(leave);
+        }
     }
 
     /// Every binding by slot and name, with those whom the plan names in it.
@@ -429,8 +463,8 @@ impl<'a> Planner<'a, '_> {
 
     /// What a binding that was seen should hold.
     fn target(&mut self, binding: &SeenBinding<'_>, targets: &Targets) -> Target {
-        let mut target = Target::default();
         let stays = self.idle(&binding.slot) || self.unknown_environment(&binding.slot);
+        let mut target = Target { stays, ..Target::default() };
         if !stays {
             target.subjects = targets.get(&(binding.slot.clone(), binding.name.clone())).cloned().unwrap_or_default();
         }
@@ -443,7 +477,7 @@ impl<'a> Planner<'a, '_> {
                 && !targets.iter().any(|((slot, name), subjects)| {
                     slot == &binding.slot && subjects.contains(known) && self.seen_there(slot, name, known)
                 });
-            match self.owner(&binding.slot, known) {
+            match self.owner(binding, known) {
                 Owner::Leaving => {}
                 _ if stays || (!self.inputs.may_end && !deleting(self.inputs.role)) => {
                     target.subjects.insert(known.clone());
@@ -466,7 +500,7 @@ impl<'a> Planner<'a, '_> {
         };
         let same_origin = binding.annotations.get(ROLE_UID).is_some_and(|uid| Some(uid) == self.inputs.role.metadata.uid.as_ref())
             && binding.annotations.get(EPOCH).is_some_and(|epoch| epoch == self.inputs.epoch);
-        let issued = matches!(known, Known::ServiceAccount(_)) || listed(ISSUED);
+        let issued = matches!(known, Known::ServiceAccount(_)) || issued_to(binding.annotations, known).is_some();
         let orphan = match who {
             Owner::Nobody => issued,
             _ => !same_origin || listed(ORPHANS),
@@ -476,7 +510,7 @@ impl<'a> Planner<'a, '_> {
             target.orphans.insert(known.clone());
             return;
         }
-        let developer = behind(self.inputs.scene, &binding.slot.cluster, known);
+        let developer = self.behind(binding, known);
         let paused_person = developer.is_some_and(|developer| paused(developer.as_ref()));
         let waits = || {
             self.inputs.patient
@@ -504,14 +538,39 @@ impl<'a> Planner<'a, '_> {
         }
     }
 
-    fn owner(&self, slot: &Slot, known: &Known) -> Owner {
-        owner(self.inputs.scene, &slot.cluster, known, self.inputs.now)
+    /// The Developer whose name was found in a binding: the one it was issued to, whatever her name is now, else who has it now.
+    fn behind(&self, binding: &SeenBinding<'_>, known: &Known) -> Option<&'a Arc<Developer>> {
+        let world = self.inputs.scene.world;
+        let issued = issued_to(binding.annotations, known).and_then(|name| world.developer(name));
+        issued.or_else(|| behind(self.inputs.scene, &binding.slot.cluster, known))
     }
 
-    /// Whether a binding's Environment is one that nobody has written: then usher cannot say that it may go.
+    fn owner(&self, binding: &SeenBinding<'_>, known: &Known) -> Owner {
+        owner(self.behind(binding, known), self.inputs.now)
+    }
+
+    /// The Developers to whom user names are issued by a binding: those who have them now, or had them when it was written.
+    fn issued(&self, slot: &Slot, subjects: &BTreeSet<Known>, before: Option<&SeenBinding<'_>>) -> BTreeMap<Known, String> {
+        let placed = self.desired.slots.get(slot);
+        let holder = |known: &Known| match known {
+            Known::User(user) if placed.is_some_and(|placed| placed.contains(known)) => {
+                self.inputs.scene.world.users().holder(&slot.cluster, user)
+            }
+            _ => None,
+        };
+        let earlier = |known: &Known| before.and_then(|binding| issued_to(binding.annotations, known));
+        subjects.iter().filter_map(|known| Some((known.clone(), holder(known).or_else(|| earlier(known))?.to_owned()))).collect()
+    }
+
+    /// Whether a binding's Environment is one that nobody has written (for a cluster-wide one: whether its cluster has none at all): then usher cannot
+    /// say that it may go.
     fn unknown_environment(&self, slot: &Slot) -> bool {
-        slot.place.as_ref().is_some_and(|(environment, _)| self.inputs.scene.world.environment(environment).is_none())
-            && !deleting(self.inputs.role)
+        let world = self.inputs.scene.world;
+        let unknown = match &slot.place {
+            Some((environment, _)) => world.environment(environment).is_none(),
+            None => !world.environments().any(|(_, environment)| ClusterKey::of(environment) == slot.cluster),
+        };
+        unknown && !deleting(self.inputs.role)
     }
 
     /// Whether nothing is added or taken here, but for people who leave.
@@ -525,57 +584,74 @@ impl<'a> Planner<'a, '_> {
     }
 
     fn create(&self, slot: &Slot, name: &str, subjects: &BTreeSet<Known>) -> Change {
-        match self.build(slot, name, subjects, &BTreeSet::new()) {
+        let issued = self.issued(slot, subjects, None);
+        match self.build(slot, name, Named { subjects, orphans: &BTreeSet::new(), issued: &issued }) {
             Built::Inside(object) => Change::RoleBinding(Write::Create(object)),
             Built::Wide(object) => Change::ClusterRoleBinding(Write::Create(object)),
         }
     }
 
-    fn build(&self, slot: &Slot, name: &str, subjects: &BTreeSet<Known>, orphans: &BTreeSet<Known>) -> Built {
+    fn build(&self, slot: &Slot, name: &str, named: Named<'_>) -> Built {
         let (role, role_uid) = self.origin();
         let settings = self.inputs.scene.settings;
         let origin = Origin { installation: &settings.installation, role: &role, role_uid, epoch: self.inputs.epoch };
         match &slot.place {
             Some((environment, namespace)) => {
-                Built::Inside(rbac::role_binding(&origin, environment, (namespace, name), &slot.cluster_role, (subjects, orphans)))
+                Built::Inside(rbac::role_binding(&origin, environment, (namespace, name), &slot.cluster_role, named))
             }
-            None => Built::Wide(rbac::cluster_role_binding(&origin, name, &slot.cluster_role, (subjects, orphans))),
+            None => Built::Wide(rbac::cluster_role_binding(&origin, name, &slot.cluster_role, named)),
+        }
+    }
+
+    /// Says that a binding holds people whom no Binding explains.
+    fn keeps_orphans(&mut self, binding: &SeenBinding<'_>, target: &Target) {
+        if !target.orphans.is_empty() || (self.unknown_environment(&binding.slot) && !target.subjects.is_empty()) {
+            self.plan.findings.push(orphans(binding, target));
         }
     }
 
     /// The write that brings a binding to its target.
     fn change(&mut self, binding: &SeenBinding<'_>, target: &Target) -> Option<Change> {
-        if !target.orphans.is_empty() || (self.unknown_environment(&binding.slot) && !target.subjects.is_empty()) {
-            self.plan.findings.push(orphans(binding, target));
-        }
+        self.keeps_orphans(binding, target);
         if target.subjects.is_empty() {
-            return Some(match &binding.seen {
-                Seen::Inside(bound) => Change::RoleBinding(remove(bound.object.as_ref())),
-                Seen::Wide(bound) => Change::ClusterRoleBinding(remove(bound.object.as_ref())),
-            });
+            return Some(delete(binding));
         }
         let untouched = target.subjects == binding.subjects && !binding.strangers;
-        if untouched && (self.idle(&binding.slot) || self.unknown_environment(&binding.slot) || !self.inputs.may_end) {
+        if untouched && !self.inputs.may_end {
             return None;
         }
-        match (self.build(&binding.slot, &binding.name, &target.subjects, &target.orphans), &binding.seen) {
+        let issued = self.issued(&binding.slot, &target.subjects, Some(binding));
+        let named = Named { subjects: &target.subjects, orphans: &target.orphans, issued: &issued };
+        match (self.build(&binding.slot, &binding.name, named), &binding.seen) {
             (Built::Inside(object), Seen::Inside(bound)) => ensure(object, Some(bound.object.as_ref())).map(Change::RoleBinding),
             (Built::Wide(object), Seen::Wide(bound)) => ensure(object, Some(bound.object.as_ref())).map(Change::ClusterRoleBinding),
             _ => None,
         }
     }
 
+    /// Whether an Environment's writes are only reported.
+    fn observed(&self, slot: &Slot) -> bool {
+        let environment = slot.place.as_ref().and_then(|(environment, _)| self.inputs.scene.world.environment(environment));
+        environment.is_some_and(|environment| environment.spec.mode == Mode::Observe && !deleting(environment.as_ref()))
+    }
+
     fn step(&self, slot: &Slot, change: Change) -> Step {
         Step { cluster: slot.cluster.clone(), environment: slot.place.as_ref().map(|(environment, _)| environment.clone()), change }
     }
+}
 
-    /// Separates what is carried out from what is only reported.
-    fn divide(&self, steps: Vec<Step>) -> (Vec<Step>, Vec<Step>) {
-        let observed = |step: &Step| {
-            let environment = step.environment.as_ref().and_then(|name| self.inputs.scene.world.environment(name));
-            environment.is_some_and(|environment| environment.spec.mode == Mode::Observe && !deleting(environment.as_ref()))
-        };
-        steps.into_iter().partition(|step| !observed(step))
+/// The write that takes some people out of a binding and leaves the rest of it as it is.
+fn without(binding: &SeenBinding<'_>, gone: &BTreeSet<Known>) -> Change {
+    match &binding.seen {
+        Seen::Inside(bound) => Change::RoleBinding(developer::without(bound.object.as_ref(), gone)),
+        Seen::Wide(bound) => Change::ClusterRoleBinding(developer::without(bound.object.as_ref(), gone)),
+    }
+}
+
+fn delete(binding: &SeenBinding<'_>) -> Change {
+    match &binding.seen {
+        Seen::Inside(bound) => Change::RoleBinding(remove(bound.object.as_ref())),
+        Seen::Wide(bound) => Change::ClusterRoleBinding(remove(bound.object.as_ref())),
     }
 }
 

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
+use crate::api::metadata::IDENTITIES_NAMESPACE;
 use crate::api::{Developer, Environment};
 
 use super::access::{Standing, standing};
 use super::cluster::ClusterKey;
-use super::identity::{Known, Unknown, developer_of_service_account, known, service_account};
-use super::person::{Person, person};
+use super::identity::{Known, Unknown, developer_of_service_account, known};
+use super::person::{Mark, Person, person};
 use super::placement::Scene;
 
 /// Who a Developer is, by the marks in every cluster.
@@ -31,18 +32,15 @@ pub fn behind<'a>(scene: Scene<'a>, cluster: &ClusterKey, found: &Known) -> Opti
     match found {
         Known::ServiceAccount(name) => {
             let developer = scene.world.developer(developer_of_service_account(name)?)?;
-            let person = person_of(scene, developer);
-            let marked = scene.clusters.get(cluster).is_some_and(|state| {
-                state.service_accounts_of(&developer.name_any()).any(|((_, account), _)| account == name)
+            let key = (IDENTITIES_NAMESPACE.to_owned(), name.clone());
+            // A ServiceAccount that is not there is one that she had before, or is about to get.
+            let hers = scene.clusters.get(cluster)?.service_accounts.get(&key).is_none_or(|account| {
+                Mark::read(account.labels(), account.annotations()).is_some_and(|mark| mark.belongs_to(developer))
             });
-            (service_account(&developer.name_any(), &person) == *name || marked || own_account(developer, name)).then_some(developer)
+            hers.then_some(developer)
         }
         Known::User(user) => scene.world.developer(scene.world.users().holder(cluster, user)?),
     }
-}
-
-fn own_account(developer: &Developer, account: &str) -> bool {
-    service_account(&developer.name_any(), &Person::own(developer)) == account
 }
 
 /// Why a name that was found in a binding may go, or must stay.
@@ -56,9 +54,9 @@ pub enum Owner {
     Staying,
 }
 
-/// Whose name it is.
-pub fn owner(scene: Scene<'_>, cluster: &ClusterKey, found: &Known, now: Timestamp) -> Owner {
-    match behind(scene, cluster, found) {
+/// Whose name it is, by who is behind it.
+pub fn owner(behind: Option<&Arc<Developer>>, now: Timestamp) -> Owner {
+    match behind {
         None => Owner::Nobody,
         Some(developer) if standing(developer, now).leaves() => Owner::Leaving,
         Some(_) => Owner::Staying,

@@ -14,7 +14,7 @@ use super::access::{Via, covers, held_roles, paused};
 use super::cluster::{ClusterKey, ClusterState};
 use super::identity::Known;
 use super::placement::{Places, Reference, Scene, entry, places};
-use super::rbac::policy_rules;
+use super::rbac::{issued_names, issued_to, policy_rules};
 use super::subjects::known_in;
 
 /// A place where something should be or should not be, for messages.
@@ -100,10 +100,23 @@ pub fn outstanding(scene: Scene<'_>, developer: &Developer, except: &str, now: T
 
 /// The Roles whose bindings of this installation name somebody, with where.
 pub fn found(state: &ClusterState, names: &BTreeSet<Known>) -> BTreeSet<(String, String)> {
-    let holds = |subjects: &std::collections::HashSet<Known>| names.iter().any(|known| subjects.contains(known));
+    found_where(state, &|_, subjects| names.iter().any(|known| subjects.contains(known)))
+}
+
+/// The same for user names that were issued to a Developer, also those that are hers no more.
+pub fn found_issued(state: &ClusterState, developer: &str) -> BTreeSet<(String, String)> {
+    found_where(state, &|annotations, subjects| {
+        issued_names(annotations).any(|name| name == developer)
+            && subjects.iter().any(|known| issued_to(annotations, known) == Some(developer))
+    })
+}
+
+type Looks<'a> = dyn Fn(&BTreeMap<String, String>, &std::collections::HashSet<Known>) -> bool + 'a;
+
+fn found_where(state: &ClusterState, holds: &Looks<'_>) -> BTreeSet<(String, String)> {
     let role = |labels: &BTreeMap<String, String>| labels.get(crate::api::metadata::ROLE).cloned();
-    let inside = state.role_bindings.iter().filter(|(_, bound)| bound.ours && holds(&bound.subjects));
-    let wide = state.cluster_role_bindings.iter().filter(|(_, bound)| bound.ours && holds(&bound.subjects));
+    let inside = state.role_bindings.iter().filter(|(_, bound)| bound.ours && holds(bound.object.annotations(), &bound.subjects));
+    let wide = state.cluster_role_bindings.iter().filter(|(_, bound)| bound.ours && holds(bound.object.annotations(), &bound.subjects));
     inside
         .filter_map(|((namespace, _), bound)| Some((role(bound.object.labels())?, namespace.clone())))
         .chain(wide.filter_map(|(_, bound)| Some((role(bound.object.labels())?, String::new()))))

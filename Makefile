@@ -1,0 +1,86 @@
+# The only entry point: `make` lists what there is. Each target installs what it needs.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+CARGO ?= cargo
+# Tests against a control plane wait more than they compute.
+TEST_THREADS ?= 6
+# The number of people in `make bench`.
+N ?= 500
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# ---- See it ----------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: ## See usher at work on a throw-away control plane (or on the cluster of USHER_KUBECONFIG)
+	@hack/demo
+
+.PHONY: dev
+dev: ## Start a control plane and the operator and leave them running; again: with the newest code
+	@hack/dev start
+
+.PHONY: dev-stop
+dev-stop: ## Stop what `make dev` started
+	@hack/dev stop
+
+# ---- Prove it --------------------------------------------------------------------------------
+
+.PHONY: test
+test: tools ## Run every test, those against a real control plane included
+	$(CARGO) test --locked --no-run
+	$(CARGO) test --locked --lib --bins
+	$(CARGO) test --locked --test it
+	$(CARGO) test --locked --test cluster -- --test-threads=$(TEST_THREADS)
+
+.PHONY: check
+check: check-format check-lint check-dependencies check-chart check-generated ## Format, lints, licences, chart, generated files
+
+.PHONY: check-format
+check-format: ## cargo fmt changes nothing
+	$(CARGO) fmt --check
+
+.PHONY: check-lint
+check-lint: ## clippy has nothing to say, and the shell scripts parse
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	for script in hack/control-plane hack/demo hack/dev hack/install-tools hack/operator.sh .ci/run; do bash -n "$$script"; done
+
+.PHONY: check-dependencies
+check-dependencies: ## Licences, sources and versions of dependencies are as deny.toml says
+	hack/install-tools cargo-deny
+	.tools/bin/cargo-deny --locked check bans licenses sources
+
+.PHONY: check-chart
+check-chart: ## helm lint
+	hack/install-tools helm
+	.tools/bin/helm lint --strict charts/usher
+
+.PHONY: check-generated
+check-generated: ## crds/, the chart's copies and docs/reference/ are fresh
+	rm -rf target/generated
+	$(CARGO) run --locked --quiet -- crds --dir target/generated
+	diff -r target/generated/crds crds || { echo 'stale: run make crds' >&2; exit 1; }
+	diff -r target/generated/charts/usher/templates/crds charts/usher/templates/crds || { echo 'stale: run make crds' >&2; exit 1; }
+	$(CARGO) test --locked --quiet --test it docs::
+
+# ---- Make it ---------------------------------------------------------------------------------
+
+.PHONY: crds
+crds: ## Write crds/ and the chart's copies from src/api
+	$(CARGO) run --locked --quiet -- crds --dir .
+
+.PHONY: docs
+docs: ## Write docs/reference/ from src/api
+	UPDATE_DOCS=1 $(CARGO) test --locked --quiet --test it docs::reference
+
+.PHONY: chart
+chart: check-chart ## Pack the chart into target/chart
+	.tools/bin/helm package charts/usher --destination target/chart
+
+.PHONY: tools
+tools: ## Build the control plane's servers, kubectl and Helm into .tools (once)
+	@hack/install-tools

@@ -16,6 +16,7 @@ use crate::cluster::crds;
 use crate::cluster::error::Error;
 use crate::cluster::secrets::write_kubeconfig;
 use crate::plan::access::{held_roles, paused};
+use crate::plan::change::{Step, Verb};
 use crate::plan::cluster::ClusterKey;
 use crate::plan::credential::plan_credentials;
 use crate::plan::developer::{DeveloperInputs, DeveloperPlan, plan_developer};
@@ -89,6 +90,7 @@ impl Developers {
         }
         let now = context.now();
         let mut plan = self.plan(developer, now);
+        self.spare(&mut plan).await?;
         context.set_pending(("Developer", name), plan.withheld.iter());
         let carried = context.carry_out(std::mem::take(&mut plan.phases)).await;
         let mut progress = Progress {
@@ -109,6 +111,16 @@ impl Developers {
         self.record(developer, &mut progress).await;
         let soon = self.finish(developer, &mut progress).await?;
         Ok(Done { recheck_at: progress.recheck_at, soon, errors: progress.errors, wrote: progress.wrote })
+    }
+
+    /// Takes removals out of the plan for somebody who stays, while one of usher's CRDs is being deleted or missing.
+    async fn spare(&self, plan: &mut DeveloperPlan) -> Result<(), Error> {
+        let removes = |step: &Step| step.change.verb() == Verb::Delete;
+        let any = plan.phases.iter().flatten().any(removes);
+        if any && !plan.standing.leaves() && self.context.read_epoch().await?.is_none() {
+            plan.phases.iter_mut().for_each(|phase| phase.retain(|step| !removes(step)));
+        }
+        Ok(())
     }
 
     fn plan(&self, developer: &Arc<Developer>, now: Timestamp) -> DeveloperPlan {

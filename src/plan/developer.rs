@@ -276,7 +276,11 @@ fn account(inputs: &DeveloperInputs<'_>, plan: &mut DeveloperPlan, cluster: &Clu
     }
     for account in accounts_of(inputs, state) {
         // As long as a binding names it she works by it: an Environment may come back, or be only observed, and Roles may not have changed names yet.
-        let named = || !found(state, &BTreeSet::from([Known::ServiceAccount(account.name_any())])).is_empty();
+        let known = Known::ServiceAccount(account.name_any());
+        let named = || {
+            state.role_bindings.values().any(|bound| bound.ours && bound.subjects.contains(&known))
+                || state.cluster_role_bindings.values().any(|bound| bound.ours && bound.subjects.contains(&known))
+        };
         if (!wanted || account.name_any() != name) && !deleting(account.as_ref()) && !named() {
             take.extend(steps(cluster, None, vec![Change::ServiceAccount(remove(account.as_ref()))]));
         }

@@ -422,6 +422,7 @@ impl<'a> Planner<'a, '_> {
         let target = self.target(binding, targets);
         let (leavers, losers): (BTreeSet<Known>, BTreeSet<Known>) =
             binding.subjects.difference(&target.subjects).cloned().partition(|known| self.owner(binding, known) == Owner::Leaving);
+        self.plan.ends |= leavers.iter().any(|known| self.behind(binding, known).is_some_and(|developer| deleting(developer.as_ref())));
         let leave = (!leavers.is_empty()).then(|| self.step(&binding.slot, without(binding, &leavers)));
         if target.stays {
             writes.leave.extend(leave);
@@ -546,7 +547,11 @@ impl<'a> Planner<'a, '_> {
     }
 
     fn owner(&self, binding: &SeenBinding<'_>, known: &Known) -> Owner {
-        owner(self.behind(binding, known), self.inputs.now)
+        // Developers go with their CRD: that is no departure.
+        match self.behind(binding, known) {
+            Some(developer) if deleting(developer.as_ref()) && !self.inputs.may_end => Owner::Staying,
+            developer => owner(developer, self.inputs.now),
+        }
     }
 
     /// The Developers to whom user names are issued by a binding: those who have them now, or had them when it was written.

@@ -52,7 +52,7 @@ check-lint: ## clippy has nothing to say, and the shell scripts parse
 .PHONY: check-dependencies
 check-dependencies: ## Licences, sources and versions of dependencies are as deny.toml says
 	hack/install-tools cargo-deny
-	.tools/bin/cargo-deny --locked check bans licenses sources
+	.tools/bin/cargo-deny --locked check --hide-inclusion-graph bans licenses sources
 
 .PHONY: check-chart
 check-chart: ## helm lint

@@ -30,5 +30,8 @@ mod chart;
 mod columns;
 mod control_plane;
 mod harness;
+mod life;
+mod life_deletion;
+mod life_tokens;
 mod schema;
 mod support;

@@ -11,6 +11,7 @@ pub mod install;
 mod name;
 #[allow(dead_code, reason = "used as soon as `usher run` works")]
 pub mod operator;
+pub mod people;
 mod process;
 mod shared;
 mod tools;
@@ -20,5 +21,5 @@ pub use control_plane::{AuditLevel, ControlPlane, client_of};
 pub use name::name;
 pub use shared::bare;
 #[allow(unused_imports, reason = "used as soon as `usher run` works")]
-pub use shared::operated;
+pub use shared::{Shared, operated};
 pub use wait::{throughout, wait_until};

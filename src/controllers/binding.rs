@@ -66,7 +66,8 @@ impl Bindings {
             context.objects.delete(binding.as_ref()).await?;
             return Ok(Done { wrote: true, ..Done::default() });
         }
-        let troubles = self.role_troubles(binding);
+        // Before its Roles were looked at once, there is nothing to say that was not said before; they wake this pass.
+        let Some(troubles) = self.role_troubles(binding) else { return Ok(Done::default()) };
         let (mut status, recheck_at, mut findings) = context.memory.read(|content, _| {
             let (status, recheck_at) = binding_status(&content.world, binding, now);
             (status, recheck_at, binding_findings(&content.world, binding))
@@ -87,26 +88,25 @@ impl Bindings {
         Ok(Done { recheck_at, ..Done::default() })
     }
 
-    /// What keeps the Roles of a Binding from being applied.
-    fn role_troubles(&self, binding: &Binding) -> Vec<Finding> {
+    /// What keeps the Roles of a Binding from being applied; nothing while one of them was not looked at since the start.
+    fn role_troubles(&self, binding: &Binding) -> Option<Vec<Finding>> {
         let roles = self.context.memory.read(|content, _| {
             let mut roles = roles_of_binding(&content.world, binding);
             roles.retain(|role| content.world.live_role(role).is_some());
             roles
         });
         let outcomes = self.context.roles.lock();
-        roles
-            .iter()
-            .flat_map(|role| match outcomes.get(role) {
-                Some(outcome) if outcome.settled => Vec::new(),
-                Some(outcome) if !outcome.errors.is_empty() => outcome
-                    .errors
-                    .iter()
-                    .map(|(reason, message)| Finding::new(ConditionType::AccessApplied, *reason, format!("urole/{role}: {message}")))
-                    .collect(),
-                _ => vec![Finding::new(ConditionType::AccessApplied, Reason::Progressing, format!("urole/{role} is being applied"))],
-            })
-            .collect()
+        let mut troubles = Vec::new();
+        for role in &roles {
+            let outcome = outcomes.get(role)?;
+            let trouble = |reason, message: &str| Finding::new(ConditionType::AccessApplied, reason, format!("urole/{role}{message}"));
+            if !outcome.settled && outcome.errors.is_empty() {
+                troubles.push(trouble(Reason::Progressing, " is being applied"));
+            } else if !outcome.settled {
+                troubles.extend(outcome.errors.iter().map(|(reason, message)| trouble(*reason, &format!(": {message}"))));
+            }
+        }
+        Some(troubles)
     }
 
     /// Lets a deleted Binding go once its Roles have been applied without it.

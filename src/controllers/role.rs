@@ -66,7 +66,14 @@ impl Roles {
         let Some(role) = self.context.memory.read(|content, _| content.world.role(name).cloned()) else { return Done::default() };
         match self.try_run(&role).await {
             Ok(done) => done,
-            Err(error) => Done { errors: vec![error], ..Done::default() },
+            Err(error) => {
+                let stale = matches!(error, Error::Stale { .. });
+                let rounds = Rounds { errors: vec![error], ..Rounds::default() };
+                if !stale {
+                    self.report_outcome(name, &rounds, (false, 0));
+                }
+                Done { errors: rounds.errors, ..Done::default() }
+            }
         }
     }
 

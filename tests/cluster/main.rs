@@ -33,5 +33,6 @@ mod harness;
 mod life;
 mod life_deletion;
 mod life_tokens;
+mod quiet;
 mod schema;
 mod support;

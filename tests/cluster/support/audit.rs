@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::ControlPlane;
+use super::{ControlPlane, wait_until};
 
 /// The operator, as the API server knows it.
 pub const OPERATOR: &str = "system:serviceaccount:usher-system:usher";
@@ -33,6 +34,12 @@ pub struct Event {
     pub code: u16,
     /// The body, if the control plane runs with `AuditLevel::Request`.
     pub body: Option<Value>,
+    /// The path and its parameters.
+    pub uri: String,
+    /// Which token was used: that tells two replicas of one ServiceAccount apart.
+    pub credential: String,
+    /// When the API server got it, in a form that sorts.
+    pub received: String,
 }
 
 impl Event {
@@ -102,6 +109,27 @@ impl Audit {
     pub fn writes(&self) -> Vec<Event> {
         self.operator().into_iter().filter(|event| event.is_write() && !event.is_lease()).collect()
     }
+
+    /// Waits until the operator has written nothing for `period`, and gives what it wrote before.
+    pub async fn still(&self, period: Duration) -> Vec<Event> {
+        let mut seen = (usize::MAX, Instant::now());
+        wait_until("the operator has nothing left to write", Duration::from_mins(2), async || {
+            let writes = self.writes();
+            if writes.len() != seen.0 {
+                seen = (writes.len(), Instant::now());
+            }
+            if seen.1.elapsed() >= period { Ok(writes) } else { Err(format!("{} writes", writes.len())) }
+        })
+        .await
+    }
+}
+
+/// Writes line by line, so that a failure shows what was written.
+pub fn lines(events: &[Event]) -> String {
+    let line = |event: &Event| {
+        format!("\n  {} {} {} {}/{} {}", event.received, event.verb, event.target(), event.namespace, event.name, event.code)
+    };
+    events.iter().map(line).collect()
 }
 
 /// The number of requests by verb and target, such as `("patch", "rolebindings.rbac.authorization.k8s.io")`.
@@ -133,5 +161,8 @@ fn event(line: &str) -> Option<Event> {
             .and_then(|code| code.try_into().ok())
             .unwrap_or_default(),
         body: value.get("requestObject").cloned(),
+        uri: text("/requestURI"),
+        credential: text("/user/extra/authentication.kubernetes.io~1credential-id/0"),
+        received: text("/requestReceivedTimestamp"),
     })
 }

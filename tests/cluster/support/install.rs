@@ -75,6 +75,16 @@ impl Install {
     }
 }
 
+/// What the audit log calls the token in a kubeconfig of [`write_kubeconfig`].
+pub fn credential(file: &Path) -> String {
+    let config: serde_json::Value = serde_json::from_slice(&std::fs::read(file).expect("a kubeconfig")).expect("JSON");
+    let token = config["users"][0]["user"]["token"].as_str().expect("a token");
+    let claims = token.split('.').nth(1).expect("a JSON Web Token");
+    let claims = data_encoding::BASE64URL_NOPAD.decode(claims.as_bytes()).expect("Base64");
+    let claims: serde_json::Value = serde_json::from_slice(&claims).expect("JSON");
+    format!("JTI={}", claims["jti"].as_str().expect("an id"))
+}
+
 /// A token for a ServiceAccount, as soon as that exists.
 pub async fn token(plane: &ControlPlane, namespace: &str, name: &str) -> String {
     let accounts = Api::<ServiceAccount>::namespaced(plane.admin_client().await, namespace);

@@ -6,6 +6,7 @@
 pub mod access;
 pub mod audit;
 pub mod client;
+pub mod fleet;
 mod control_plane;
 pub mod install;
 mod name;

@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -88,6 +88,16 @@ impl Operator {
         })
         .await;
         since.elapsed()
+    }
+
+    /// Waits until it ends by itself, and gives its exit status.
+    pub async fn ended(&mut self, deadline: Duration) -> ExitStatus {
+        wait_until("the operator ends by itself", deadline, async || match self.child.try_wait() {
+            Ok(Some(status)) => Ok(status),
+            Ok(None) => Err("it runs".to_owned()),
+            Err(error) => Err(error.to_string()),
+        })
+        .await
     }
 
     /// Kills it (SIGKILL) and waits until it is gone.

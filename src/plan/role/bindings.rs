@@ -1,0 +1,350 @@
+//! The writes of a Role's bindings.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
+use kube::ResourceExt;
+
+use crate::api::metadata::{EPOCH, ORPHANS, ROLE_UID};
+use crate::api::{ConditionType, Developer, Environment, Mode, Reason};
+use crate::plan::access::paused;
+use crate::plan::change::{Change, Step, ensure};
+use crate::plan::cluster::ClusterKey;
+use crate::plan::finding::Finding;
+use crate::plan::identity::Known;
+use crate::plan::name;
+use crate::plan::rbac::{self, Named, Origin, issued_to, shards, subject_digest};
+use crate::plan::subjects::{Owner, behind, owner};
+use crate::plan::verify::outstanding;
+use crate::plan::world::deleting;
+
+use super::desired::Desired;
+use super::seen::{Seen, SeenBinding, Slot, delete, seen_in, without};
+use super::{Phases, RoleInputs, RolePlan};
+
+/// Every binding by slot and name, with those whom the plan names in it.
+type Targets = BTreeMap<(Slot, String), BTreeSet<Known>>;
+
+/// What a binding should hold in the end, and until all is added.
+#[derive(Default)]
+struct Target {
+    subjects: BTreeSet<Known>,
+    orphans: BTreeSet<Known>,
+    /// Held a little longer, until they are seen elsewhere.
+    moving: bool,
+    /// Whether nothing is touched but for those who leave.
+    stays: bool,
+}
+
+/// The writes of a Role's bindings.
+#[derive(Default)]
+struct Writes {
+    /// Of people who leave.
+    leave: Vec<Step>,
+    /// Of people who leave, where the rest of the removal has to wait for what is added.
+    leave_first: Vec<Step>,
+    add: Vec<Step>,
+    take: Vec<Step>,
+    /// In Environments that are only observed.
+    withheld: Vec<Step>,
+}
+
+/// Works out the writes of bindings.
+pub(super) struct Planner<'a, 'b> {
+    pub(super) inputs: &'a RoleInputs<'a>,
+    pub(super) plan: &'b mut RolePlan,
+    pub(super) desired: &'b Desired,
+    pub(super) frozen: bool,
+}
+
+impl<'a> Planner<'a, '_> {
+    pub(super) fn bindings(mut self) -> Phases {
+        let clusters = self.inputs.scene.clusters;
+        let mut seen: Vec<SeenBinding<'a>> = Vec::new();
+        for (cluster, state) in clusters {
+            seen.extend(seen_in(self.inputs, cluster, state));
+        }
+        let targets = self.targets();
+        let names: BTreeSet<(Slot, String)> = seen.iter().map(|binding| (binding.slot.clone(), binding.name.clone())).collect();
+        let mut writes = Writes::default();
+        for ((slot, name), subjects) in &targets {
+            if !names.contains(&(slot.clone(), name.clone())) && !subjects.is_empty() && !self.idle(slot) {
+                let Some(change) = self.make(slot, name, subjects) else { continue };
+                let step = self.step(slot, change);
+                if self.observed(slot) { writes.withheld.push(step) } else { writes.add.push(step) }
+            }
+        }
+        for binding in &seen {
+            self.write(binding, &targets, &mut writes);
+        }
+        self.plan.withheld = writes.withheld;
+        self.plan.adds = !writes.add.is_empty();
+        if self.plan.adds {
+            writes.leave.extend(writes.leave_first);
+            return Phases { leave: writes.leave, add: writes.add, ..Phases::default() };
+        }
+        Phases { leave: writes.leave, take: writes.take, ..Phases::default() }
+    }
+
+    /// Adds the writes that bring a binding to its target. Those who leave go at once, whatever else waits or is only observed.
+    fn write(&mut self, binding: &SeenBinding<'_>, targets: &Targets, writes: &mut Writes) {
+        let target = self.target(binding, targets);
+        let (leavers, losers): (BTreeSet<Known>, BTreeSet<Known>) =
+            binding.subjects.difference(&target.subjects).cloned().partition(|known| self.owner(binding, known) == Owner::Leaving);
+        self.plan.ends |= leavers.iter().any(|known| self.behind(binding, known).is_some_and(|developer| deleting(developer.as_ref())));
+        let leave = (!leavers.is_empty()).then(|| self.step(&binding.slot, without(binding, &leavers)));
+        if target.stays {
+            writes.leave.extend(leave);
+            self.keeps_orphans(binding, &target);
+            return;
+        }
+        let step = self.change(binding, &target).map(|change| self.step(&binding.slot, change));
+        if self.observed(&binding.slot) {
+            writes.withheld.extend(step);
+            writes.leave.extend(leave);
+            return;
+        }
+        self.plan.ends |= !losers.is_empty();
+        if target.subjects.iter().any(|known| !binding.subjects.contains(known)) {
+            writes.add.extend(step);
+        } else if leave.is_some() && losers.is_empty() && !target.moving {
+            writes.leave.extend(step);
+        } else {
+            writes.take.extend(step);
+            writes.leave_first.extend(leave);
+        }
+    }
+
+    /// Every binding by slot and name, with those whom the plan names in it.
+    fn targets(&self) -> Targets {
+        let role = self.inputs.role.name_any();
+        let mut targets = BTreeMap::new();
+        for (slot, subjects) in &self.desired.slots {
+            for (shard, subjects) in shards(subjects).into_iter().enumerate() {
+                let name = match &slot.place {
+                    Some((environment, _)) => name::role_binding(&role, &slot.cluster_role, environment, shard),
+                    None => name::cluster_role_binding(&role, &slot.cluster_role, shard),
+                };
+                targets.insert((slot.clone(), name), subjects);
+            }
+        }
+        targets
+    }
+
+    /// What a binding that was seen should hold.
+    fn target(&mut self, binding: &SeenBinding<'_>, targets: &Targets) -> Target {
+        let stays = self.idle(&binding.slot) || self.unknown_environment(binding);
+        let mut target = Target { stays, ..Target::default() };
+        if !stays {
+            target.subjects = targets.get(&(binding.slot.clone(), binding.name.clone())).cloned().unwrap_or_default();
+        }
+        let placed = self.desired.slots.get(&binding.slot);
+        for known in &binding.subjects {
+            if target.subjects.contains(known) {
+                continue;
+            }
+            let elsewhere = placed.is_some_and(|subjects| subjects.contains(known))
+                && !targets.iter().any(|((slot, name), subjects)| {
+                    slot == &binding.slot && subjects.contains(known) && self.seen_there(slot, name, known)
+                });
+            match self.owner(binding, known) {
+                Owner::Leaving => {}
+                _ if stays || (!self.inputs.may_end && !deleting(self.inputs.role)) => {
+                    target.subjects.insert(known.clone());
+                }
+                _ if elsewhere => {
+                    target.subjects.insert(known.clone());
+                    target.moving = true;
+                }
+                who => self.keep(binding, known, who, placed.is_some(), &mut target),
+            }
+        }
+        target
+    }
+
+    /// Decides about somebody whom no Binding explains in this place.
+    fn keep(&mut self, binding: &SeenBinding<'_>, known: &Known, who: Owner, placed: bool, target: &mut Target) {
+        let digest = subject_digest(known);
+        let listed = |annotation: &str| {
+            binding.annotations.get(annotation).is_some_and(|list| list.split(',').any(|item| item == digest))
+        };
+        let issued = matches!(known, Known::ServiceAccount(_)) || issued_to(binding.annotations, known).is_some();
+        let orphan = match who {
+            Owner::Nobody => issued,
+            _ => !self.same_origin(binding) || listed(ORPHANS),
+        };
+        if placed && orphan && !deleting(self.inputs.role) {
+            target.subjects.insert(known.clone());
+            target.orphans.insert(known.clone());
+            return;
+        }
+        let developer = self.behind(binding, known);
+        let paused_person = developer.is_some_and(|developer| paused(developer.as_ref()));
+        let waits = || {
+            self.inputs.patient
+                && !deleting(self.inputs.role)
+                && developer.is_some_and(|developer| outstanding(self.inputs.scene, developer, &self.inputs.role.name_any(), self.inputs.now))
+        };
+        if paused_person && placed {
+            target.subjects.insert(known.clone());
+        } else if waits() {
+            target.subjects.insert(known.clone());
+            self.plan.waits = true;
+        }
+    }
+
+    fn seen_there(&self, slot: &Slot, name: &str, known: &Known) -> bool {
+        let Some(state) = self.inputs.scene.clusters.get(&slot.cluster) else { return false };
+        match &slot.place {
+            Some((_, namespace)) => {
+                state.role_bindings.get(&(namespace.clone(), name.to_owned())).is_some_and(|bound| bound.subjects.contains(known))
+            }
+            None => state
+                .cluster_role_bindings
+                .get(&(String::new(), name.to_owned()))
+                .is_some_and(|bound| bound.subjects.contains(known)),
+        }
+    }
+
+    /// The Developer whose name was found in a binding: the one it was issued to, whatever her name is now, else who has it now.
+    fn behind(&self, binding: &SeenBinding<'_>, known: &Known) -> Option<&'a Arc<Developer>> {
+        let world = self.inputs.scene.world;
+        let issued = issued_to(binding.annotations, known).and_then(|name| world.developer(name));
+        issued.or_else(|| behind(self.inputs.scene, &binding.slot.cluster, known))
+    }
+
+    fn owner(&self, binding: &SeenBinding<'_>, known: &Known) -> Owner {
+        // Developers go with their CRD: that is no departure.
+        match self.behind(binding, known) {
+            Some(developer) if deleting(developer.as_ref()) && !self.inputs.may_end => Owner::Staying,
+            developer => owner(developer, self.inputs.now),
+        }
+    }
+
+    /// The Developers to whom user names are issued by a binding: those who have them now, or had them when it was written.
+    fn issued(&self, slot: &Slot, subjects: &BTreeSet<Known>, before: Option<&SeenBinding<'_>>) -> BTreeMap<Known, String> {
+        let placed = self.desired.slots.get(slot);
+        let holder = |known: &Known| match known {
+            Known::User(user) if placed.is_some_and(|placed| placed.contains(known)) => {
+                self.inputs.scene.world.users().holder(&slot.cluster, user)
+            }
+            _ => None,
+        };
+        let earlier = |known: &Known| before.and_then(|binding| issued_to(binding.annotations, known));
+        subjects.iter().filter_map(|known| Some((known.clone(), holder(known).or_else(|| earlier(known))?.to_owned()))).collect()
+    }
+
+    /// Whether a binding's Environment is one that nobody has written (for a cluster-wide one: whether its cluster has none at all since usher's
+    /// objects were made again): then usher cannot say that it may go.
+    fn unknown_environment(&self, binding: &SeenBinding<'_>) -> bool {
+        let world = self.inputs.scene.world;
+        let here = |environment: &Environment| ClusterKey::of(environment) == binding.slot.cluster;
+        let unknown = match &binding.slot.place {
+            Some((environment, _)) => world.environment(environment).is_none(),
+            None => !self.same_origin(binding) && !world.environments().any(|(_, environment)| here(environment)),
+        };
+        unknown && !deleting(self.inputs.role)
+    }
+
+    /// Whether a binding was written for this Role object, and since usher's kinds were last defined.
+    fn same_origin(&self, binding: &SeenBinding<'_>) -> bool {
+        binding.annotations.get(ROLE_UID).is_some_and(|uid| Some(uid) == self.inputs.role.metadata.uid.as_ref())
+            && binding.annotations.get(EPOCH).is_some_and(|epoch| epoch == self.inputs.epoch)
+    }
+
+    /// Whether nothing is added or taken here, but for people who leave.
+    fn idle(&self, slot: &Slot) -> bool {
+        let environment = slot.place.as_ref().and_then(|(environment, _)| self.inputs.scene.world.environment(environment));
+        self.frozen || environment.is_some_and(|environment| paused(environment.as_ref()) && !deleting(environment.as_ref()))
+    }
+
+    fn origin(&self) -> (String, &'a str) {
+        (self.inputs.role.name_any(), self.inputs.role.metadata.uid.as_deref().unwrap_or_default())
+    }
+
+    /// The write that makes a binding. One of usher's that bears the name but whose marks or roleRef somebody changed is mended, or goes first.
+    fn make(&self, slot: &Slot, name: &str, subjects: &BTreeSet<Known>) -> Option<Change> {
+        let state = self.inputs.scene.clusters.get(&slot.cluster)?;
+        let issued = self.issued(slot, subjects, None);
+        let namespace = slot.place.as_ref().map(|(_, namespace)| namespace.clone()).unwrap_or_default();
+        let key = (namespace, name.to_owned());
+        match self.build(slot, name, Named { subjects, orphans: &BTreeSet::new(), issued: &issued }) {
+            Built::Inside(object) => {
+                let seen = state.role_bindings.get(&key).filter(|bound| bound.ours).map(|bound| bound.object.as_ref());
+                ensure(object, seen).map(Change::RoleBinding)
+            }
+            Built::Wide(object) => {
+                let seen = state.cluster_role_bindings.get(&key).filter(|bound| bound.ours).map(|bound| bound.object.as_ref());
+                ensure(object, seen).map(Change::ClusterRoleBinding)
+            }
+        }
+    }
+
+    fn build(&self, slot: &Slot, name: &str, named: Named<'_>) -> Built {
+        let (role, role_uid) = self.origin();
+        let settings = self.inputs.scene.settings;
+        let origin = Origin { installation: &settings.installation, role: &role, role_uid, epoch: self.inputs.epoch };
+        match &slot.place {
+            Some((environment, namespace)) => {
+                Built::Inside(rbac::role_binding(&origin, environment, (namespace, name), &slot.cluster_role, named))
+            }
+            None => Built::Wide(rbac::cluster_role_binding(&origin, name, &slot.cluster_role, named)),
+        }
+    }
+
+    /// Says that a binding holds people whom no Binding explains.
+    fn keeps_orphans(&mut self, binding: &SeenBinding<'_>, target: &Target) {
+        if !target.orphans.is_empty() || (self.unknown_environment(binding) && !target.subjects.is_empty()) {
+            self.plan.findings.push(orphans(binding, target));
+        }
+    }
+
+    /// The write that brings a binding to its target.
+    fn change(&mut self, binding: &SeenBinding<'_>, target: &Target) -> Option<Change> {
+        self.keeps_orphans(binding, target);
+        if target.subjects.is_empty() {
+            return Some(delete(binding));
+        }
+        let untouched = target.subjects == binding.subjects && !binding.strangers;
+        if untouched && !self.inputs.may_end {
+            return None;
+        }
+        let issued = self.issued(&binding.slot, &target.subjects, Some(binding));
+        let named = Named { subjects: &target.subjects, orphans: &target.orphans, issued: &issued };
+        match (self.build(&binding.slot, &binding.name, named), &binding.seen) {
+            (Built::Inside(object), Seen::Inside(bound)) => ensure(object, Some(bound.object.as_ref())).map(Change::RoleBinding),
+            (Built::Wide(object), Seen::Wide(bound)) => ensure(object, Some(bound.object.as_ref())).map(Change::ClusterRoleBinding),
+            _ => None,
+        }
+    }
+
+    /// Whether an Environment's writes are only reported.
+    fn observed(&self, slot: &Slot) -> bool {
+        let environment = slot.place.as_ref().and_then(|(environment, _)| self.inputs.scene.world.environment(environment));
+        environment.is_some_and(|environment| environment.spec.mode == Mode::Observe && !deleting(environment.as_ref()))
+    }
+
+    fn step(&self, slot: &Slot, change: Change) -> Step {
+        Step { cluster: slot.cluster.clone(), environment: slot.place.as_ref().map(|(environment, _)| environment.clone()), change }
+    }
+}
+
+enum Built {
+    Inside(RoleBinding),
+    Wide(ClusterRoleBinding),
+}
+
+fn orphans(binding: &SeenBinding<'_>, target: &Target) -> Finding {
+    let place = binding.slot.place.as_ref().map(|(_, namespace)| format!(" in namespace {namespace}")).unwrap_or_default();
+    let count = if target.orphans.is_empty() { target.subjects.len() } else { target.orphans.len() };
+    Finding::new(
+        ConditionType::AccessApplied,
+        Reason::Orphans,
+        format!(
+            "{} keeps {count} subjects{place} that no Binding explains since usher's objects were made again; make the Binding, or delete the object",
+            binding.name
+        ),
+    )
+}
+

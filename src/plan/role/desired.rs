@@ -1,0 +1,173 @@
+//! Who should be named where, and by which ClusterRole.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use k8s_openapi::api::rbac::v1::ClusterRole;
+use kube::ResourceExt;
+
+use crate::api::metadata::{CLUSTER_PREFIX, ENTRY};
+use crate::plan::access::{Via, covers, paused};
+use crate::plan::cluster::ClusterKey;
+use crate::plan::identity::Known;
+use crate::plan::name;
+use crate::plan::placement::{Places, Reference, entry};
+use crate::plan::rbac::{self, policy_rules};
+use crate::plan::subjects::{Names, names};
+use crate::plan::verify::current_cluster_role;
+
+use super::RoleInputs;
+use super::seen::{Slot, seen_in};
+
+/// Who should be named where.
+pub(super) struct Desired {
+    pub(super) slots: BTreeMap<Slot, BTreeSet<Known>>,
+    /// The ClusterRole of each access entry with inline rules, and the rules.
+    pub(super) inline: BTreeMap<(ClusterKey, String), ClusterRole>,
+}
+
+impl Desired {
+    pub(super) fn of(inputs: &RoleInputs<'_>, places: &Places, holders: &BTreeMap<String, Via>) -> Self {
+        let people = known_holders(inputs, places, holders);
+        let mut by_reference: BTreeMap<(ClusterKey, Option<(String, String)>, Reference), BTreeSet<Known>> = BTreeMap::new();
+        for place in &places.inside {
+            let subjects = people.names.get(&place.environment).map(|names| names.keys().cloned().collect()).unwrap_or_default();
+            let at = Some((place.environment.clone(), place.namespace.clone()));
+            by_reference.insert((place.cluster.clone(), at, place.reference.clone()), subjects);
+        }
+        for (place, subjects) in places.wide.iter().zip(people.wide) {
+            by_reference.insert((place.cluster.clone(), None, Reference::Inline(place.entry.clone())), subjects);
+        }
+        let inline = inline_names(inputs, &by_reference);
+        let slots = by_reference
+            .into_iter()
+            .filter_map(|((cluster, place, reference), subjects)| {
+                let cluster_role = match reference {
+                    Reference::Existing(name) => name,
+                    Reference::Inline(entry) => inline.get(&(cluster.clone(), entry))?.name_any(),
+                };
+                Some((Slot { cluster, place, cluster_role }, subjects))
+            })
+            .fold(BTreeMap::new(), |mut slots: BTreeMap<Slot, BTreeSet<Known>>, (slot, subjects)| {
+                slots.entry(slot).or_default().extend(subjects);
+                slots
+            });
+        Self { slots, inline }
+    }
+}
+
+struct KnownHolders {
+    names: Names,
+    wide: Vec<BTreeSet<Known>>,
+}
+
+/// The names of those who hold the Role and are not paused.
+fn known_holders(inputs: &RoleInputs<'_>, places: &Places, holders: &BTreeMap<String, Via>) -> KnownHolders {
+    let scene = inputs.scene;
+    let environments: BTreeSet<&str> = places
+        .inside
+        .iter()
+        .map(|place| place.environment.as_str())
+        .chain(places.wide.iter().flat_map(|place| place.environments.iter().map(String::as_str)))
+        .collect();
+    let awake = holders.iter().filter(|(name, _)| scene.world.developer(name).is_some_and(|developer| !paused(developer.as_ref())));
+    let scoped = awake.clone().map(|(name, via)| {
+        let covered = environments.iter().copied().filter(|environment| via.values().any(|scope| covers(scope, environment)));
+        (name, covered.collect())
+    });
+    let names = names(scene, scoped, inputs.now);
+    let wide = places
+        .wide
+        .iter()
+        .map(|place| {
+            let whole: BTreeSet<&String> = awake
+                .clone()
+                .filter(|(_, via)| via.values().any(|scope| place.environments.iter().all(|environment| covers(scope, environment))))
+                .map(|(name, _)| name)
+                .collect();
+            let known = place.environments.iter().filter_map(|environment| names.get(environment)).flatten();
+            known.filter(|(_, developer)| whole.contains(developer)).map(|(known, _)| known.clone()).collect()
+        })
+        .collect();
+    KnownHolders { names, wide }
+}
+
+type ByReference = BTreeMap<(ClusterKey, Option<(String, String)>, Reference), BTreeSet<Known>>;
+
+/// Chooses the ClusterRole of each access entry. Rules are edited in place, in one write, unless the places or people change with them:
+/// then a second ClusterRole stands beside the first until its bindings are there.
+fn inline_names(inputs: &RoleInputs<'_>, wanted: &ByReference) -> BTreeMap<(ClusterKey, String), ClusterRole> {
+    let role = inputs.role.name_any();
+    let entries: BTreeSet<(ClusterKey, String, bool)> = wanted
+        .keys()
+        .filter_map(|(cluster, place, reference)| match reference {
+            Reference::Inline(entry) => Some((cluster.clone(), entry.clone(), place.is_none())),
+            Reference::Existing(_) => None,
+        })
+        .collect();
+    let changed = entries.iter().filter(|(cluster, entry, wide)| current(inputs, cluster, entry, *wide).is_none()).count();
+    entries
+        .into_iter()
+        .filter_map(|(cluster, name, wide)| {
+            let rules = &entry(inputs.role, &name)?.rules;
+            let build = |object: &str| rbac::cluster_role(&inputs.scene.settings.installation, &role, &name, object, rules);
+            let chosen = match current(inputs, &cluster, &name, wide) {
+                Some(object) => object.name_any(),
+                None => match predecessor(inputs, &cluster, &name, wide) {
+                    None => name::cluster_role(&role, &name, wide, ""),
+                    Some(old) if in_place(inputs, wanted, (&cluster, &name), old, changed) => old.name_any(),
+                    Some(_) => {
+                        let salt = name::fingerprint(format!("{rules:?}").as_bytes());
+                        name::cluster_role(&role, &name, wide, &salt)
+                    }
+                },
+            };
+            Some(((cluster, name.clone()), build(&chosen)))
+        })
+        .collect()
+}
+
+fn current<'a>(inputs: &'a RoleInputs<'_>, cluster: &ClusterKey, entry: &str, wide: bool) -> Option<&'a Arc<ClusterRole>> {
+    current_cluster_role(inputs.scene.clusters.get(cluster)?, inputs.role, entry, wide)
+}
+
+/// A ClusterRole of the entry with other rules.
+fn predecessor<'a>(inputs: &'a RoleInputs<'_>, cluster: &ClusterKey, entry: &str, wide: bool) -> Option<&'a Arc<ClusterRole>> {
+    let state = inputs.scene.clusters.get(cluster)?;
+    let role = inputs.role.metadata.name.as_deref().unwrap_or_default();
+    let mut objects = state.cluster_roles_of(role).map(|(_, object)| object);
+    objects.find(|object| {
+        object.labels().get(ENTRY).is_some_and(|label| label == entry) && object.name_any().starts_with(CLUSTER_PREFIX) == wide
+    })
+}
+
+/// Whether the old ClusterRole of an entry may be edited: the same people hold it in the same places, and the rules only widen, or only narrow,
+/// or nothing else changes that could take over what they lose.
+fn in_place(inputs: &RoleInputs<'_>, wanted: &ByReference, (cluster, entry_name): (&ClusterKey, &str), old: &ClusterRole, changed: usize) -> bool {
+    let Some(state) = inputs.scene.clusters.get(cluster) else { return false };
+    let name = |reference: &Reference, wide: bool| match reference {
+        Reference::Existing(name) => Some(name.clone()),
+        Reference::Inline(entry) if entry == entry_name => Some(old.name_any()),
+        Reference::Inline(entry) => current(inputs, cluster, entry, wide).map(|object| object.name_any()),
+    };
+    let mut should = Holdings::new();
+    for ((_, place, reference), subjects) in wanted.iter().filter(|((at, ..), subjects)| at == cluster && !subjects.is_empty()) {
+        should.entry((place.clone(), name(reference, place.is_none()))).or_default().extend(subjects.iter().cloned());
+    }
+    let mut seen = Holdings::new();
+    for binding in seen_in(inputs, cluster, state) {
+        seen.entry((binding.slot.place, Some(binding.slot.cluster_role))).or_default().extend(binding.subjects);
+    }
+    let own = |holdings: &Holdings| -> Holdings {
+        let own = holdings.iter().filter(|((_, name), _)| *name == old.metadata.name);
+        own.map(|(key, subjects)| (key.clone(), subjects.clone())).collect()
+    };
+    let old_rules = old.rules.as_deref().unwrap_or_default();
+    let new_rules = entry(inputs.role, entry_name).map(|access| policy_rules(&access.rules)).unwrap_or_default();
+    let widens = old_rules.iter().all(|rule| new_rules.contains(rule));
+    let narrows = new_rules.iter().all(|rule| old_rules.contains(rule));
+    own(&should) == own(&seen) && (widens || narrows || (changed == 1 && should == seen))
+}
+
+/// Who holds which ClusterRole where.
+type Holdings = BTreeMap<(Option<(String, String)>, Option<String>), BTreeSet<Known>>;

@@ -1,0 +1,152 @@
+//! The bindings and ClusterRoles of one Role: what is there, what should be, and the safe order from one to the other.
+//!
+//! Access that is replaced is at every instant within old ∪ new and at least old ∩ new (DESIGN.md, promise 1): what is added goes first, and a plan
+//! that adds is made again before anything is removed. Only people who are leaving lose theirs at once. [`plan_role`] is the entry point.
+
+mod bindings;
+mod desired;
+mod rules;
+mod seen;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use crate::api::{ConditionType, Reason, Role};
+
+use self::bindings::Planner;
+use self::desired::Desired;
+use super::access::{Via, holders, next_change_of_role, paused};
+use super::change::Step;
+use super::finding::Finding;
+use super::placement::{Places, Scene, places, title};
+use super::world::deleting;
+
+/// What one Role's plan depends on besides the scene.
+pub struct RoleInputs<'a> {
+    /// What people wrote and clusters hold.
+    pub scene: Scene<'a>,
+    /// The Role.
+    pub role: &'a Role,
+    /// The present.
+    pub now: Timestamp,
+    /// The digest of the UIDs of usher's CRDs.
+    pub epoch: &'a str,
+    /// Whether the disappearance of an object may end access: not while a CRD is terminating or missing.
+    pub may_end: bool,
+    /// Whether to wait for what other Roles still have to add, before removing from the same people.
+    pub patient: bool,
+}
+
+/// The next writes for a Role.
+#[derive(Debug, Default)]
+pub struct RolePlan {
+    /// Writes to make now, in phases: those of one phase do not depend on each other.
+    pub phases: Vec<Vec<Step>>,
+    /// Whether the plan adds, so that it must be made again before anything is removed.
+    pub adds: bool,
+    /// Whether access of somebody who stays ends, which wants a look at the CRDs first.
+    pub ends: bool,
+    /// Whether a removal waits for what another Role still has to add.
+    pub waits: bool,
+    /// What would be written in Environments that are only observed.
+    pub withheld: Vec<Step>,
+    /// What to say.
+    pub findings: Vec<Finding>,
+    /// The people who hold the Role.
+    pub holders: BTreeMap<String, Via>,
+    /// The Environments in which it gives something.
+    pub environments: BTreeSet<String>,
+    /// When the plan changes by itself.
+    pub recheck_at: Option<Timestamp>,
+}
+
+/// The order of writes: what bindings need comes before them, what they do not need any more after them.
+#[derive(Default)]
+struct Phases {
+    /// Bindings of people who leave.
+    leave: Vec<Step>,
+    /// ClusterRoles that come or widen.
+    widen: Vec<Step>,
+    /// Bindings that come or grow.
+    add: Vec<Step>,
+    /// Bindings that shrink or go.
+    take: Vec<Step>,
+    /// ClusterRoles that narrow or go.
+    narrow: Vec<Step>,
+}
+
+impl Phases {
+    fn in_order(self) -> Vec<Vec<Step>> {
+        let mut phases = vec![self.leave, self.widen, self.add, self.take, self.narrow];
+        phases.retain(|phase| !phase.is_empty());
+        phases
+    }
+}
+
+/// Plans the next writes for a Role.
+pub fn plan_role(inputs: &RoleInputs<'_>) -> RolePlan {
+    let scene = inputs.scene;
+    let name = inputs.role.name_any();
+    let live = !deleting(inputs.role);
+    let places = if live { places(scene, inputs.role) } else { Places::default() };
+    let holders = if live { holders(scene.world, &name, inputs.now) } else { BTreeMap::new() };
+    let mut plan = RolePlan {
+        environments: places.environments(&None).into_iter().map(str::to_owned).collect(),
+        recheck_at: next_change_of_role(scene.world, &name, inputs.now),
+        ..RolePlan::default()
+    };
+    let desired = Desired::of(inputs, &places, &holders);
+    let mut phases = Planner { inputs, plan: &mut plan, desired: &desired, frozen: frozen_role(inputs) }.bindings();
+    rules::cluster_roles(inputs, &desired, &mut plan, &mut phases);
+    plan.phases = phases.in_order();
+    plan.findings.extend(places.findings);
+    plan.findings.extend(references(scene, inputs.role));
+    plan.findings.sort();
+    plan.findings.dedup();
+    plan.holders = holders;
+    plan
+}
+
+/// What the names in a Role's spec lead to, besides its access entries.
+pub fn references(scene: Scene<'_>, role: &Role) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut add = |reason, message| findings.push(Finding::new(ConditionType::ReferencesResolved, reason, message));
+    for include in role.spec.includes.iter().filter(|include| scene.world.live_role(include).is_none()) {
+        add(Reason::RoleNotFound, format!("urole/{include} does not exist; make it, or take it out of includes"));
+    }
+    if let Some(ring) = scene.world.includes().cycle(&role.name_any()) {
+        let ring: Vec<String> = ring.iter().map(|name| format!("urole/{name}")).collect();
+        add(
+            Reason::IncludeCycle,
+            format!("{} include each other, so each gives its own access only; take one of the includes out", ring.join(" and ")),
+        );
+    }
+    for account in &role.spec.accounts {
+        add(
+            Reason::ProviderNotFound,
+            format!("uprov/{} does not exist, so no account is made there; make it, or take it out of accounts", account.provider),
+        );
+    }
+    if paused(role) {
+        findings.push(Finding::new(
+            ConditionType::Ready,
+            Reason::Paused,
+            format!("{} is paused; remove the annotation usher.dev/paused to go on", title(role)),
+        ));
+    }
+    findings
+}
+
+/// Why nothing is added to or taken from a Role, but for people who leave.
+fn frozen_role(inputs: &RoleInputs<'_>) -> bool {
+    let world = inputs.scene.world;
+    let name = inputs.role.name_any();
+    let by_binding = || {
+        let mut bindings = world.includes().giving(&name).flat_map(|giving| world.bindings_of_role(giving));
+        bindings.any(|(_, binding)| paused(binding.as_ref()) && !deleting(binding.as_ref()))
+    };
+    !deleting(inputs.role) && (paused(inputs.role) || by_binding())
+}
+

@@ -1,0 +1,91 @@
+//! The bindings of a Role as they were seen.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
+use kube::ResourceExt;
+
+use crate::api::metadata::ENVIRONMENT;
+use crate::plan::change::{Change, remove};
+use crate::plan::cluster::{Bound, ClusterKey, ClusterState, RbacBinding};
+use crate::plan::developer;
+use crate::plan::identity::Known;
+use crate::plan::world::deleting;
+
+use super::RoleInputs;
+
+/// Where a binding stands and what it gives.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Slot {
+    pub(super) cluster: ClusterKey,
+    /// None for a ClusterRoleBinding.
+    pub(super) place: Option<(String, String)>,
+    pub(super) cluster_role: String,
+}
+
+/// A binding that was seen.
+pub(super) enum Seen<'a> {
+    Inside(&'a Bound<RoleBinding>),
+    Wide(&'a Bound<ClusterRoleBinding>),
+}
+
+/// A binding that was seen, taken apart.
+pub(super) struct SeenBinding<'a> {
+    pub(super) slot: Slot,
+    pub(super) name: String,
+    pub(super) subjects: BTreeSet<Known>,
+    /// Whether it names groups or other strangers that no plan contains.
+    pub(super) strangers: bool,
+    pub(super) annotations: &'a BTreeMap<String, String>,
+    pub(super) seen: Seen<'a>,
+}
+
+/// The bindings of a Role that were seen in a cluster.
+pub(super) fn seen_in<'a>(inputs: &RoleInputs<'_>, cluster: &ClusterKey, state: &'a ClusterState) -> Vec<SeenBinding<'a>> {
+    let role = inputs.role.metadata.name.as_deref().unwrap_or_default();
+    let inside = state.role_bindings_of(role).filter(|((namespace, _), _)| {
+        state.namespaces.get(namespace).is_none_or(|namespace| !deleting(namespace.as_ref()))
+    });
+    let inside = inside.map(|((namespace, _), bound)| {
+        let environment = bound.object.labels().get(ENVIRONMENT).cloned().unwrap_or_default();
+        seen_binding(cluster, Some((environment, namespace.clone())), bound.object.as_ref(), &bound.subjects, Seen::Inside(bound))
+    });
+    let wide = state.cluster_role_bindings.iter().filter(|(_, bound)| {
+        bound.ours && bound.object.labels().get(crate::api::metadata::ROLE).is_some_and(|label| label == role)
+    });
+    let wide = wide.map(|(_, bound)| seen_binding(cluster, None, bound.object.as_ref(), &bound.subjects, Seen::Wide(bound)));
+    inside.chain(wide).collect()
+}
+
+fn seen_binding<'a, K: RbacBinding>(
+    cluster: &ClusterKey,
+    place: Option<(String, String)>,
+    object: &'a K,
+    subjects: &HashSet<Known>,
+    seen: Seen<'a>,
+) -> SeenBinding<'a> {
+    SeenBinding {
+        slot: Slot { cluster: cluster.clone(), place, cluster_role: object.role_ref().name.clone() },
+        name: object.name_any(),
+        strangers: object.subjects().len() != subjects.len(),
+        subjects: subjects.iter().cloned().collect(),
+        annotations: object.annotations(),
+        seen,
+    }
+}
+
+/// The write that takes some people out of a binding and leaves the rest of it as it is.
+pub(super) fn without(binding: &SeenBinding<'_>, gone: &BTreeSet<Known>) -> Change {
+    match &binding.seen {
+        Seen::Inside(bound) => Change::RoleBinding(developer::without(bound.object.as_ref(), gone)),
+        Seen::Wide(bound) => Change::ClusterRoleBinding(developer::without(bound.object.as_ref(), gone)),
+    }
+}
+
+pub(super) fn delete(binding: &SeenBinding<'_>) -> Change {
+    match &binding.seen {
+        Seen::Inside(bound) => Change::RoleBinding(remove(bound.object.as_ref())),
+        Seen::Wide(bound) => Change::ClusterRoleBinding(remove(bound.object.as_ref())),
+    }
+}
+

@@ -97,6 +97,7 @@ impl Run {
         let lease = candidate.elected().await;
         tracing::info!(identity, "leading");
         metrics.leads(true);
+        candidate.mandate().watch(end_at_once);
         let reporter = Reporter { controller: "usher".to_owned(), instance: Some(identity.to_owned()) };
         let recorder = Recorder::new(client.clone(), reporter);
         let context = Arc::new(Context::new(memory, client.clone(), candidate.mandate(), metrics.clone(), recorder));
@@ -122,6 +123,12 @@ impl Run {
             format!("usher-{}", digest(&[&process, &start]))
         })
     }
+}
+
+/// Ends the process with all that it was about to send: another replica may work by now.
+fn end_at_once() {
+    tracing::error!("the lease was not renewed in time, so another replica may work: ending");
+    std::process::exit(1)
 }
 
 async fn told_to_stop() {

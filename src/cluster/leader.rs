@@ -56,6 +56,21 @@ impl Mandate {
     fn until(&self, end: Instant) {
         *self.0.lock() = end;
     }
+
+    /// Calls `over` once the mandate is over, from a thread of its own: of a process that was stopped and goes on, that thread is awake before the
+    /// runtime has sent what it had accepted before.
+    pub fn watch(&self, over: impl FnOnce() + Send + 'static) {
+        let mandate = self.clone();
+        std::thread::spawn(move || {
+            loop {
+                let left = mandate.0.lock().saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return over();
+                }
+                std::thread::sleep(left);
+            }
+        });
+    }
 }
 
 /// A candidate.

@@ -29,10 +29,12 @@
 mod chart;
 mod columns;
 mod control_plane;
+mod crash;
 mod harness;
 mod life;
 mod life_deletion;
 mod life_tokens;
 mod quiet;
+mod replicas;
 mod schema;
 mod support;

@@ -1,0 +1,249 @@
+//! Of two replicas one works; the other takes over, soon and without doing anything twice (DESIGN.md, "Numbers": leader hand-over).
+//!
+//! Replicas share a ServiceAccount, so each has a token of its own here: the audit log says by which token a request came.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use kube::Client;
+use kube::api::{Api, DeleteParams, DynamicObject};
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::support::audit::{Audit, Event, lines};
+use crate::support::client::{explain, kind, ready};
+use crate::support::fleet::{Fleet, Member, developer, gone, list, object, put};
+use crate::support::install::{Install, credential};
+use crate::support::operator::Operator;
+use crate::support::{AuditLevel, ControlPlane, wait_until};
+
+const SOON: Duration = Duration::from_secs(30);
+/// How many people arrive while the leader goes.
+const BURST: usize = 40;
+
+/// One of two.
+struct Replica {
+    operator: Operator,
+    credential: String,
+}
+
+impl Replica {
+    async fn start(plane: &ControlPlane, install: &Install) -> Self {
+        install.write_kubeconfig(plane).await;
+        let credential = credential(&install.kubeconfig());
+        let operator = Operator::start(install).await;
+        operator.ready().await;
+        Self { operator, credential }
+    }
+
+    /// What it wrote, without its Lease.
+    fn writes(&self, audit: &Audit) -> Vec<Event> {
+        audit.writes().into_iter().filter(|event| event.credential == self.credential).collect()
+    }
+
+    /// Its successful writes to the Lease.
+    fn leases(&self, audit: &Audit) -> Vec<Event> {
+        let own = |event: &Event| event.is_lease() && event.is_write() && event.code < 300 && event.credential == self.credential;
+        audit.operator().into_iter().filter(own).collect()
+    }
+
+    /// Waits until it holds the Lease, and says since when.
+    async fn leads(&self, audit: &Audit, deadline: Duration) -> Timestamp {
+        let first = wait_until("the other replica takes over", deadline, async || {
+            self.leases(audit).into_iter().next().ok_or("it has not written the Lease")
+        });
+        moment(&first.await)
+    }
+}
+
+/// Two replicas and a company that has settled in.
+struct Pair {
+    plane: ControlPlane,
+    client: Client,
+    audit: Audit,
+    leader: Replica,
+    standby: Replica,
+    fleet: Fleet,
+}
+
+impl Pair {
+    async fn new() -> Self {
+        let plane = ControlPlane::exclusive(AuditLevel::Metadata).await;
+        let client = plane.admin_client().await;
+        let install = Install::new(&plane, &["environments.default=false", "starterRoles=false"]).await;
+        let audit = Audit::from_now(&plane);
+        let leader = Replica::start(&plane, &install).await;
+        leader.leads(&audit, SOON).await;
+        let standby = Replica::start(&plane, &install).await;
+        let mut fleet = Fleet::new(6);
+        fleet.settle_in(&client).await;
+        assert!(!leader.writes(&audit).is_empty(), "the leader is known by its token");
+        Self { plane, client, audit, leader, standby, fleet }
+    }
+
+    /// Fails if the standby wrote anything at all, its Lease included.
+    #[track_caller]
+    fn assert_standby_silent(&self) {
+        let writes = [self.standby.writes(&self.audit), self.standby.leases(&self.audit)].concat();
+        assert!(writes.is_empty(), "the standby wrote:{}", lines(&writes));
+    }
+
+    /// Lets many people arrive at once, and waits until the leader is in the midst of it.
+    async fn burst(&mut self) {
+        let before = self.leader.writes(&self.audit).len();
+        let newcomers = (0..BURST).map(|number| Member { name: format!("new{number:02}"), web: number.is_multiple_of(2), ops: false });
+        self.fleet.people.extend(newcomers);
+        let arrivals = self.fleet.people.iter().filter(|member| member.name.starts_with("new"));
+        futures::future::join_all(arrivals.map(|member| put(&self.client, developer(member)))).await;
+        wait_until("the leader is in the midst of it", SOON, async || {
+            let count = self.leader.writes(&self.audit).len() - before;
+            if count > 30 { Ok(()) } else { Err(count.to_string()) }
+        })
+        .await;
+    }
+
+    /// Everybody has arrived, and everything was made once.
+    async fn settled(&mut self) {
+        self.fleet.ready(&self.client).await;
+        self.fleet.exact(&self.client).await;
+        let writes = self.audit.still(Duration::from_secs(3)).await;
+        let mut made: BTreeMap<_, usize> = BTreeMap::new();
+        let creations = writes.iter().filter(|event| event.verb == "create" && event.code < 300 && event.resource != "events");
+        for event in creations.filter(|event| event.subresource.is_empty()) {
+            assert!(!event.name.is_empty(), "{event:?}");
+            *made.entry((event.target(), &event.namespace, &event.name)).or_default() += 1;
+        }
+        made.retain(|_, count| *count > 1);
+        assert!(made.is_empty(), "made twice: {made:?}");
+        one_grant_each(&self.client, &self.fleet).await;
+    }
+
+    /// Nothing came from the old leader once the new one led.
+    #[track_caller]
+    fn assert_no_write_after(&self, takeover: Timestamp) {
+        let all = [self.leader.writes(&self.audit), self.leader.leases(&self.audit)].concat();
+        let late: Vec<_> = all.into_iter().filter(|event| moment(event) > takeover).collect();
+        assert!(late.is_empty(), "the old leader wrote after {takeover}:{}", lines(&late));
+    }
+}
+
+#[tokio::test]
+async fn standby_writes_nothing_and_takes_over_within_a_second_when_the_leader_is_told_to_stop() {
+    let mut pair = Pair::new().await;
+    pair.assert_standby_silent();
+    pair.burst().await;
+    pair.assert_standby_silent();
+
+    let told = Timestamp::now();
+    let took = pair.leader.operator.terminate().await;
+    let takeover = pair.standby.leads(&pair.audit, SOON).await;
+    let first =
+        wait_until("the new leader works", SOON, async || pair.standby.writes(&pair.audit).into_iter().next().ok_or("no write")).await;
+    pair.settled().await;
+    let last = pair.leader.writes(&pair.audit).last().map(moment).expect("the old leader worked");
+    let since = |at: Timestamp, from: Timestamp| at.duration_since(from).as_millis();
+    println!(
+        "hand-over: the process ended after {took:.0?}; after SIGTERM led after {} ms, first write after {} ms; no write for {} ms",
+        since(takeover, told),
+        since(moment(&first), told),
+        since(moment(&first), last)
+    );
+    pair.assert_no_write_after(takeover);
+    assert!(since(moment(&first), told) < 1_000, "the hand-over took {} ms", since(moment(&first), told));
+    let twice = tokens(&[pair.leader.writes(&pair.audit), pair.standby.writes(&pair.audit)].concat());
+    assert!(twice.is_empty(), "more than one token for {twice:?}");
+    pair.plane.stop().await;
+}
+
+#[tokio::test]
+async fn standby_takes_over_within_15_seconds_when_the_leader_is_killed() {
+    let mut pair = Pair::new().await;
+    pair.burst().await;
+    pair.leader.operator.kill();
+    let killed = Instant::now();
+    let takeover = pair.standby.leads(&pair.audit, Duration::from_secs(20)).await;
+    wait_until("the new leader works", SOON, async || if pair.standby.writes(&pair.audit).is_empty() { Err("no write") } else { Ok(()) })
+        .await;
+    let took = killed.elapsed();
+    println!("killed: the other works after {took:.1?}");
+    assert!(took < Duration::from_secs(15), "the other worked only after {took:?}");
+    pair.settled().await;
+    pair.assert_no_write_after(takeover);
+    pair.plane.stop().await;
+}
+
+/// A process that hangs still believes that it leads when it goes on, with a memory and a queue of yesterday.
+#[tokio::test]
+async fn leader_that_hung_writes_nothing_when_it_goes_on_and_ends() {
+    let mut pair = Pair::new().await;
+    pair.burst().await;
+    pair.leader.operator.signal(Signal::STOP);
+    let takeover = pair.standby.leads(&pair.audit, Duration::from_secs(20)).await;
+    pair.settled().await;
+    while_it_hangs(&pair).await;
+
+    pair.leader.operator.signal(Signal::CONT);
+    let status = pair.leader.operator.ended(Duration::from_secs(10)).await;
+    assert!(!status.success(), "whoever runs it is to start it again: {status}");
+    pair.audit.still(Duration::from_secs(3)).await;
+    pair.assert_no_write_after(takeover);
+    let holder = lease_holder(&pair.client).await;
+    assert!(!holder.is_empty(), "the old leader gave away a Lease that was not its own");
+    let api = kind(&pair.client, "Developer").await;
+    assert_eq!(api.get("p03").await.unwrap().data["status"]["state"], "Suspended");
+    pair.plane.stop().await;
+}
+
+/// Work that the old leader would do otherwise than the new one: somebody goes, somebody is suspended, somebody comes, rules change.
+async fn while_it_hangs(pair: &Pair) {
+    let api = kind(&pair.client, "Developer").await;
+    api.delete("p05", &DeleteParams::default()).await.unwrap_or_else(|error| panic!("{}", explain(&error)));
+    gone(&pair.client, "Developer", "p05").await;
+    let mut suspended = developer(&pair.fleet.people[3]);
+    suspended.data["spec"]["state"] = Value::from("Suspended");
+    put(&pair.client, suspended).await;
+    put(&pair.client, object("Developer", "late", &json!({"email": "late@example.com", "teams": ["all"]}))).await;
+    ready(&pair.client, "late").await;
+    put(&pair.client, object("Role", "viewer", &json!({"access": [{"name": "look", "environments": ["dev"], "clusterRoles": ["view"]}]})))
+        .await;
+    pair.audit.still(Duration::from_secs(3)).await;
+}
+
+/// Every person has one Active Grant for each Role that she holds, and no other.
+async fn one_grant_each(client: &Client, fleet: &Fleet) {
+    let mut active: Vec<(String, String)> = Vec::new();
+    for grant in list::<DynamicObject>(kind(client, "Grant").await).await {
+        let spec = &grant.data["spec"];
+        assert_eq!(spec["state"], "Active", "nobody lost anything: {spec}");
+        active.push((spec["developer"]["name"].as_str().unwrap().to_owned(), spec["role"].as_str().unwrap().to_owned()));
+    }
+    active.sort();
+    let roles = |member: &Member| {
+        let held = [("editor", member.web), ("ops", member.ops), ("viewer", true)];
+        let name = member.name.clone();
+        held.into_iter().filter(|(_, holds)| *holds).map(move |(role, _)| (name.clone(), role.to_owned())).collect::<Vec<_>>()
+    };
+    let mut expected: Vec<_> = fleet.people.iter().flat_map(roles).collect();
+    expected.sort();
+    assert_eq!(active, expected);
+}
+
+/// The ServiceAccounts for which a token was issued more than once.
+fn tokens(writes: &[Event]) -> Vec<String> {
+    let mut issued: BTreeMap<&String, usize> = BTreeMap::new();
+    for event in writes.iter().filter(|event| event.subresource == "token" && event.code < 300) {
+        *issued.entry(&event.name).or_default() += 1;
+    }
+    issued.into_iter().filter(|(_, count)| *count > 1).map(|(name, count)| format!("{name} ({count})")).collect()
+}
+
+async fn lease_holder(client: &Client) -> String {
+    let api = Api::<k8s_openapi::api::coordination::v1::Lease>::namespaced(client.clone(), "usher-system");
+    let lease = api.get("usher").await.unwrap_or_else(|error| panic!("{}", explain(&error)));
+    lease.spec.and_then(|spec| spec.holder_identity).unwrap_or_default()
+}
+
+fn moment(event: &Event) -> Timestamp {
+    event.received.parse().unwrap_or_else(|error| panic!("{error}: {event:?}"))
+}

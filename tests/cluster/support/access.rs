@@ -1,8 +1,9 @@
 //! Who may do what, asked of the API server.
 
+use std::cell::Cell as Slot;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
@@ -14,6 +15,10 @@ use super::wait_until;
 
 /// How many questions are asked at once: enough to keep the API server busy, too few to starve the operator under test.
 const AT_ONCE: usize = 16;
+/// How long access has to stay exact once it is.
+const STAYS: Duration = Duration::from_millis(200);
+/// Long enough for any edit on a busy machine.
+const SOON: Duration = Duration::from_secs(30);
 
 /// Somebody whom the API server knows.
 #[derive(Clone, Debug)]
@@ -153,6 +158,47 @@ impl Questions {
             if actual == *expected { Ok(()) } else { Err(difference(&actual, expected)) }
         })
         .await;
+    }
+}
+
+impl Questions {
+    /// Asks without a pause from before `edit` is made until access is exactly `after`, and a little longer. All the time it has to be within before ∪ after and
+    /// at least before ∩ after (DESIGN.md, promise 1). Says how often everything was asked while it changed.
+    pub async fn follow(
+        &self,
+        client: &Client,
+        what: &str,
+        (before, after): (&Matrix, &Matrix),
+        edit: impl Future<Output = ()>,
+    ) -> usize {
+        let (least, most) = (before & after, before | after);
+        assert_matrix_eq(&self.ask(client).await, before);
+        let made: Slot<Option<Instant>> = Slot::new(None);
+        let editing = async {
+            edit.await;
+            made.set(Some(Instant::now()));
+        };
+        let watching = async {
+            let (mut rounds, mut exact) = (0, None);
+            loop {
+                let edited = made.get();
+                let seen = self.ask(client).await;
+                assert!(least.is_subset(&seen), "{what}: a gap:{}", difference(&seen, &(&seen | &least)));
+                assert!(seen.is_subset(&most), "{what}: an excess:{}", difference(&seen, &(&seen & &most)));
+                rounds += usize::from(exact.is_none());
+                let Some(edited) = edited else { continue };
+                if seen == *after {
+                    let since: &mut Instant = exact.get_or_insert_with(Instant::now);
+                    if since.elapsed() > STAYS {
+                        return rounds;
+                    }
+                } else {
+                    assert!(exact.is_none(), "{what}: no longer exact:{}", difference(&seen, after));
+                    assert!(edited.elapsed() < SOON, "{what}: still not exact:{}", difference(&seen, after));
+                }
+            }
+        };
+        tokio::join!(editing, watching).1
     }
 }
 

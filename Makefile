@@ -67,6 +67,10 @@ check-generated: ## crds/, the chart's copies and docs/reference/ are fresh
 	diff -r target/generated/charts/usher/templates/crds charts/usher/templates/crds || { echo 'stale: run make crds' >&2; exit 1; }
 	$(CARGO) test --locked --quiet --test it docs::
 
+.PHONY: bench
+bench: tools ## Measure N people against bare clients that write the same: make bench N=500
+	$(CARGO) bench --locked --bench bench -- --people $(N)
+
 # ---- Make it ---------------------------------------------------------------------------------
 
 .PHONY: crds

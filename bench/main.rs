@@ -1,0 +1,56 @@
+//! Measures usher on a real control plane, against bare clients that write the same in the same run (DESIGN.md, "Numbers").
+//!
+//! `make bench N=500`, or `cargo bench --bench bench -- --people 500`. Each part has a control plane of its own, one after another: `usher` declares people
+//! and waits until all are Ready, `replay` sends the writes that the operator sent meanwhile, taken from the audit log, and `floor` sends the ten that a
+//! person needs. Absolute figures are the machine's; ratios hold anywhere.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a measurement that cannot be made says so by failing"
+)]
+#![allow(clippy::cast_precision_loss, reason = "counts are small")]
+#![allow(missing_docs, reason = "a program, not a library")]
+
+mod calls;
+mod floor;
+mod people;
+mod provisioning;
+mod replay;
+mod table;
+mod usage;
+
+#[allow(dead_code, unused_imports, missing_docs, clippy::pedantic, reason = "made for the tests, and used in part here")]
+#[path = "../tests/cluster/support/mod.rs"]
+mod support;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Measures usher on a real control plane of its own, with its baselines in the same run.
+#[derive(Parser)]
+struct Options {
+    /// How many people are declared
+    #[arg(long, default_value_t = 500)]
+    people: usize,
+    /// Where the results go as JSON
+    #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench.json"))]
+    output: std::path::PathBuf,
+    /// Passed by cargo
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let options = Options::parse();
+    let rows = provisioning::measure(options.people).await;
+    table::print(&rows);
+    table::write(&options.output, &rows);
+    if rows.iter().all(|row| row.pass != Some(false)) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

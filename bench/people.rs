@@ -1,0 +1,170 @@
+//! The population: what everybody shares, the people, and waiting until all of them are Ready.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt, stream};
+use k8s_openapi::api::rbac::v1::RoleBinding;
+use kube::api::{Api, DynamicObject, ListParams, PostParams};
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Client, ResourceExt};
+use serde_json::json;
+use usher::api::Developer;
+
+use crate::support::client::{apply, condition, kind, namespace};
+use crate::support::wait_until;
+
+/// How many requests are in flight at once, of those who declare people and of bare clients.
+pub const IN_FLIGHT: usize = 32;
+/// Shared namespaces of each shared Environment.
+const NAMESPACES: usize = 10;
+/// The Environments that hold shared namespaces.
+const SHARED: [&str; 2] = ["staging", "prod"];
+/// The Environment of workspaces.
+pub const HOME: &str = "home";
+/// Each Role with its ClusterRole and the team that holds it.
+const ROLES: [(&str, &str, &str); 3] = [("a", "view", "all"), ("b", "edit", "left"), ("c", "usher-developer", "right")];
+/// When it is not done by now, something is broken.
+const GIVE_UP: Duration = Duration::from_mins(30);
+
+/// The names of so many people.
+pub fn names(people: usize) -> Vec<String> {
+    (0..people).map(|number| format!("p{number:05}")).collect()
+}
+
+/// Makes what people share: Environments with their namespaces, Roles and Bindings.
+pub async fn prepare(client: &Client) {
+    for kinds in ["Environment", "Role", "Binding", "Developer", "Grant"] {
+        wait_until("usher's kinds are served", Duration::from_mins(1), async || {
+            let gvk = kube::core::GroupVersionKind::gvk("usher.dev", "v1alpha1", kinds);
+            let found = kube::discovery::pinned_kind(client, &gvk).await;
+            found.map(|_| ()).map_err(|error| error.to_string())
+        })
+        .await;
+    }
+    for environment in SHARED {
+        for number in 0..NAMESPACES {
+            namespace(client, &format!("{environment}-{number}"), &[("env", environment)]).await;
+        }
+        let spec = json!({"namespaces": {"matchLabels": {"env": environment}}});
+        declare_one(client, "Environment", environment, &spec).await;
+    }
+    let workspace = json!({
+        "quota": {"requests.cpu": "2", "requests.memory": "4Gi", "limits.memory": "8Gi", "pods": "20"},
+        "limits": {"default": {"memory": "512Mi"}, "defaultRequest": {"cpu": "50m", "memory": "64Mi"}},
+    });
+    declare_one(client, "Environment", HOME, &json!({"home": true, "workspace": workspace})).await;
+    for (role, cluster_role, team) in ROLES {
+        let access = json!([{"name": "work", "environments": SHARED, "clusterRoles": [cluster_role]}]);
+        declare_one(client, "Role", role, &json!({"access": access})).await;
+        declare_one(client, "Binding", role, &json!({"role": role, "teams": [team]})).await;
+    }
+}
+
+async fn declare_one(client: &Client, kind: &str, name: &str, spec: &serde_json::Value) {
+    let object = json!({"apiVersion": "usher.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec});
+    apply(client, &object.to_string()).await;
+}
+
+/// Waits until the operator has taken in what people share.
+pub async fn taken_in(client: &Client) {
+    for (kinds, names) in
+        [("Environment", vec![HOME, SHARED[0], SHARED[1]]), ("Role", vec!["a", "b", "c"]), ("Binding", vec!["a", "b", "c"])]
+    {
+        let api = kind(client, kinds).await;
+        for name in names {
+            crate::support::client::wait_for_condition(&api, name, "Ready", "True").await;
+        }
+    }
+}
+
+/// Declares people, many at once, and tells of each when she is there.
+pub async fn declare(client: &Client, people: usize, declared: impl Fn(&str)) {
+    let api: Api<Developer> = Api::all(client.clone());
+    let names: Vec<_> = names(people).into_iter().enumerate().collect();
+    let writes = stream::iter(names).map(|(number, name)| {
+        let (api, team) = (api.clone(), if number % 2 == 0 { "left" } else { "right" });
+        async move {
+            let spec = json!({"displayName": format!("Person {number}"), "email": format!("{name}@example.com"), "teams": ["all", team]});
+            let developer = Developer::new(&name, serde_json::from_value(spec).expect("a spec"));
+            api.create(&PostParams::default(), &developer).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+            name
+        }
+    });
+    writes.buffer_unordered(IN_FLIGHT).for_each(|name| std::future::ready(declared(&name))).await;
+}
+
+/// Watches until everybody is Ready, and shows how far it is.
+pub async fn all_ready(client: &Client, people: usize, what: &str) {
+    let api = kind(client, "Developer").await;
+    let mut changes = std::pin::pin!(watcher(api, watcher::Config::default()));
+    let (mut ready, mut troubles) = (BTreeSet::new(), BTreeMap::new());
+    let since = Instant::now();
+    let mut beat = tokio::time::interval(Duration::from_secs(5));
+    beat.tick().await;
+    while ready.len() < people {
+        tokio::select! {
+            change = changes.next() => match change {
+                Some(Ok(Event::Apply(object) | Event::InitApply(object))) => judge(&object, &mut ready, &mut troubles),
+                Some(Ok(_)) => {}
+                other => panic!("the watch of people ended: {other:?}"),
+            },
+            _ = beat.tick() => {
+                eprintln!("  {what}: {} of {people} are Ready after {:.0} s", ready.len(), since.elapsed().as_secs_f64());
+                assert!(since.elapsed() < GIVE_UP, "not everybody gets Ready: {:?}", troubles.iter().take(5).collect::<Vec<_>>());
+            }
+        }
+    }
+}
+
+fn judge(object: &DynamicObject, ready: &mut BTreeSet<String>, troubles: &mut BTreeMap<String, String>) {
+    let name = object.name_any();
+    let found = condition(object, "Ready");
+    let current =
+        found.is_some_and(|found| found["status"] == "True" && found["observedGeneration"].as_i64() == object.metadata.generation);
+    if current {
+        troubles.remove(&name);
+        ready.insert(name);
+    } else {
+        ready.remove(&name);
+        troubles.insert(name, found.map_or_else(|| "no status".to_owned(), ToString::to_string));
+    }
+}
+
+/// The RoleBindings in shared namespaces.
+pub struct Shared {
+    /// How many there are.
+    pub bindings: usize,
+    /// How many there may be: Roles × namespaces × the shards that so many holders need.
+    pub bound: usize,
+}
+
+/// Counts the RoleBindings in shared namespaces, and makes sure that each holder is named exactly once in each.
+pub async fn shared_bindings(client: &Client, people: usize) -> Shared {
+    let api: Api<RoleBinding> = Api::all(client.clone());
+    let list = api.list(&ListParams::default().labels("usher.dev/role")).await.expect("a list");
+    let mut named: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+    for binding in &list.items {
+        let subjects = binding.subjects.iter().flatten().map(|subject| subject.name.clone());
+        let key = (binding.role_ref.name.clone(), binding.namespace().unwrap_or_default());
+        named.entry(key).or_default().extend(subjects);
+    }
+    let mut bound = 0;
+    for (_, cluster_role, team) in ROLES {
+        let holders = match team {
+            "all" => people,
+            "left" => people.div_ceil(2),
+            _ => people / 2,
+        };
+        // A hash does not divide evenly: what nearly fills its shards may need twice as many.
+        let shards = if holders <= 500 { 1 } else { 2 * holders.div_ceil(500).next_power_of_two() };
+        bound += shards * NAMESPACES * SHARED.len();
+        let places: Vec<_> = named.iter().filter(|((role, _), _)| role == cluster_role).collect();
+        assert_eq!(places.len(), NAMESPACES * SHARED.len(), "{cluster_role} is given in every shared namespace");
+        for (place, subjects) in places {
+            let each: BTreeSet<_> = subjects.iter().collect();
+            assert!(subjects.len() == holders && each.len() == holders, "{place:?} names {} of {holders}", each.len());
+        }
+    }
+    Shared { bindings: list.items.len(), bound }
+}

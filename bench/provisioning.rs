@@ -1,0 +1,150 @@
+//! The row "Provisioning": from the first create of so many people until all of them are Ready, and what a bare client takes for the same writes.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use kube::Client;
+
+use crate::calls::{Call, Schedule};
+use crate::support::audit::{Audit, Event};
+use crate::support::install::Install;
+use crate::support::operator::Operator;
+use crate::support::{AuditLevel, ControlPlane, client_of};
+use crate::table::Row;
+use crate::{floor, people, replay, usage};
+
+/// The operator has settled when it has written nothing for so long.
+const QUIET: Duration = Duration::from_secs(3);
+/// Another issue sharpens it to 1.3.
+const MUST_TIME: f64 = 2.0;
+const MUST_WRITES: f64 = 1.5;
+
+/// What was measured of usher.
+struct Measured {
+    seconds: f64,
+    events: Vec<Event>,
+    /// The moment when all were Ready, as the audit log writes it.
+    ready_at: String,
+    cpu: f64,
+    server_cpu: f64,
+    peak_mib: f64,
+    shared: people::Shared,
+}
+
+/// What a bare client took.
+struct Baseline {
+    seconds: f64,
+    server_cpu: f64,
+}
+
+/// Measures usher and both baselines, each on a control plane of its own.
+pub async fn measure(people: usize) -> Vec<Row> {
+    let usher = usher(people).await;
+    let writes: Vec<Event> = usher.events.iter().filter(|event| replay::counts(event)).cloned().collect();
+    let in_time: Vec<Event> = writes.iter().filter(|event| event.received <= usher.ready_at).cloned().collect();
+    let replay = bare("replay", people, replay::calls(&in_time)).await;
+    let floor = bare("floor", people, floor::calls(&people::names(people))).await;
+    per_kind(&writes, people);
+    let refused = usher.events.iter().filter(|event| event.is_write() && event.code >= 300).count();
+    let doorbells = usher.events.iter().filter(|event| event.resource == "events").count();
+    let count = people as f64;
+    let shared = usher.shared;
+    vec![
+        Row::at_most(format!("Provisioning {people} people, s, vs replay"), usher.seconds, replay.seconds, MUST_TIME),
+        Row::at_most("writes, vs floor", writes.len() as f64, count * floor::WRITES as f64, MUST_WRITES),
+        Row::at_most("RoleBindings in shared namespaces, vs roles × namespaces × shards", shared.bindings as f64, shared.bound as f64, 1.0),
+        Row::beside("Provisioning, s, vs floor", usher.seconds, floor.seconds),
+        Row::beside("replay, s, vs floor", replay.seconds, floor.seconds),
+        Row::beside("people/s, vs floor", count / usher.seconds, count / floor.seconds),
+        Row::beside("CPU of the API server, s, vs replay", usher.server_cpu, replay.server_cpu),
+        Row::note("CPU of the operator, s", usher.cpu),
+        Row::note("peak memory of the operator, MiB", usher.peak_mib),
+        Row::note("writes after all were Ready", (writes.len() - in_time.len()) as f64),
+        Row::note("writes refused and made again", refused as f64),
+        Row::note("Events (not counted as writes)", doorbells as f64),
+        Row::note(
+            "reads while people were provisioned",
+            usher.events.iter().filter(|event| event.verb == "get" || event.verb == "list").count() as f64,
+        ),
+    ]
+}
+
+async fn usher(people: usize) -> Measured {
+    eprintln!("usher: a control plane, the chart and the operator");
+    let plane = ControlPlane::start(AuditLevel::Request).await;
+    let install = Install::new(&plane, &["environments.default=false", "starterRoles=false"]).await;
+    let operator = Operator::start(&install).await;
+    operator.ready().await;
+    let admin = plane.admin_client().await;
+    people::prepare(&admin).await;
+    people::taken_in(&admin).await;
+    let audit = Audit::from_now(&plane);
+    let (server, pid) = (plane.pids()[0], operator.pid().as_raw_nonzero().get());
+    let before = (usage::cpu_seconds(pid), usage::cpu_seconds(server));
+    let since = Instant::now();
+    tokio::join!(people::all_ready(&admin, people, "usher"), people::declare(&admin, people, |_| {}));
+    let seconds = since.elapsed().as_secs_f64();
+    let ready_at = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string();
+    let (cpu, server_cpu) = (usage::cpu_seconds(pid) - before.0, usage::cpu_seconds(server) - before.1);
+    eprintln!("usher: all are Ready after {seconds:.2} s");
+    let events = settled(&audit).await;
+    let shared = people::shared_bindings(&admin, people).await;
+    let measured = Measured { seconds, events, ready_at, cpu, server_cpu, peak_mib: usage::peak_mib(pid), shared };
+    drop(operator);
+    plane.stop().await;
+    measured
+}
+
+/// What the operator has asked, once it has stopped writing.
+async fn settled(audit: &Audit) -> Vec<Event> {
+    let mut writes = 0;
+    loop {
+        tokio::time::sleep(QUIET).await;
+        let events = audit.operator();
+        let now = events.iter().filter(|event| event.is_write() && !event.is_lease()).count();
+        if now == writes {
+            return events;
+        }
+        writes = now;
+    }
+}
+
+/// Declares the same people while a bare client with the operator's credentials sends these requests.
+async fn bare(what: &str, people: usize, calls: Vec<Call>) -> Baseline {
+    eprintln!("{what}: a control plane and the chart, then {} writes", calls.len());
+    let plane = ControlPlane::start(AuditLevel::Request).await;
+    let install = Install::new(&plane, &["environments.default=false", "starterRoles=false"]).await;
+    let admin = plane.admin_client().await;
+    people::prepare(&admin).await;
+    let client: Client = client_of(&install.kubeconfig()).await;
+    let schedule = Schedule::new(calls, &people::names(people));
+    let server = plane.pids()[0];
+    let before = usage::cpu_seconds(server);
+    let since = Instant::now();
+    tokio::join!(
+        people::all_ready(&admin, people, what),
+        people::declare(&admin, people, |name| schedule.open(name)),
+        schedule.run(&client)
+    );
+    let seconds = since.elapsed().as_secs_f64();
+    let server_cpu = usage::cpu_seconds(server) - before;
+    eprintln!("{what}: done after {seconds:.2} s");
+    plane.stop().await;
+    Baseline { seconds, server_cpu }
+}
+
+/// Prints the operator's writes by verb and kind.
+fn per_kind(writes: &[Event], people: usize) {
+    let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
+    for event in writes {
+        let shared = event.resource == "rolebindings" && !event.namespace.starts_with(people::HOME);
+        let place = if shared { " (shared)" } else { "" };
+        *counts.entry((format!("{}{place}", event.target()), event.verb.clone())).or_default() += 1;
+    }
+    println!("{:52} {:8} {:>8} {:>10}", "writes of the operator", "verb", "count", "a person");
+    for ((target, verb), count) in counts {
+        println!("{target:52} {verb:8} {count:>8} {:>10.2}", count as f64 / people as f64);
+    }
+    println!();
+}

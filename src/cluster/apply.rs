@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use crate::api::metadata::FIELD_MANAGER;
-use crate::plan::change::{Change, Step, Write, ours};
+use crate::plan::change::{Change, Step, Write, is_ours, ours};
 use crate::plan::cluster::ClusterKey;
 
 use super::error::{Error, conflict, not_found};
@@ -195,8 +195,30 @@ impl Cluster {
         object.meta_mut().managed_fields = None;
         let api: Api<K> = Api::namespaced(self.client.clone(), object.namespace().as_deref().unwrap_or_default());
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
-        api.patch(&object.name_any(), &parameters, &Patch::Apply(&object)).await.map_err(|error| failed::<K>("apply", object.meta(), error))
+        let failed = |error| failed::<K>("apply", object.meta(), error);
+        let applied = api.patch(&object.name_any(), &parameters, &Patch::Apply(&object)).await.map_err(failed)?;
+        match surplus(&object, &applied) {
+            None => Ok(applied),
+            Some(patch) => {
+                let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+                api.patch(&object.name_any(), &parameters, &Patch::Merge(patch)).await.map_err(failed)
+            }
+        }
     }
+}
+
+/// The patch that takes out what others put where only usher writes: server-side apply leaves the fields of others alone.
+fn surplus<K: Serialize>(wanted: &K, applied: &K) -> Option<Value> {
+    let (wanted, applied) = (serde_json::to_value(wanted).ok()?, serde_json::to_value(applied).ok()?);
+    let gone = |field: &str, all: bool| -> Map<String, Value> {
+        let keys = |object: &Value| object.pointer(field).and_then(Value::as_object).cloned().unwrap_or_default();
+        let wanted = keys(&wanted);
+        let surplus = keys(&applied).into_iter().filter(|(key, _)| (all || is_ours(key)) && !wanted.contains_key(key));
+        surplus.map(|(key, _)| (key, Value::Null)).collect()
+    };
+    let (labels, annotations, data) = (gone("/metadata/labels", false), gone("/metadata/annotations", false), gone("/data", true));
+    let any = [&labels, &annotations, &data].into_iter().any(|gone| !gone.is_empty());
+    any.then(|| json!({"metadata": {"labels": labels, "annotations": annotations}, "data": data}))
 }
 
 /// The patch of a map that takes out what is not in it any more.

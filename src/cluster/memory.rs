@@ -3,7 +3,7 @@
 //! A watch that lags behind a write of our own must not undo it here, so an older version of an object never replaces a newer one, and an object
 //! that we deleted does not come back.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ConfigMap, LimitRange, Namespace, ResourceQuota, Secret, ServiceAccount};
@@ -39,10 +39,10 @@ pub enum Seen {
     RoleBinding(Option<Bound<RoleBinding>>, Option<Bound<RoleBinding>>),
     /// A ClusterRoleBinding, before and after.
     ClusterRoleBinding(Option<Bound<ClusterRoleBinding>>, Option<Bound<ClusterRoleBinding>>),
-    /// A ClusterRole: its name, the Role whose rules it holds, and whether it came or went.
-    ClusterRole(String, Option<String>, bool),
-    /// Something of one person's.
-    Personal(String),
+    /// A ClusterRole: its name, the Roles whose rules it held and holds, and whether it came or went.
+    ClusterRole(String, BTreeSet<String>, bool),
+    /// Something personal: whose it was and is, by its label and by the workspace that it is in.
+    Personal(BTreeSet<String>),
 }
 
 /// Grants by name, and the names by Developer.
@@ -101,6 +101,14 @@ pub trait Kept: Resource + Clone + Send + Sync + 'static {
     fn get(content: &Content, cluster: &ClusterKey, key: &Key) -> Option<Arc<Self>>;
     /// Keeps an object, or forgets it.
     fn put(content: &mut Content, settings: &Settings, cluster: &ClusterKey, key: &Key, object: Option<Arc<Self>>) -> Option<Seen>;
+    /// Whether anything of an object with this UID is kept under a key.
+    fn holds(content: &Content, cluster: &ClusterKey, key: &Key, uid: Option<&String>) -> bool {
+        same_uid(Self::get(content, cluster, key), uid)
+    }
+}
+
+fn same_uid<K: Resource>(kept: Option<Arc<K>>, uid: Option<&String>) -> bool {
+    kept.is_some_and(|kept| uid.is_none_or(|uid| kept.meta().uid.as_ref() == Some(uid)))
 }
 
 impl Memory {
@@ -147,15 +155,15 @@ impl Memory {
     /// Takes in that an object is gone. `by_us`: we deleted it, and a watch may still speak of it.
     pub fn forget<K: Kept>(&self, cluster: &ClusterKey, key: &Key, uid: Option<&String>, by_us: bool) {
         let mut content = self.content.write();
-        let kept = K::get(&content, cluster, key).filter(|kept| uid.is_none_or(|uid| kept.meta().uid.as_ref() == Some(uid)));
+        let kept = K::holds(&content, cluster, key, uid);
         if let Some(uid) = uid {
             if !by_us {
                 content.tombstones.remove(uid);
-            } else if kept.is_some() {
+            } else if kept {
                 content.tombstones.insert(uid.clone());
             }
         }
-        if kept.is_some() {
+        if kept {
             let seen = K::put(&mut content, &self.settings, cluster, key, None);
             self.tell(seen);
         }
@@ -274,13 +282,18 @@ impl Kept for ClusterRole {
     fn get(content: &Content, cluster: &ClusterKey, (_, name): &Key) -> Option<Arc<Self>> {
         content.clusters.get(cluster)?.cluster_roles.get(name).cloned()
     }
+    fn holds(content: &Content, cluster: &ClusterKey, key: &Key, uid: Option<&String>) -> bool {
+        // Of those of others only the name is kept.
+        let foreign = content.clusters.get(cluster).is_some_and(|state| state.foreign_cluster_roles.contains(&key.1));
+        foreign || same_uid(Self::get(content, cluster, key), uid)
+    }
     fn put(content: &mut Content, _: &Settings, cluster: &ClusterKey, (_, name): &Key, object: Option<Arc<Self>>) -> Option<Seen> {
         let state = content.clusters.get_mut(cluster)?;
         let known = state.cluster_roles.get(name).cloned();
-        let role = object.as_ref().or(known.as_ref()).and_then(|object| object.labels().get(ROLE).cloned());
+        let roles = [&known, &object].into_iter().flatten().filter_map(|object| object.labels().get(ROLE).cloned()).collect();
         let present = object.is_some();
         let had = state.set_cluster_role(name, object);
-        Some(Seen::ClusterRole(name.clone(), role, had != present))
+        Some(Seen::ClusterRole(name.clone(), roles, had != present))
     }
 }
 
@@ -312,9 +325,9 @@ fn put_personal<K: ResourceExt>(
     object: Option<Arc<K>>,
 ) -> Option<Seen> {
     let old = replace(table, key, object.clone());
-    let label = object.as_ref().or(old.as_ref()).and_then(|object| object.labels().get(DEVELOPER).cloned());
-    let owner = || namespaces.get(&key.0)?.labels().get(WORKSPACE).cloned();
-    label.or_else(owner).map(Seen::Personal)
+    let owner = namespaces.get(&key.0).and_then(|namespace| namespace.labels().get(WORKSPACE).cloned());
+    let labels = [&old, &object].into_iter().flatten().filter_map(|object| object.labels().get(DEVELOPER).cloned());
+    Some(Seen::Personal(labels.chain(owner).collect()))
 }
 
 impl Kept for ServiceAccount {
@@ -323,6 +336,7 @@ impl Kept for ServiceAccount {
     }
     fn put(content: &mut Content, _: &Settings, cluster: &ClusterKey, key: &Key, object: Option<Arc<Self>>) -> Option<Seen> {
         let old = content.clusters.get_mut(cluster)?.set_service_account(key, object.clone());
-        object.or(old).and_then(|account| account.labels().get(DEVELOPER).cloned()).map(Seen::Personal)
+        let labels = [old, object].into_iter().flatten().filter_map(|account| account.labels().get(DEVELOPER).cloned());
+        Some(Seen::Personal(labels.collect()))
     }
 }

@@ -28,8 +28,9 @@ pub fn wake(context: &Context, seen: &Seen) {
         Seen::Namespace(old, new) => namespace(context, old.as_deref(), new.as_deref()),
         Seen::RoleBinding(old, new) => bound(context, old.as_ref(), new.as_ref()),
         Seen::ClusterRoleBinding(old, new) => bound(context, old.as_ref(), new.as_ref()),
-        Seen::ClusterRole(name, role, came_or_went) => cluster_role(context, name, role.as_deref(), *came_or_went),
-        Seen::Personal(developer) | Seen::GrantGone(developer) => context.queues.developers.push(developer, Lane::Drift),
+        Seen::ClusterRole(name, roles, came_or_went) => cluster_role(context, name, roles, *came_or_went),
+        Seen::Personal(developers) => developers.iter().for_each(|developer| context.queues.developers.push(developer, Lane::Drift)),
+        Seen::GrantGone(developer) => context.queues.developers.push(developer, Lane::Drift),
     }
 }
 
@@ -148,7 +149,7 @@ fn binding(context: &Context, name: &str, old: Option<&Binding>, new: Option<&Bi
         return;
     }
     queues.bindings.push(name, Lane::New);
-    let lane = if new.is_none_or(|new| deleting(new)) { Lane::Departure } else { Lane::New };
+    let lane = if new.is_none_or(deleting) { Lane::Departure } else { Lane::New };
     context.memory.read(|content, _| {
         let world = &content.world;
         for binding in [old, new].into_iter().flatten() {
@@ -241,9 +242,9 @@ fn bound<K: RbacBinding>(context: &Context, old: Option<&Bound<K>>, new: Option<
     });
 }
 
-fn cluster_role(context: &Context, name: &str, role: Option<&str>, came_or_went: bool) {
-    if let Some(role) = role {
-        context.queues.roles.push(role, Lane::Drift);
+fn cluster_role(context: &Context, name: &str, roles: &BTreeSet<String>, came_or_went: bool) {
+    roles.iter().for_each(|role| context.queues.roles.push(role, Lane::Drift));
+    if !roles.is_empty() {
         return;
     }
     if !came_or_went {

@@ -141,11 +141,19 @@ pub trait Managed: Resource<DynamicType = ()> + Clone {
     fn same_content(&self, observed: &Self) -> bool;
     /// Puts the content that usher decides into `object`.
     fn put_content(&self, object: &mut Self);
+    /// Whether `observed` differs in what the API server never changes, so that it must go before the right one can be made.
+    fn in_the_way(&self, _observed: &Self) -> bool {
+        false
+    }
 }
 
-/// The write that makes `observed` hold what `desired` says, if one is needed. Labels and annotations of others stay.
+/// The write that makes `observed` hold what `desired` says, if one is needed. Labels and annotations of others stay. What cannot be changed is deleted: the
+/// next plan makes it.
 pub fn ensure<K: Managed>(desired: K, observed: Option<&K>) -> Option<Write<K>> {
     let Some(observed) = observed else { return Some(Write::Create(desired)) };
+    if desired.in_the_way(observed) {
+        return Some(remove(observed));
+    }
     if same_meta(desired.meta(), observed.meta()) && desired.same_content(observed) {
         return None;
     }
@@ -167,11 +175,13 @@ pub fn remove<K: Managed>(observed: &K) -> Write<K> {
     })
 }
 
-fn is_ours(key: &str) -> bool {
+/// Whether a label or annotation of that key is usher's to write and to remove.
+pub fn is_ours(key: &str) -> bool {
     key == MANAGED_BY || key.split_once('/').is_some_and(|(domain, _)| domain == GROUP)
 }
 
-fn holds(desired: Option<&BTreeMap<String, String>>, observed: Option<&BTreeMap<String, String>>) -> bool {
+/// Whether labels or annotations are as usher wants them: all that it writes, nothing more of its own, and whatever else.
+pub fn holds(desired: Option<&BTreeMap<String, String>>, observed: Option<&BTreeMap<String, String>>) -> bool {
     let (none, observed) = (BTreeMap::new(), observed);
     let (desired, observed) = (desired.unwrap_or(&none), observed.unwrap_or(&none));
     desired.iter().all(|(key, value)| observed.get(key) == Some(value))
@@ -222,21 +232,25 @@ impl Managed for ServiceAccount {
 
 impl Managed for RoleBinding {
     fn same_content(&self, observed: &Self) -> bool {
-        self.role_ref == observed.role_ref && same_set(self.subjects.as_deref(), observed.subjects.as_deref())
+        same_set(self.subjects.as_deref(), observed.subjects.as_deref())
     }
     fn put_content(&self, object: &mut Self) {
-        object.role_ref = self.role_ref.clone();
         object.subjects.clone_from(&self.subjects);
+    }
+    fn in_the_way(&self, observed: &Self) -> bool {
+        self.role_ref != observed.role_ref
     }
 }
 
 impl Managed for ClusterRoleBinding {
     fn same_content(&self, observed: &Self) -> bool {
-        self.role_ref == observed.role_ref && same_set(self.subjects.as_deref(), observed.subjects.as_deref())
+        same_set(self.subjects.as_deref(), observed.subjects.as_deref())
     }
     fn put_content(&self, object: &mut Self) {
-        object.role_ref = self.role_ref.clone();
         object.subjects.clone_from(&self.subjects);
+    }
+    fn in_the_way(&self, observed: &Self) -> bool {
+        self.role_ref != observed.role_ref
     }
 }
 

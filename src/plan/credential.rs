@@ -14,7 +14,7 @@ use crate::api::metadata::{
 use crate::api::{ConditionType, Developer, Mode, Reason};
 
 use super::access::{Standing, Via, paused};
-use super::change::{Change, Step, ensure, labels};
+use super::change::{Change, Step, ensure, holds, labels};
 use super::cluster::{ClusterKey, ClusterState};
 use super::developer::{DeveloperPlan, seconds};
 use super::environment::home;
@@ -151,7 +151,7 @@ fn stranger(kind: &str, name: &str, namespace: &str) -> Finding {
 fn keeps(seen: &Secret, meta: &ObjectMeta, account: Option<&(String, String)>, now: Timestamp) -> Option<Option<Timestamp>> {
     let note = |key: &str| seen.annotations().get(key).map(String::as_str);
     let desired = |key: &str| meta.annotations.as_ref().and_then(|annotations| annotations.get(key)).map(String::as_str);
-    let labelled = meta.labels.iter().flatten().all(|(key, value)| seen.labels().get(key) == Some(value));
+    let labelled = holds(meta.labels.as_ref(), seen.metadata.labels.as_ref());
     let intact = seen.data.as_ref().is_some_and(|data| {
         data.len() == 1 && data.values().next().is_some_and(|digest| Some(digest.0.as_slice()) == note(DATA_DIGEST).map(str::as_bytes))
     });

@@ -144,7 +144,7 @@ fn accounts_of<'a>(inputs: &DeveloperInputs<'_>, state: &'a ClusterState) -> Vec
     let accounts = state.service_accounts_of(&name);
     accounts
         .map(|(_, account)| account)
-        .filter(|account| Mark::read(account.labels(), account.annotations()).is_some_and(|mark| mark.belongs_to(inputs.developer)))
+        .filter(|account| Mark::read(account.labels(), account.annotations()).is_some_and(|mark| inputs.scene.world.owns(inputs.developer, &mark)))
         .collect()
 }
 
@@ -152,7 +152,7 @@ fn accounts_of<'a>(inputs: &DeveloperInputs<'_>, state: &'a ClusterState) -> Vec
 fn workspaces_of<'a>(inputs: &DeveloperInputs<'_>, state: &'a ClusterState) -> Vec<&'a Arc<Namespace>> {
     state
         .workspaces_of(&inputs.developer.name_any())
-        .filter(|namespace| Mark::read(namespace.labels(), namespace.annotations()).is_some_and(|mark| mark.belongs_to(inputs.developer)))
+        .filter(|namespace| Mark::read(namespace.labels(), namespace.annotations()).is_some_and(|mark| inputs.scene.world.owns(inputs.developer, &mark)))
         .collect()
 }
 

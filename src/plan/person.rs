@@ -54,9 +54,12 @@ impl Person {
 impl Mark {
     /// Reads the mark on an object of usher's.
     pub fn read(labels: &BTreeMap<String, String>, annotations: &BTreeMap<String, String>) -> Option<Self> {
+        let (person, uid) = (labels.get(PERSON), annotations.get(DEVELOPER_UID));
+        // Either is a mark: somebody may have taken off the other.
+        person.or(uid)?;
         Some(Self {
-            person: Person(labels.get(PERSON)?.clone()),
-            uid: annotations.get(DEVELOPER_UID).cloned().unwrap_or_default(),
+            person: Person(person.cloned().unwrap_or_default()),
+            uid: uid.cloned().unwrap_or_default(),
             departed: annotations.contains_key(DEPARTED_AT),
         })
     }
@@ -68,7 +71,12 @@ impl Mark {
             return true;
         }
         let other_id = own.by_id() && self.person.by_id();
-        !self.departed && !other_id
+        !self.departed && !other_id && self.names()
+    }
+
+    /// Whether the person is still written there.
+    fn names(&self) -> bool {
+        !self.person.0.is_empty()
     }
 }
 
@@ -78,7 +86,7 @@ pub fn person<'a>(developer: &Developer, marks: impl IntoIterator<Item = &'a Mar
     if own.by_id() {
         return own;
     }
-    marks.into_iter().find(|mark| mark.belongs_to(developer)).map_or(own, |mark| mark.person.clone())
+    marks.into_iter().find(|mark| mark.names() && mark.belongs_to(developer)).map_or(own, |mark| mark.person.clone())
 }
 
 #[cfg(test)]

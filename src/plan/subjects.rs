@@ -18,7 +18,8 @@ use super::placement::Scene;
 /// Who a Developer is, by the marks in every cluster.
 pub fn person_of(scene: Scene<'_>, developer: &Developer) -> Person {
     let name = developer.name_any();
-    let marks: Vec<_> = scene.clusters.values().flat_map(|state| state.marks_of(&name)).collect();
+    let marks = scene.clusters.values().flat_map(|state| state.marks_of(&name));
+    let marks: Vec<_> = marks.filter(|mark| scene.world.owns(developer, mark)).collect();
     person(developer, &marks)
 }
 
@@ -35,7 +36,7 @@ pub fn behind<'a>(scene: Scene<'a>, cluster: &ClusterKey, found: &Known) -> Opti
             let key = (IDENTITIES_NAMESPACE.to_owned(), name.clone());
             // A ServiceAccount that is not there is one that she had before, or is about to get.
             let hers = scene.clusters.get(cluster)?.service_accounts.get(&key).is_none_or(|account| {
-                Mark::read(account.labels(), account.annotations()).is_some_and(|mark| mark.belongs_to(developer))
+                Mark::read(account.labels(), account.annotations()).is_some_and(|mark| scene.world.owns(developer, &mark))
             });
             hers.then_some(developer)
         }

@@ -80,7 +80,7 @@ pub fn find(site: &Site<'_>) -> Result<Found, Finding> {
         let mut own = site.state.workspaces_of(&developer).filter(|namespace| {
             namespace.labels().get(ENVIRONMENT) == Some(&environment)
                 && !deleting(namespace.as_ref())
-                && Mark::read(namespace.labels(), namespace.annotations()).is_some_and(|mark| mark.belongs_to(site.developer))
+                && Mark::read(namespace.labels(), namespace.annotations()).is_some_and(|mark| site.scene.world.owns(site.developer, &mark))
         });
         own.next().map(|namespace| namespace.name_any())
     };
@@ -91,7 +91,7 @@ pub fn find(site: &Site<'_>) -> Result<Found, Finding> {
     if deleting(seen.as_ref()) {
         return Err(refuse(Reason::Progressing, format!("namespace {name} is being deleted; it is made again when it is gone")));
     }
-    if site.state.ours(seen.as_ref()) && seen.labels().contains_key(WORKSPACE) {
+    if site.state.ours(seen.as_ref()) {
         return own_or_conflict(site, seen, name);
     }
     match pinned {
@@ -139,10 +139,12 @@ fn check_name(site: &Site<'_>, name: &str) -> Result<(), Finding> {
 fn own_or_conflict(site: &Site<'_>, seen: &Namespace, name: String) -> Result<Found, Finding> {
     let developer = site.developer.name_any();
     let environment = site.environment.name_any();
-    let hers = seen.labels().get(DEVELOPER) == Some(&developer)
-        && seen.labels().get(ENVIRONMENT) == Some(&environment)
-        && Mark::read(seen.labels(), seen.annotations()).is_some_and(|mark| mark.belongs_to(site.developer));
-    if hers {
+    let mark = Mark::read(seen.labels(), seen.annotations()).filter(|mark| site.scene.world.owns(site.developer, mark));
+    // Labels that somebody took off or changed are put back where the mark says that it was made for her.
+    let made_for_her = mark.as_ref().is_some_and(|mark| Some(&mark.uid) == site.developer.metadata.uid.as_ref());
+    let named = made_for_her || seen.labels().get(DEVELOPER) == Some(&developer);
+    let here = seen.labels().get(ENVIRONMENT).map_or(made_for_her, |label| *label == environment);
+    if mark.is_some() && named && here {
         return Ok(Found { name, adopted: seen.annotations().contains_key(ADOPTED) });
     }
     let other = seen.labels().get(DEVELOPER).cloned().unwrap_or_default();

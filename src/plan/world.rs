@@ -9,6 +9,7 @@ use crate::api::{Binding, Developer, Environment, Role};
 
 use super::identity::UserIndex;
 use super::includes::Includes;
+use super::person::Mark;
 
 /// Everything that people have written, kept in memory.
 #[derive(Debug, Default)]
@@ -23,6 +24,7 @@ pub struct World {
     of_team: HashMap<String, BTreeSet<String>>,
     includes: Includes,
     users: UserIndex,
+    uids: HashMap<String, String>,
 }
 
 fn add(index: &mut HashMap<String, BTreeSet<String>>, keys: &[String], value: &str) {
@@ -57,9 +59,11 @@ impl World {
         };
         if let Some(old) = &old {
             take(&mut self.teams, &old.spec.teams, name);
+            old.uid().and_then(|uid| self.uids.remove(&uid));
         }
         if let Some(new) = &developer {
             add(&mut self.teams, &new.spec.teams, name);
+            self.uids.extend(new.uid().map(|uid| (uid, name.to_owned())));
         }
         self.users.replace(old.as_deref(), developer.as_deref(), self.environments.values());
         old
@@ -107,6 +111,11 @@ impl World {
     /// A Developer by name.
     pub fn developer(&self, name: &str) -> Option<&Arc<Developer>> {
         self.developers.get(name)
+    }
+
+    /// Whether what bears a mark belongs to a Developer: a mark that was made for another one who is there is not hers, whatever its labels say.
+    pub fn owns(&self, developer: &Developer, mark: &Mark) -> bool {
+        mark.belongs_to(developer) && self.uids.get(&mark.uid).is_none_or(|name| *name == developer.name_any())
     }
 
     /// All Developers.

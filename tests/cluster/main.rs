@@ -30,6 +30,7 @@ mod chart;
 mod columns;
 mod control_plane;
 mod crash;
+mod drift;
 mod exact;
 mod harness;
 mod life;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use crate::api::metadata::PAUSED;
-use crate::api::{Binding, BindingState, Developer, DesiredState};
+use crate::api::{Binding, BindingState, Developer, DesiredState, Role};
 
 use super::world::{World, deleting};
 
@@ -39,10 +39,12 @@ impl Standing {
 
 /// Where a Developer stands at a moment.
 pub fn standing(developer: &Developer, now: Timestamp) -> Standing {
+    if deleting(developer) { Standing::Deleted } else { standing_as_written(developer, now) }
+}
+
+/// Where a Developer stands by her spec alone, as if she were not being deleted.
+pub fn standing_as_written(developer: &Developer, now: Timestamp) -> Standing {
     let spec = &developer.spec;
-    if deleting(developer) {
-        return Standing::Deleted;
-    }
     if spec.state == DesiredState::Departed || spec.ends_at.as_ref().is_some_and(|end| end.0 <= now) {
         return Standing::Departed;
     }
@@ -73,6 +75,16 @@ fn gives(binding: &Binding, now: Timestamp) -> bool {
 /// Whether `usher.dev/paused` stops work on an object.
 pub fn paused(object: &impl ResourceExt) -> bool {
     object.annotations().get(PAUSED).is_some_and(|value| value == "true")
+}
+
+/// Why nothing is added to or taken from a Role, but for people who leave: it is paused, or a Binding that gives it.
+pub fn frozen(world: &World, role: &Role) -> bool {
+    let name = role.name_any();
+    let by_binding = || {
+        let mut bindings = world.includes().giving(&name).flat_map(|giving| world.bindings_of_role(giving));
+        bindings.any(|(_, binding)| paused(binding.as_ref()) && !deleting(binding.as_ref()))
+    };
+    !deleting(role) && (paused(role) || by_binding())
 }
 
 /// The Environments to which a Binding narrows a Role; `None` for all that the Role names.

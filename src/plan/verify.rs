@@ -1,6 +1,6 @@
 //! Whether what the plan gives a person was seen in the clusters.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -8,9 +8,9 @@ use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::ResourceExt;
 
 use crate::api::metadata::{CLUSTER_PREFIX, ENTRY, ENVIRONMENT};
-use crate::api::{Developer, Mode, Role};
+use crate::api::{Developer, Environment, Mode, Role};
 
-use super::access::{Via, covers, held_roles, paused};
+use super::access::{Via, covers, frozen, held_roles, paused};
 use super::cluster::{ClusterKey, ClusterState};
 use super::identity::Known;
 use super::placement::{Places, Reference, Scene, entry, places};
@@ -42,7 +42,7 @@ pub fn missing(scene: Scene<'_>, developer: &Developer, role: &Role, via: &Via, 
             continue;
         }
         let Some(environment) = scene.world.environment(&place.environment) else { continue };
-        let idle = environment.spec.mode == Mode::Observe || paused(environment.as_ref());
+        let idle = idle(environment);
         let known = names.entry(&place.environment).or_insert_with(|| known_in(scene, developer, environment).ok());
         let (Some(known), Some(state), false) = (known, scene.clusters.get(&place.cluster), idle) else { continue };
         let reference = match &place.reference {
@@ -88,14 +88,67 @@ fn missing_wide(scene: Scene<'_>, developer: &Developer, role: &Role, via: &Via,
 
 /// Whether something that a Developer should have by other Roles is still to be added.
 pub fn outstanding(scene: Scene<'_>, developer: &Developer, except: &str, now: Timestamp) -> bool {
-    held_roles(scene.world, developer, now).iter().filter(|(name, _)| *name != except).any(|(name, via)| {
-        let idle = |role: &Role| paused(role) || paused(developer);
-        scene
-            .world
-            .live_role(name)
-            .filter(|role| !idle(role))
-            .is_some_and(|role| !missing(scene, developer, role, via, &places(scene, role)).is_empty())
-    })
+    !outstanding_among(scene, &BTreeSet::from([developer.name_any()]), except, now).is_empty()
+}
+
+/// Those of some people for whom something that they should have by other Roles is still to be added. Each of those Roles is looked at once.
+pub fn outstanding_among(scene: Scene<'_>, people: &BTreeSet<String>, except: &str, now: Timestamp) -> BTreeSet<String> {
+    let mut by_role: BTreeMap<String, Holders<'_>> = BTreeMap::new();
+    for developer in people.iter().filter_map(|name| scene.world.developer(name)).filter(|developer| !paused(developer.as_ref())) {
+        for (role, via) in held_roles(scene.world, developer, now).into_iter().filter(|(role, _)| role != except) {
+            by_role.entry(role).or_default().push((developer.as_ref(), via));
+        }
+    }
+    let mut lacking = BTreeSet::new();
+    for (name, holders) in &by_role {
+        let Some(role) = scene.world.live_role(name).filter(|role| !frozen(scene.world, role)) else { continue };
+        lacking.extend(lacking_in(scene, role, holders));
+    }
+    lacking
+}
+
+type Holders<'a> = Vec<(&'a Developer, Via)>;
+
+/// Those of some holders of a Role who were not seen everywhere where they should be by now.
+fn lacking_in(scene: Scene<'_>, role: &Role, holders: &Holders<'_>) -> BTreeSet<String> {
+    let places = places(scene, role);
+    let role_name = role.name_any();
+    let mut seen: HashMap<(&ClusterKey, &str, &str, &str), Vec<&HashSet<Known>>> = HashMap::new();
+    for (cluster, state) in scene.clusters {
+        for ((namespace, _), bound) in state.role_bindings_of(&role_name) {
+            let environment = bound.object.labels().get(ENVIRONMENT).map_or("", String::as_str);
+            seen.entry((cluster, namespace, environment, &bound.object.role_ref.name)).or_default().push(&bound.subjects);
+        }
+    }
+    let mut names: BTreeMap<&str, Vec<Option<Known>>> = BTreeMap::new();
+    let mut lacking = BTreeSet::new();
+    for place in &places.inside {
+        let Some(environment) = scene.world.environment(&place.environment).filter(|environment| !idle(environment)) else { continue };
+        let Some(state) = scene.clusters.get(&place.cluster) else { continue };
+        let reference = match &place.reference {
+            Reference::Existing(name) => Some(name.as_str()),
+            Reference::Inline(name) => current_cluster_role(state, role, name, false).and_then(|object| object.metadata.name.as_deref()),
+        };
+        let there = reference.and_then(|name| seen.get(&(&place.cluster, place.namespace.as_str(), place.environment.as_str(), name)));
+        let known = names
+            .entry(&place.environment)
+            .or_insert_with(|| holders.iter().map(|(developer, _)| known_in(scene, developer, environment).ok()).collect());
+        for ((developer, via), known) in holders.iter().zip(known.iter()) {
+            let Some(known) = known else { continue };
+            let wanted = via.values().any(|scope| covers(scope, &place.environment));
+            if wanted && !there.is_some_and(|bindings| bindings.iter().any(|subjects| subjects.contains(known))) {
+                lacking.insert(developer.name_any());
+            }
+        }
+    }
+    let wide = holders.iter().filter(|(developer, via)| !missing_wide(scene, developer, role, via, &places).is_empty());
+    lacking.extend(wide.map(|(developer, _)| developer.name_any()));
+    lacking
+}
+
+/// Whether nothing is written in an Environment, but for people who leave.
+fn idle(environment: &Environment) -> bool {
+    environment.spec.mode == Mode::Observe || paused(environment)
 }
 
 /// The Roles whose bindings of this installation name somebody, with where.
@@ -111,7 +164,7 @@ pub fn found_issued(state: &ClusterState, developer: &str) -> BTreeSet<(String, 
     })
 }
 
-type Looks<'a> = dyn Fn(&BTreeMap<String, String>, &std::collections::HashSet<Known>) -> bool + 'a;
+type Looks<'a> = dyn Fn(&BTreeMap<String, String>, &HashSet<Known>) -> bool + 'a;
 
 fn found_where(state: &ClusterState, holds: &Looks<'_>) -> BTreeSet<(String, String)> {
     let role = |labels: &BTreeMap<String, String>| labels.get(crate::api::metadata::ROLE).cloned();

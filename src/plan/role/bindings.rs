@@ -8,20 +8,19 @@ use kube::ResourceExt;
 
 use crate::api::metadata::{EPOCH, ORPHANS, ROLE_UID};
 use crate::api::{ConditionType, Developer, Environment, Mode, Reason};
-use crate::plan::access::paused;
+use crate::plan::access::{paused, standing_as_written};
 use crate::plan::change::{Change, Step, ensure};
 use crate::plan::cluster::ClusterKey;
 use crate::plan::finding::Finding;
 use crate::plan::identity::Known;
 use crate::plan::name;
 use crate::plan::rbac::{self, Named, Origin, issued_to, shards, subject_digest};
-use crate::plan::subjects::{Owner, behind, owner};
-use crate::plan::verify::outstanding;
+use crate::plan::subjects::{Owner, owner};
 use crate::plan::world::deleting;
 
 use super::desired::Desired;
-use super::seen::{Seen, SeenBinding, Slot, delete, seen_in, without};
-use super::{Phases, RoleInputs, RolePlan};
+use super::seen::{Seen, SeenBinding, Slot, behind, delete, seen_in, without};
+use super::{Others, Phases, RoleInputs, RolePlan};
 
 /// Every binding by slot and name, with those whom the plan names in it.
 type Targets = BTreeMap<(Slot, String), BTreeSet<Known>>;
@@ -55,6 +54,7 @@ pub(super) struct Planner<'a, 'b> {
     pub(super) inputs: &'a RoleInputs<'a>,
     pub(super) plan: &'b mut RolePlan,
     pub(super) desired: &'b Desired,
+    pub(super) others: &'b Others<'a>,
     pub(super) frozen: bool,
 }
 
@@ -92,7 +92,7 @@ impl<'a> Planner<'a, '_> {
         let target = self.target(binding, targets);
         let (leavers, losers): (BTreeSet<Known>, BTreeSet<Known>) =
             binding.subjects.difference(&target.subjects).cloned().partition(|known| self.owner(binding, known) == Owner::Leaving);
-        self.plan.ends |= leavers.iter().any(|known| self.behind(binding, known).is_some_and(|developer| deleting(developer.as_ref())));
+        self.plan.ends |= leavers.iter().any(|known| self.behind(binding, known).any(|developer| deleting(developer.as_ref())));
         let leave = (!leavers.is_empty()).then(|| self.step(&binding.slot, without(binding, &leavers)));
         if target.stays {
             writes.leave.extend(leave);
@@ -179,13 +179,9 @@ impl<'a> Planner<'a, '_> {
             target.orphans.insert(known.clone());
             return;
         }
-        let developer = self.behind(binding, known);
+        let developer = self.behind(binding, known).next();
         let paused_person = developer.is_some_and(|developer| paused(developer.as_ref()));
-        let waits = || {
-            self.inputs.patient
-                && !deleting(self.inputs.role)
-                && developer.is_some_and(|developer| outstanding(self.inputs.scene, developer, &self.inputs.role.name_any(), self.inputs.now))
-        };
+        let waits = || developer.is_some_and(|developer| self.others.lack(Some(&developer.name_any())));
         if paused_person && placed {
             target.subjects.insert(known.clone());
         } else if waits() {
@@ -207,19 +203,19 @@ impl<'a> Planner<'a, '_> {
         }
     }
 
-    /// The Developer whose name was found in a binding: the one it was issued to, whatever her name is now, else who has it now.
-    fn behind(&self, binding: &SeenBinding<'_>, known: &Known) -> Option<&'a Arc<Developer>> {
-        let world = self.inputs.scene.world;
-        let issued = issued_to(binding.annotations, known).and_then(|name| world.developer(name));
-        issued.or_else(|| behind(self.inputs.scene, &binding.slot.cluster, known))
+    fn behind(&self, binding: &SeenBinding<'_>, known: &Known) -> impl Iterator<Item = &'a Arc<Developer>> {
+        behind(self.inputs.scene, binding, known)
     }
 
     fn owner(&self, binding: &SeenBinding<'_>, known: &Known) -> Owner {
-        // Developers go with their CRD: that is no departure.
-        match self.behind(binding, known) {
-            Some(developer) if deleting(developer.as_ref()) && !self.inputs.may_end => Owner::Staying,
-            developer => owner(developer, self.inputs.now),
-        }
+        let mut owners = self.behind(binding, known).map(|developer| {
+            // Developers go with their CRD: that alone is no departure.
+            let goes_with_crd = !self.inputs.may_end && deleting(developer.as_ref());
+            let now = self.inputs.now;
+            if goes_with_crd && !standing_as_written(developer, now).leaves() { Owner::Staying } else { owner(Some(developer), now) }
+        });
+        let first = owners.next().unwrap_or(Owner::Nobody);
+        if owners.any(|owner| owner == Owner::Leaving) { Owner::Leaving } else { first }
     }
 
     /// The Developers to whom user names are issued by a binding: those who have them now, or had them when it was written.

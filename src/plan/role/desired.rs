@@ -16,18 +16,20 @@ use crate::plan::rbac::{self, policy_rules};
 use crate::plan::subjects::{Names, names};
 use crate::plan::verify::current_cluster_role;
 
-use super::RoleInputs;
 use super::seen::{Slot, seen_in};
+use super::{Others, RoleInputs};
 
 /// Who should be named where.
 pub(super) struct Desired {
     pub(super) slots: BTreeMap<Slot, BTreeSet<Known>>,
     /// The ClusterRole of each access entry with inline rules, and the rules.
     pub(super) inline: BTreeMap<(ClusterKey, String), ClusterRole>,
+    /// The names of ClusterRoles among them that are somebody else's, who decides what they give: nobody is bound to those.
+    pub(super) taken: BTreeSet<String>,
 }
 
 impl Desired {
-    pub(super) fn of(inputs: &RoleInputs<'_>, places: &Places, holders: &BTreeMap<String, Via>) -> Self {
+    pub(super) fn of(inputs: &RoleInputs<'_>, places: &Places, holders: &BTreeMap<String, Via>, others: &Others<'_>) -> Self {
         let people = known_holders(inputs, places, holders);
         let mut by_reference: BTreeMap<(ClusterKey, Option<(String, String)>, Reference), BTreeSet<Known>> = BTreeMap::new();
         for place in &places.inside {
@@ -38,7 +40,11 @@ impl Desired {
         for (place, subjects) in places.wide.iter().zip(people.wide) {
             by_reference.insert((place.cluster.clone(), None, Reference::Inline(place.entry.clone())), subjects);
         }
-        let inline = inline_names(inputs, &by_reference);
+        let (taken, inline): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            inline_names(inputs, &by_reference, others).into_iter().partition(|((cluster, _), object)| {
+                let state = inputs.scene.clusters.get(cluster);
+                state.is_some_and(|state| state.foreign_cluster_roles.contains(&object.name_any()))
+            });
         let slots = by_reference
             .into_iter()
             .filter_map(|((cluster, place, reference), subjects)| {
@@ -52,7 +58,7 @@ impl Desired {
                 slots.entry(slot).or_default().extend(subjects);
                 slots
             });
-        Self { slots, inline }
+        Self { slots, inline, taken: taken.values().map(ResourceExt::name_any).collect() }
     }
 }
 
@@ -96,7 +102,7 @@ type ByReference = BTreeMap<(ClusterKey, Option<(String, String)>, Reference), B
 
 /// Chooses the ClusterRole of each access entry. Rules are edited in place, in one write, unless the places or people change with them:
 /// then a second ClusterRole stands beside the first until its bindings are there.
-fn inline_names(inputs: &RoleInputs<'_>, wanted: &ByReference) -> BTreeMap<(ClusterKey, String), ClusterRole> {
+fn inline_names(inputs: &RoleInputs<'_>, wanted: &ByReference, others: &Others<'_>) -> BTreeMap<(ClusterKey, String), ClusterRole> {
     let role = inputs.role.name_any();
     let entries: BTreeSet<(ClusterKey, String, bool)> = wanted
         .keys()
@@ -115,7 +121,7 @@ fn inline_names(inputs: &RoleInputs<'_>, wanted: &ByReference) -> BTreeMap<(Clus
                 Some(object) => object.name_any(),
                 None => match predecessor(inputs, &cluster, &name, wide) {
                     None => name::cluster_role(&role, &name, wide, ""),
-                    Some(old) if in_place(inputs, wanted, (&cluster, &name), old, changed) => old.name_any(),
+                    Some(old) if in_place(inputs, wanted, (&cluster, &name), old, (changed, others)) => old.name_any(),
                     Some(_) => {
                         let salt = name::fingerprint(format!("{rules:?}").as_bytes());
                         name::cluster_role(&role, &name, wide, &salt)
@@ -142,8 +148,14 @@ fn predecessor<'a>(inputs: &'a RoleInputs<'_>, cluster: &ClusterKey, entry: &str
 }
 
 /// Whether the old ClusterRole of an entry may be edited: the same people hold it in the same places, and the rules only widen, or only narrow,
-/// or nothing else changes that could take over what they lose.
-fn in_place(inputs: &RoleInputs<'_>, wanted: &ByReference, (cluster, entry_name): (&ClusterKey, &str), old: &ClusterRole, changed: usize) -> bool {
+/// or nothing else changes that could take over what they lose. What is lost may not be on its way to them by another Role either.
+fn in_place(
+    inputs: &RoleInputs<'_>,
+    wanted: &ByReference,
+    (cluster, entry_name): (&ClusterKey, &str),
+    old: &ClusterRole,
+    (changed, others): (usize, &Others<'_>),
+) -> bool {
     let Some(state) = inputs.scene.clusters.get(cluster) else { return false };
     let name = |reference: &Reference, wide: bool| match reference {
         Reference::Existing(name) => Some(name.clone()),
@@ -166,7 +178,7 @@ fn in_place(inputs: &RoleInputs<'_>, wanted: &ByReference, (cluster, entry_name)
     let new_rules = entry(inputs.role, entry_name).map(|access| policy_rules(&access.rules)).unwrap_or_default();
     let widens = old_rules.iter().all(|rule| new_rules.contains(rule));
     let narrows = new_rules.iter().all(|rule| old_rules.contains(rule));
-    own(&should) == own(&seen) && (widens || narrows || (changed == 1 && should == seen))
+    own(&should) == own(&seen) && (widens || ((narrows || (changed == 1 && should == seen)) && !others.lack(None)))
 }
 
 /// Who holds which ClusterRole where.

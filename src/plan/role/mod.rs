@@ -8,6 +8,7 @@ mod desired;
 mod rules;
 mod seen;
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
@@ -17,10 +18,11 @@ use crate::api::{ConditionType, Reason, Role};
 
 use self::bindings::Planner;
 use self::desired::Desired;
-use super::access::{Via, holders, next_change_of_role, paused};
+use super::access::{Via, frozen, holders, next_change_of_role, paused};
 use super::change::Step;
 use super::finding::Finding;
 use super::placement::{Places, Scene, places, title};
+use super::verify::outstanding_among;
 use super::world::deleting;
 
 /// What one Role's plan depends on besides the scene.
@@ -97,12 +99,18 @@ pub fn plan_role(inputs: &RoleInputs<'_>) -> RolePlan {
         recheck_at: next_change_of_role(scene.world, &name, inputs.now),
         ..RolePlan::default()
     };
-    let desired = Desired::of(inputs, &places, &holders);
-    let mut phases = Planner { inputs, plan: &mut plan, desired: &desired, frozen: frozen_role(inputs) }.bindings();
+    let others = Others::of(inputs);
+    let desired = Desired::of(inputs, &places, &holders, &others);
+    let frozen = frozen(scene.world, inputs.role);
+    let mut phases = Planner { inputs, plan: &mut plan, desired: &desired, others: &others, frozen }.bindings();
     rules::cluster_roles(inputs, &desired, &mut plan, &mut phases);
     plan.phases = phases.in_order();
     plan.findings.extend(places.findings);
     plan.findings.extend(references(scene, inputs.role));
+    plan.findings.extend(desired.taken.iter().map(|name| {
+        let message = format!("ClusterRole {name} was not made by usher, so its rules are given to nobody; delete or rename it");
+        Finding::new(ConditionType::AccessApplied, Reason::Conflict, message)
+    }));
     plan.findings.sort();
     plan.findings.dedup();
     plan.holders = holders;
@@ -139,14 +147,25 @@ pub fn references(scene: Scene<'_>, role: &Role) -> Vec<Finding> {
     findings
 }
 
-/// Why nothing is added to or taken from a Role, but for people who leave.
-fn frozen_role(inputs: &RoleInputs<'_>) -> bool {
-    let world = inputs.scene.world;
-    let name = inputs.role.name_any();
-    let by_binding = || {
-        let mut bindings = world.includes().giving(&name).flat_map(|giving| world.bindings_of_role(giving));
-        bindings.any(|(_, binding)| paused(binding.as_ref()) && !deleting(binding.as_ref()))
-    };
-    !deleting(inputs.role) && (paused(inputs.role) || by_binding())
+/// Who of a Role's people has something to come by other Roles, so that nothing may be taken from them yet. Worked out when first asked.
+struct Others<'a> {
+    inputs: &'a RoleInputs<'a>,
+    lacking: OnceCell<BTreeSet<String>>,
 }
 
+impl<'a> Others<'a> {
+    fn of(inputs: &'a RoleInputs<'a>) -> Self {
+        Self { inputs, lacking: OnceCell::new() }
+    }
+
+    /// Whether a removal has to wait: for one person, or for any.
+    fn lack(&self, who: Option<&str>) -> bool {
+        if !self.inputs.patient || deleting(self.inputs.role) {
+            return false;
+        }
+        let lacking = self.lacking.get_or_init(|| {
+            outstanding_among(self.inputs.scene, &seen::people(self.inputs), &self.inputs.role.name_any(), self.inputs.now)
+        });
+        who.map_or(!lacking.is_empty(), |name| lacking.contains(name))
+    }
+}

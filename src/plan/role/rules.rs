@@ -6,16 +6,17 @@ use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::ResourceExt;
 
 use crate::api::Mode;
+use crate::plan::access::frozen;
 use crate::plan::change::{Change, Step, Write, ensure, remove};
 use crate::plan::cluster::{ClusterKey, ClusterState};
 
 use super::desired::Desired;
 use super::seen::seen_in;
-use super::{Phases, RoleInputs, RolePlan, frozen_role};
+use super::{Phases, RoleInputs, RolePlan};
 
 /// Adds the writes of ClusterRoles to a plan: what bindings need comes before them, what they do not need any more after them.
 pub(super) fn cluster_roles(inputs: &RoleInputs<'_>, desired: &Desired, plan: &mut RolePlan, phases: &mut Phases) {
-    if frozen_role(inputs) {
+    if frozen(inputs.scene.world, inputs.role) {
         return;
     }
     let used = |name: &str| desired.slots.iter().any(|(slot, subjects)| slot.cluster_role == name && !subjects.is_empty());

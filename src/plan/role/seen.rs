@@ -1,15 +1,20 @@
 //! The bindings of a Role as they were seen.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
 
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
 use kube::ResourceExt;
 
+use crate::api::Developer;
 use crate::api::metadata::ENVIRONMENT;
 use crate::plan::change::{Change, remove};
 use crate::plan::cluster::{Bound, ClusterKey, ClusterState, RbacBinding};
 use crate::plan::developer;
 use crate::plan::identity::Known;
+use crate::plan::placement::Scene;
+use crate::plan::rbac::issued_to;
+use crate::plan::subjects;
 use crate::plan::world::deleting;
 
 use super::RoleInputs;
@@ -72,6 +77,29 @@ fn seen_binding<'a, K: RbacBinding>(
         annotations: object.annotations(),
         seen,
     }
+}
+
+/// The Developers whose name was found in a binding: the one it was issued to, whatever her name is now, and the one who has it now.
+pub(super) fn behind<'a>(scene: Scene<'a>, binding: &SeenBinding<'_>, known: &Known) -> impl Iterator<Item = &'a Arc<Developer>> {
+    let issued = issued_to(binding.annotations, known).and_then(|name| scene.world.developer(name));
+    issued.into_iter().chain(subjects::behind(scene, &binding.slot.cluster, known))
+}
+
+/// Everybody whom bindings of the Role name.
+pub(super) fn people(inputs: &RoleInputs<'_>) -> BTreeSet<String> {
+    let mut people = BTreeSet::new();
+    for (cluster, state) in inputs.scene.clusters {
+        let mut known_already = HashSet::new();
+        for binding in seen_in(inputs, cluster, state) {
+            for known in &binding.subjects {
+                if !known_already.contains(known) {
+                    people.extend(behind(inputs.scene, &binding, known).map(|developer| developer.name_any()));
+                    known_already.insert(known.clone());
+                }
+            }
+        }
+    }
+    people
 }
 
 /// The write that takes some people out of a binding and leaves the rest of it as it is.

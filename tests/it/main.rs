@@ -1,0 +1,17 @@
+//! Tests without a cluster: the rules of access against a naive reading of DESIGN.md, and the order of the source.
+
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test says what is wrong by failing"
+)]
+
+mod cli;
+mod cluster_model;
+mod docs;
+mod effective;
+mod naive;
+mod properties;
+mod worlds;

@@ -1,0 +1,17 @@
+//! What must hold in every world. The number of cases is proptest's, 256 unless `PROPTEST_CASES` says otherwise.
+
+mod ends;
+mod exact;
+mod instants;
+mod order;
+
+use proptest::test_runner::{Config, FileFailurePersistence};
+
+/// Cases that failed once are tried first ever after: their seeds stand beside the source of the property.
+pub fn config() -> Config {
+    Config {
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        max_shrink_iters: 20_000,
+        ..Config::default()
+    }
+}

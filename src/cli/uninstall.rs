@@ -31,7 +31,8 @@ impl Uninstall {
         let leases: Api<Lease> = Api::namespaced(client.clone(), &self.namespace);
         if let Some(holder) = leases.get_opt(LEASE).await?.and_then(|lease| held_by(&lease, Timestamp::now())) {
             return Err(format!(
-                "{holder} still runs the operator in {}; stop it first (helm uninstall usher -n {}), then run this again",
+                "{holder} still runs the operator in {}; stop it first (helm uninstall usher -n {}), then run this again; \
+                 an operator that was killed is believed to run until its Lease ends, some seconds later",
                 self.namespace, self.namespace
             )
             .into());

@@ -49,7 +49,7 @@ async fn assert_printed(plane: &ControlPlane, short: &str, name: &str, expected:
 }
 
 /// Splits kubectl's table by the places of its headers: cells may be empty, and hold blanks.
-fn rows(text: &str) -> Vec<Vec<(String, String)>> {
+pub fn rows(text: &str) -> Vec<Vec<(String, String)>> {
     let mut lines = text.lines();
     let head: Vec<char> = lines.next().unwrap_or_default().chars().collect();
     let starts: Vec<_> = (0..head.len()).filter(|&at| head[at] != ' ' && (at == 0 || head[at - 1] == ' ')).collect();

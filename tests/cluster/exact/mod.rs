@@ -4,11 +4,16 @@
 //! four people. A step asks the whole matrix of people, namespaces and permissions all the time while an edit is made: [`Stage::step`].
 
 mod deletions;
+mod findings;
+mod homes;
+mod modes;
+mod onboarding;
 mod people;
 mod reasons;
 mod replaced;
 mod roles;
 mod scopes;
+mod shards;
 mod stage;
 mod territory;
 mod times;

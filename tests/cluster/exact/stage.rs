@@ -1,6 +1,8 @@
 //! What every test of exactness plays on.
 
 use kube::Client;
+use std::collections::BTreeMap;
+
 use kube::api::{Api, DynamicObject};
 use serde_json::{Value, json};
 
@@ -58,8 +60,14 @@ impl Stage {
 
     /// A stage with a cluster of its own, where its three Environments are all that there are.
     pub async fn alone() -> Self {
+        Self::alone_with(&[]).await
+    }
+
+    /// The same, with values of the chart.
+    pub async fn alone_with(values: &[&str]) -> Self {
         let plane = ControlPlane::exclusive(AuditLevel::Metadata).await;
-        let install = Install::new(&plane, &["environments.default=false", "starterRoles=false"]).await;
+        let own = ["environments.default=false", "starterRoles=false"];
+        let install = Install::new(&plane, &[&own, values].concat()).await;
         let operator = Operator::start(&install).await;
         operator.ready().await;
         let client = plane.admin_client().await;
@@ -234,8 +242,26 @@ impl Stage {
 
     /// Makes an edit after which access is `after`. Before, during and after it the whole matrix is asked; see [`Questions::follow`].
     pub async fn step(&mut self, what: &str, after: Matrix, edit: impl AsyncFnOnce(&Self)) {
-        self.questions.follow(&self.client, what, (&self.now, &after), edit(self)).await;
+        let rounds = self.questions.follow(&self.client, what, (&self.now, &after), edit(self)).await;
+        println!("{what}: asked {rounds} times while it changed");
         self.now = after;
+    }
+
+    /// What access is, by the steps so far.
+    pub fn now(&self) -> &Matrix {
+        &self.now
+    }
+
+    /// Waits until the operator has looked at an object as it is now.
+    pub async fn seen(&self, kind: &str, what: &str) {
+        let api = self.api(kind).await;
+        let soon = std::time::Duration::from_secs(30);
+        crate::support::wait_until(&format!("{kind} {what} is looked at"), soon, async || {
+            let object = api.get(&self.name(what)).await.map_err(|error| explain(&error))?;
+            let observed = object.data["status"]["observedGeneration"].as_i64();
+            if observed == object.metadata.generation { Ok(()) } else { Err(format!("{observed:?}")) }
+        })
+        .await;
     }
 
     /// Takes for granted that access is `now`, which the next step begins with, after something that was no step.
@@ -244,16 +270,44 @@ impl Stage {
         self.now = now;
     }
 
+    /// Somebody whom the cluster's own authenticator knows: bob, dan and others who were made so.
+    pub fn subject_of(&self, user: &str) -> Subject {
+        Subject::user(&format!("oidc:{}", self.name(user)))
+    }
+
     /// The questions of this stage for fewer people, places and permissions, which are asked the more often.
     pub async fn ask_often(&mut self, people: &[&str], places: &[&str], probes: &[&str]) {
         let mut subjects = Vec::new();
         for &person in people {
             subjects.push((person, self.subject(person).await));
         }
+        self.ask_about(&subjects, places, probes).await;
+    }
+
+    /// The same for users of the cluster's own authenticator, Ready or not.
+    pub async fn ask_users(&mut self, people: &[&str], places: &[&str], probes: &[&str]) {
+        let subjects: Vec<_> = people.iter().map(|&person| (person, self.subject_of(person))).collect();
+        self.ask_about(&subjects, places, probes).await;
+    }
+
+    async fn ask_about(&mut self, subjects: &[(&str, Subject)], places: &[&str], probes: &[&str]) {
         let places: Vec<String> = places.iter().map(|&place| self.place(place)).collect();
         let places: Vec<&str> = places.iter().map(String::as_str).collect();
-        self.questions = Questions::new(&subjects, &places, probes);
+        self.questions = Questions::new(subjects, &places, probes);
         self.now = self.questions.ask(&self.client).await;
+    }
+
+    /// What `kubectl get -o wide` prints of an object, by column.
+    pub async fn columns(&self, short: &str, name: &str) -> BTreeMap<String, String> {
+        let text = self.plane().kubectl(&["get", short, name, "-o", "wide"]).await.ok();
+        let [row] = crate::columns::rows(&text).try_into().unwrap_or_else(|_| panic!("not one row:\n{text}"));
+        row.into_iter().collect()
+    }
+
+    /// Reads an object of Kubernetes as it is stored, such as `namespace` `dev-ada`.
+    pub async fn read(&self, arguments: &[&str]) -> Value {
+        let text = self.plane().kubectl(&[&["get", "-o", "json"], arguments].concat()).await.ok();
+        serde_json::from_str(&text).expect("JSON")
     }
 
     /// Waits until an object says this.

@@ -23,4 +23,5 @@ pub use name::name;
 pub use shared::bare;
 #[allow(unused_imports, reason = "used as soon as `usher run` works")]
 pub use shared::{Shared, operated};
+pub use tools::Output;
 pub use wait::{throughout, wait_until};

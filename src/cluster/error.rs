@@ -53,13 +53,22 @@ impl Error {
         }
     }
 
+    /// The kind of object that it is about.
+    pub fn kind(&self) -> &str {
+        match self {
+            Self::Request { kind, .. } | Self::Conflict { kind, .. } | Self::Stale { kind, .. } => kind,
+            _ => "",
+        }
+    }
+
     /// How long to wait before the next try, after so many failures in a row.
     pub fn retry_after(&self, failures: u32) -> Duration {
         match self {
             Self::Stale { .. } => Duration::from_millis(20),
             Self::NotLeading => Duration::from_secs(1),
-            Self::Conflict { .. } => Duration::from_secs(30),
-            Self::Request { .. } => Duration::from_secs(1).saturating_mul(1 << failures.min(8)).min(Duration::from_secs(300)),
+            // Most are settled soon, by whoever caused them; not all kinds of strangers are watched.
+            Self::Conflict { .. } => Duration::from_secs(2).saturating_mul(1 << failures.min(4)),
+            Self::Request { .. } => Duration::from_secs(1).saturating_mul(1 << failures.min(8)).min(Duration::from_mins(5)),
         }
     }
 

@@ -165,9 +165,12 @@ impl Context {
     pub async fn carry_out(&self, phases: Vec<Vec<Step>>) -> Carried {
         let mut carried = Carried::default();
         let mut broken: Vec<String> = Vec::new();
+        let mut unmade: Vec<String> = Vec::new();
         for phase in phases {
             let mut steps = phase;
             steps.retain(|step| !step.change.meta().namespace.as_ref().is_some_and(|namespace| broken.contains(namespace)));
+            // A ClusterRole that could not be made may be somebody else's: whoever is bound to it would get his rules.
+            steps.retain(|step| !step.change.gives().is_some_and(|name| unmade.iter().any(|unmade| unmade == name)));
             let writes = steps.into_iter().map(|step| async move {
                 let answer = self.carry_out_step(&step).await;
                 (step, answer)
@@ -177,8 +180,10 @@ impl Context {
                 match answer {
                     Ok(()) => carried.written += 1,
                     Err(error) => {
-                        if step.change.kind() == "Namespace" {
-                            broken.extend(step.change.meta().name.clone());
+                        match step.change.kind() {
+                            "Namespace" => broken.extend(step.change.meta().name.clone()),
+                            "ClusterRole" => unmade.extend(step.change.meta().name.clone()),
+                            _ => {}
                         }
                         carried.errors.push(error);
                     }

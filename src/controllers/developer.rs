@@ -191,7 +191,10 @@ impl Developers {
         let context = &self.context;
         let fresh = self.plan(developer, now);
         progress.findings.extend(fresh.findings.iter().cloned());
-        progress.findings.extend(error_findings(ConditionType::WorkspaceReady, &progress.errors));
+        for error in &progress.errors {
+            let of = if error.kind() == "ServiceAccount" { ConditionType::CredentialsReady } else { ConditionType::WorkspaceReady };
+            progress.findings.extend(error_findings(of, std::slice::from_ref(error)));
+        }
         if !fresh.phases.is_empty() && progress.errors.is_empty() {
             progress.findings.push(Finding::new(ConditionType::WorkspaceReady, Reason::Progressing, "workspaces are being made"));
         }

@@ -210,6 +210,14 @@ fn retention(context: &Context, namespace: &Namespace) {
     }
 }
 
+/// Wakes the Role at whose place an object of somebody else's stands, by its name.
+fn in_the_way(context: &Context, name: &str) {
+    let rest = name.strip_prefix(ROLE_PREFIX).or_else(|| name.strip_prefix(CLUSTER_PREFIX));
+    if let Some((role, _)) = rest.and_then(|rest| rest.rsplit_once(':')) {
+        context.queues.roles.push(role, Lane::Drift);
+    }
+}
+
 fn bound<K: RbacBinding>(context: &Context, old: Option<&Bound<K>>, new: Option<&Bound<K>>) {
     let queues = &context.queues;
     for bound in [old, new].into_iter().flatten().filter(|bound| bound.ours) {
@@ -221,11 +229,7 @@ fn bound<K: RbacBinding>(context: &Context, old: Option<&Bound<K>>, new: Option<
     }
     // A stranger's binding may stand where one of a Role should be.
     for bound in [old, new].into_iter().flatten().filter(|bound| !bound.ours) {
-        let name = bound.object.name_any();
-        let role = name.strip_prefix(ROLE_PREFIX).or_else(|| name.strip_prefix(CLUSTER_PREFIX)).and_then(|rest| rest.rsplit_once(':'));
-        if let Some((role, _)) = role {
-            queues.roles.push(role, Lane::Drift);
-        }
+        in_the_way(context, &bound.object.name_any());
     }
     let none = std::collections::HashSet::new();
     let (before, after) = (old.map_or(&none, |bound| &bound.subjects), new.map_or(&none, |bound| &bound.subjects));
@@ -250,6 +254,7 @@ fn cluster_role(context: &Context, name: &str, roles: &BTreeSet<String>, came_or
     if !came_or_went {
         return;
     }
+    in_the_way(context, name);
     context.memory.read(|content, _| {
         for (role, object) in content.world.roles() {
             if object.spec.access.iter().any(|access| access.cluster_roles.iter().any(|other| other == name)) {

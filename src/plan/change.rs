@@ -113,6 +113,15 @@ impl Change {
         each!(self, write => write.verb())
     }
 
+    /// The ClusterRole that a binding would give to more people than before.
+    pub fn gives(&self) -> Option<&str> {
+        match self {
+            Self::RoleBinding(Write::Create(binding) | Write::Replace(binding)) => Some(&binding.role_ref.name),
+            Self::ClusterRoleBinding(Write::Create(binding) | Write::Replace(binding)) => Some(&binding.role_ref.name),
+            _ => None,
+        }
+    }
+
     /// The metadata of the object.
     pub fn meta(&self) -> &ObjectMeta {
         each!(self, write => write.meta())

@@ -35,6 +35,7 @@ mod exact;
 mod harness;
 mod life;
 mod life_deletion;
+mod life_strangers;
 mod life_tokens;
 mod quiet;
 mod replicas;

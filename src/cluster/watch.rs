@@ -25,6 +25,7 @@ use crate::plan::cluster::{ClusterKey, Key};
 use crate::plan::name::fingerprint;
 use crate::telemetry::metrics::Metrics;
 
+use super::error::not_found;
 use super::memory::{Kept, Memory, key_of};
 
 /// The watches of one cluster.
@@ -202,6 +203,8 @@ impl Feed {
             Err(error) => {
                 self.metrics.watch_restarted(&self.kind);
                 tracing::warn!(kind = self.kind, %error, "a watch was interrupted and goes on");
+                // A kind that is missing has no objects; waiting for it would leave those of the others without anybody to let them go.
+                return self.first && no_such_kind(&error);
             }
         }
         false
@@ -213,6 +216,10 @@ impl Feed {
             self.memory.put(&self.cluster, object);
         }
     }
+}
+
+fn no_such_kind(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::InitialListFailed(error) if not_found(error))
 }
 
 fn id(object: &impl Resource) -> (Key, Option<String>) {

@@ -23,6 +23,9 @@ use self::context::Context;
 use self::frame::{Frame, Pass};
 use self::queue::Queue;
 
+/// How soon to look again whether usher's CRDs are back.
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// Runs every controller until it is dropped. `relisted` tells that a watch of usher's kinds had to list again.
 pub async fn run(context: Arc<Context>, relisted: Arc<Notify>) {
     let mut seen = context.memory.listen();
@@ -48,11 +51,21 @@ pub async fn run(context: Arc<Context>, relisted: Arc<Notify>) {
                 None => return,
             },
             () = relisted.notified() => {
-                if let Err(error) = context.read_epoch().await {
-                    tracing::warn!(error = error.chain(), "cannot read usher's CRDs");
-                }
+                let _ = whole(&context).await;
                 triggers::wake_all(&context);
+            }
+            // A watch of what was missing takes its time to try again; removals should not wait for that.
+            () = tokio::time::sleep(LOOK_AGAIN), if context.epoch().is_none() => {
+                if whole(&context).await {
+                    triggers::wake_all(&context);
+                }
             }
         }
     }
+}
+
+/// Looks whether usher's CRDs are whole.
+async fn whole(context: &Context) -> bool {
+    let epoch = context.read_epoch().await;
+    epoch.inspect_err(|error| tracing::warn!(error = error.chain(), "cannot read usher's CRDs")).is_ok_and(|epoch| epoch.is_some())
 }

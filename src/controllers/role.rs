@@ -116,12 +116,10 @@ impl Roles {
         let context = &self.context;
         let mut rounds = Rounds::default();
         let mut may_end = context.epoch().is_some();
-        let mut checked = false;
         for _ in 0..MOST_ROUNDS {
             let epoch = context.epoch().unwrap_or_default();
             let mut plan = self.plan(role, &epoch, may_end);
-            if plan.ends && may_end && !checked {
-                checked = true;
+            if plan.ends && may_end {
                 let fresh = context.read_epoch().await?;
                 may_end = fresh.is_some();
                 if fresh.as_deref() != Some(&epoch) {
@@ -152,7 +150,8 @@ impl Roles {
         let patient = self.waiting.lock().get(&name).is_none_or(|since| since.elapsed() < PATIENCE);
         let now = self.context.now();
         let plan = self.context.memory.read(|content, scene| {
-            let role = content.world.role(&name).unwrap_or(role);
+            // That it is being deleted since this pass began is for the next one, which looks first whether its kind is going away.
+            let role = content.world.role(&name).filter(|found| deleting(found.as_ref()) == deleting(role.as_ref())).unwrap_or(role);
             plan_role(&RoleInputs { scene, role, now, epoch, may_end, patient })
         });
         let mut waiting = self.waiting.lock();

@@ -38,6 +38,8 @@ mod life_deletion;
 mod life_strangers;
 mod life_tokens;
 mod quiet;
+mod reinstall;
+mod reinstall_finalizers;
 mod replicas;
 mod schema;
 mod support;

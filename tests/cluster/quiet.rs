@@ -23,9 +23,10 @@ const SOON: Duration = Duration::from_secs(30);
 
 /// A control plane with an operator and a company that has settled in.
 struct House {
+    // Dropped first, as its log goes with the control plane.
+    operator: Operator,
     plane: ControlPlane,
     client: Client,
-    operator: Operator,
     fleet: Fleet,
 }
 
@@ -40,7 +41,7 @@ impl House {
         let audit = Audit::from_now(&plane);
         fleet.settle_in(&client).await;
         audit.still(CALM).await;
-        Self { plane, client, operator, fleet }
+        Self { operator, plane, client, fleet }
     }
 
     /// Fails as soon as something is written within `period`.

@@ -59,11 +59,12 @@ impl Replica {
 
 /// Two replicas and a company that has settled in.
 struct Pair {
+    // Dropped first, as their logs go with the control plane.
+    leader: Replica,
+    standby: Replica,
     plane: ControlPlane,
     client: Client,
     audit: Audit,
-    leader: Replica,
-    standby: Replica,
     fleet: Fleet,
 }
 
@@ -79,7 +80,7 @@ impl Pair {
         let mut fleet = Fleet::new(6);
         fleet.settle_in(&client).await;
         assert!(!leader.writes(&audit).is_empty(), "the leader is known by its token");
-        Self { plane, client, audit, leader, standby, fleet }
+        Self { leader, standby, plane, client, audit, fleet }
     }
 
     /// Fails if the standby wrote anything at all, its Lease included.

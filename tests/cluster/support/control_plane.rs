@@ -128,6 +128,13 @@ impl ControlPlane {
         tools::run(command, input).await
     }
 
+    /// Runs one of usher's own commands as the administrator.
+    pub async fn usher(&self, arguments: &[&str]) -> Output {
+        let mut command = tools::command(env!("CARGO_BIN_EXE_usher"), &self.dir);
+        command.env("KUBECONFIG", self.kubeconfig()).args(arguments);
+        tools::run(command, "").await
+    }
+
     /// Ends it and waits for that.
     pub async fn stop(self) {
         off_thread(move || drop(self)).await;

@@ -39,6 +39,8 @@ pub const EPOCH: &str = "usher.dev/epoch";
 pub const ISSUED: &str = "usher.dev/issued-subjects";
 /// Annotation: digests of subjects that no Binding explains and that are kept until one does.
 pub const ORPHANS: &str = "usher.dev/orphaned-subjects";
+/// Annotation on a cluster-wide binding: the Environments of its cluster when it was written, all of which were meant.
+pub const ENVIRONMENTS: &str = "usher.dev/environments";
 /// Annotation on a workspace: when its person departed.
 pub const DEPARTED_AT: &str = "usher.dev/departed-at";
 /// Annotation on a workspace: when it will be deleted.

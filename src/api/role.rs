@@ -110,7 +110,7 @@ pub struct Access {
     #[schemars(length(min = 1, max = 40), extend("x-kubernetes-validations" = label_rule("the entry")))]
     pub name: String,
 
-    /// The Environments in which this entry applies, or ["*"] for all. An Environment that is added later is never included by silence.
+    /// The Environments in which this entry applies, or "*" alone for all. An Environment that is added later is never included by silence.
     #[schemars(schema_with = "environment_names_or_all")]
     pub environments: Vec<String>,
 

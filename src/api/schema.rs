@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 /// A CEL rule with the message that a user reads when it is broken.
 pub(super) struct Rule<'a> {
-    rule: &'a str,
+    expression: &'a str,
     message: &'a str,
     field: Option<&'a str>,
 }
@@ -13,7 +13,7 @@ pub(super) struct Rule<'a> {
 impl<'a> Rule<'a> {
     /// A rule with a fixed message.
     pub(super) const fn new(rule: &'a str, message: &'a str) -> Self {
-        Self { rule, message, field: None }
+        Self { expression: rule, message, field: None }
     }
 
     /// Reports the failure at a field below the one that the rule stands on.
@@ -24,8 +24,8 @@ impl<'a> Rule<'a> {
 
     fn value(&self) -> Value {
         match self.field {
-            Some(field) => json!({"rule": self.rule, "message": self.message, "fieldPath": field}),
-            None => json!({"rule": self.rule, "message": self.message}),
+            Some(field) => json!({"rule": self.expression, "message": self.message, "fieldPath": field}),
+            None => json!({"rule": self.expression, "message": self.message}),
         }
     }
 }

@@ -24,7 +24,8 @@ impl Crds {
     /// Prints or writes.
     pub fn execute(self) -> Result<(), Failure> {
         let Some(dir) = self.dir else {
-            return print(&api::crds().iter().map(|crd| format!("---\n{}", yaml(crd))).collect::<String>());
+            let documents: Vec<String> = api::crds().iter().map(yaml).collect();
+            return print(&documents.join("---\n"));
         };
         for (path, text) in files() {
             let path = dir.join(path);

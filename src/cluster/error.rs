@@ -57,7 +57,7 @@ impl Error {
     pub fn kind(&self) -> &str {
         match self {
             Self::Request { kind, .. } | Self::Conflict { kind, .. } | Self::Stale { kind, .. } => kind,
-            _ => "",
+            Self::NotLeading => "",
         }
     }
 

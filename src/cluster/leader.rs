@@ -110,7 +110,7 @@ impl Candidate {
     }
 
     async fn attempt(&self, seen: &mut Option<(Option<String>, Instant)>) -> Result<Option<Lease>, Error> {
-        let meta = self.meta();
+        let meta = meta();
         let Some(mut lease) = self.api.get_opt(LEASE).await.map_err(|error| failed::<Lease>("read", &meta, error))? else {
             let lease = Lease { metadata: meta.clone(), spec: Some(self.spec(0)) };
             return won(self.api.create(&PostParams::default(), &lease).await, &meta);
@@ -127,7 +127,7 @@ impl Candidate {
             return Ok(None);
         }
         lease.spec = Some(self.spec(spec.lease_transitions.unwrap_or_default() + 1));
-        won(self.api.replace(LEASE, &self.parameters(), &lease).await, &meta)
+        won(self.api.replace(LEASE, &parameters(), &lease).await, &meta)
     }
 
     /// Renews until that fails for too long: then this replica does not lead any more.
@@ -140,7 +140,7 @@ impl Candidate {
             if let Some(spec) = &mut lease.spec {
                 spec.renew_time = Some(MicroTime(Timestamp::now()));
             }
-            match timeout(left, self.api.replace(LEASE, &self.parameters(), &lease)).await {
+            match timeout(left, self.api.replace(LEASE, &parameters(), &lease)).await {
                 Ok(Ok(held)) => {
                     lease = held;
                     renewed = asked;
@@ -165,17 +165,9 @@ impl Candidate {
         let Ok(Some(mut lease)) = self.api.get_opt(LEASE).await else { return };
         let Some(spec) = lease.spec.as_mut().filter(|spec| spec.holder_identity.as_deref() == Some(&self.identity)) else { return };
         spec.holder_identity = Some(String::new());
-        if let Err(error) = self.api.replace(LEASE, &self.parameters(), &lease).await {
+        if let Err(error) = self.api.replace(LEASE, &parameters(), &lease).await {
             tracing::warn!(%error, "cannot give the lease up; others wait for its end");
         }
-    }
-
-    fn parameters(&self) -> PostParams {
-        PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
-    }
-
-    fn meta(&self) -> ObjectMeta {
-        ObjectMeta { name: Some(LEASE.to_owned()), ..ObjectMeta::default() }
     }
 
     fn spec(&self, transitions: i32) -> LeaseSpec {
@@ -189,6 +181,14 @@ impl Candidate {
             ..LeaseSpec::default()
         }
     }
+}
+
+fn parameters() -> PostParams {
+    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
+}
+
+fn meta() -> ObjectMeta {
+    ObjectMeta { name: Some(LEASE.to_owned()), ..ObjectMeta::default() }
 }
 
 fn won(answer: kube::Result<Lease>, meta: &ObjectMeta) -> Result<Option<Lease>, Error> {

@@ -16,6 +16,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use crate::api::metadata::{DEVELOPER, ROLE, WORKSPACE};
 use crate::api::{Binding, Developer, Environment, Grant, Role};
 use crate::plan::cluster::{Bound, ClusterKey, ClusterState, Key, Table, replace};
+use crate::plan::identity::developer_of_service_account;
 use crate::plan::placement::Scene;
 use crate::plan::settings::Settings;
 use crate::plan::world::World;
@@ -41,6 +42,8 @@ pub enum Seen {
     ClusterRoleBinding(Option<Bound<ClusterRoleBinding>>, Option<Bound<ClusterRoleBinding>>),
     /// A ClusterRole: its name, the Roles whose rules it held and holds, and whether it came or went.
     ClusterRole(String, BTreeSet<String>, bool),
+    /// A ServiceAccount of a person's name that somebody else made came or went.
+    Stranger(String),
     /// Something personal: whose it was and is, by its label and by the workspace that it is in.
     Personal(BTreeSet<String>),
 }
@@ -306,7 +309,7 @@ macro_rules! personal {
             }
             fn put(content: &mut Content, _: &Settings, cluster: &ClusterKey, key: &Key, object: Option<Arc<Self>>) -> Option<Seen> {
                 let state = content.clusters.get_mut(cluster)?;
-                put_personal(&mut state.$table, &state.namespaces, key, object)
+                Some(put_personal(&mut state.$table, &state.namespaces, key, object))
             }
         }
     };
@@ -323,11 +326,11 @@ fn put_personal<K: ResourceExt>(
     namespaces: &BTreeMap<String, Arc<Namespace>>,
     key: &Key,
     object: Option<Arc<K>>,
-) -> Option<Seen> {
+) -> Seen {
     let old = replace(table, key, object.clone());
     let owner = namespaces.get(&key.0).and_then(|namespace| namespace.labels().get(WORKSPACE).cloned());
     let labels = [&old, &object].into_iter().flatten().filter_map(|object| object.labels().get(DEVELOPER).cloned());
-    Some(Seen::Personal(labels.chain(owner).collect()))
+    Seen::Personal(labels.chain(owner).collect())
 }
 
 impl Kept for ServiceAccount {
@@ -335,7 +338,11 @@ impl Kept for ServiceAccount {
         content.clusters.get(cluster)?.service_accounts.get(key).cloned()
     }
     fn put(content: &mut Content, _: &Settings, cluster: &ClusterKey, key: &Key, object: Option<Arc<Self>>) -> Option<Seen> {
-        let old = content.clusters.get_mut(cluster)?.set_service_account(key, object.clone());
+        let state = content.clusters.get_mut(cluster)?;
+        let old = state.set_service_account(key, object.clone());
+        if [&old, &object].into_iter().flatten().any(|account| !state.ours(account.as_ref())) {
+            return developer_of_service_account(&key.1).map(|developer| Seen::Stranger(developer.to_owned()));
+        }
         let labels = [old, object].into_iter().flatten().filter_map(|account| account.labels().get(DEVELOPER).cloned());
         Some(Seen::Personal(labels.collect()))
     }

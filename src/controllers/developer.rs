@@ -319,10 +319,8 @@ impl Developers {
         let first = |status: Option<&crate::api::DeveloperStatus>| {
             status.and_then(|status| status.timeline.as_ref()).is_some_and(|timeline| timeline.access_ready_at.is_some())
         };
-        if first(Some(&status)) && !first(developer.status.as_ref()) {
-            if let Some(created) = developer.creation_timestamp() {
-                context.metrics.ready_after(now.duration_since(created.0).as_secs_f64());
-            }
+        if let (true, Some(created)) = (first(Some(&status)) && !first(developer.status.as_ref()), developer.creation_timestamp()) {
+            context.metrics.ready_after(now.duration_since(created.0).as_secs_f64());
         }
         let previous = developer.status.as_ref();
         let under_way = self.under_way(&developer.name_any(), &progress.findings);

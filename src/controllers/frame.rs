@@ -20,9 +20,9 @@ use crate::telemetry::metrics::Metrics;
 use super::queue::{Lane, Queue};
 
 /// A pass that takes longer is given up and tried again: something hangs.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 /// A settled object is looked at again after this, spread over as much again.
-const RECHECK: Duration = Duration::from_secs(600);
+const RECHECK: Duration = Duration::from_mins(10);
 
 /// How a pass ended.
 #[derive(Debug, Default)]
@@ -95,9 +95,10 @@ impl Frame {
         let worst = done.errors.iter().max_by_key(|error| error.reason());
         self.metrics.pass(kind, &worst.map_or_else(|| "Done".to_owned(), |error| error.reason().as_str()), took);
         for error in &done.errors {
-            match error {
-                Error::Stale { .. } => tracing::debug!(kind, name, error = error.chain(), "looking again"),
-                _ => tracing::warn!(kind, name, error = error.chain(), "a step failed"),
+            if matches!(error, Error::Stale { .. }) {
+                tracing::debug!(kind, name, error = error.chain(), "looking again");
+            } else {
+                tracing::warn!(kind, name, error = error.chain(), "a step failed");
             }
         }
         if done.wrote {

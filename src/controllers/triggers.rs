@@ -30,6 +30,7 @@ pub fn wake(context: &Context, seen: &Seen) {
         Seen::ClusterRoleBinding(old, new) => bound(context, old.as_ref(), new.as_ref()),
         Seen::ClusterRole(name, roles, came_or_went) => cluster_role(context, name, roles, *came_or_went),
         Seen::Personal(developers) => developers.iter().for_each(|developer| context.queues.developers.push(developer, Lane::Drift)),
+        Seen::Stranger(name) => stranger(context, name),
         Seen::GrantGone(developer) => context.queues.developers.push(developer, Lane::Drift),
     }
 }
@@ -182,32 +183,40 @@ fn namespace(context: &Context, old: Option<&Namespace>, new: Option<&Namespace>
     }
     let name = new.or(old).map(ResourceExt::name_any).unwrap_or_default();
     let workspace = |namespace: Option<&Namespace>| namespace.is_none_or(|namespace| owner(namespace).is_some());
-    if !(workspace(old) && workspace(new)) {
-        context.memory.read(|content, _| {
-            content.world.roles().for_each(|(role, _)| queues.roles.push(role, Lane::New));
-            content.world.environments().for_each(|(environment, _)| queues.environments.push(environment, Lane::Sweep));
-            for (developer, object) in content.world.developers() {
-                if object.spec.workspaces.iter().any(|pin| pin.namespace == name) || object.status.as_ref().is_some_and(|status| status.workspaces.iter().any(|workspace| workspace.namespace == name)) {
-                    queues.developers.push(developer, Lane::Drift);
-                }
-            }
-        });
-        if new.is_none() {
-            context.memory.read(|content, _| {
-                let blocked = |object: &Arc<Developer>| object.status.as_ref().and_then(|status| status.summary.as_ref()).is_some_and(|summary| summary.message.contains(&name));
-                content.world.developers().filter(|(_, object)| blocked(object)).for_each(|(developer, _)| queues.developers.push(developer, Lane::New));
-            });
-        }
-    } else {
+    if workspace(old) && workspace(new) {
         let environments = [old, new].into_iter().flatten().filter_map(|namespace| namespace.labels().get(ENVIRONMENT));
         environments.for_each(|environment| queues.environments.push(environment, Lane::Sweep));
+        return;
     }
+    context.memory.read(|content, _| {
+        content.world.roles().for_each(|(role, _)| queues.roles.push(role, Lane::New));
+        content.world.environments().for_each(|(environment, _)| queues.environments.push(environment, Lane::Sweep));
+        let concerned = content.world.developers().filter(|(_, developer)| concerns(developer, &name));
+        concerned.for_each(|(developer, _)| queues.developers.push(developer, Lane::New));
+    });
+}
+
+/// Whether a Developer pins a namespace, has it, or was told that it is in her way.
+fn concerns(developer: &Developer, namespace: &str) -> bool {
+    let status = developer.status.as_ref();
+    developer.spec.workspaces.iter().any(|pin| pin.namespace == namespace)
+        || status.is_some_and(|status| status.workspaces.iter().any(|workspace| workspace.namespace == namespace))
+        || status.and_then(|status| status.summary.as_ref()).is_some_and(|summary| summary.message.contains(namespace))
 }
 
 fn retention(context: &Context, namespace: &Namespace) {
     if namespace.annotations().contains_key(DELETE_AT) {
         context.queues.workspaces.push(&namespace.name_any(), Lane::Expiry);
     }
+}
+
+/// Wakes somebody whose ServiceAccount is another one's or is not any more, and her Roles, which must not name it.
+fn stranger(context: &Context, name: &str) {
+    context.queues.developers.push(name, Lane::Drift);
+    context.memory.read(|content, _| {
+        let Some(developer) = content.world.developer(name) else { return };
+        roles_of_developer(&content.world, developer).iter().for_each(|role| context.queues.roles.push(role, Lane::Drift));
+    });
 }
 
 /// Wakes the Role at whose place an object of somebody else's stands, by its name.

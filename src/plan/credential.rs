@@ -115,6 +115,9 @@ fn kubeconfig(
     now: Timestamp,
 ) -> Result<Due, Finding> {
     let contexts = contexts(scene, plan, home);
+    if contexts.is_empty() {
+        return Ok((None, None));
+    }
     let account = service_account(&developer.name_any(), &plan.person);
     let needs_token = contexts.iter().any(|context| context.token);
     let uid = state.service_accounts.get(&(IDENTITIES_NAMESPACE.to_owned(), account.clone())).and_then(|account| account.uid());
@@ -128,8 +131,10 @@ fn kubeconfig(
         if !state.ours(seen.as_ref()) {
             return Err(stranger("Secret", KUBECONFIG_SECRET, namespace));
         }
-        if let Some(renew_at) = keeps(seen, &meta, service_account.as_ref(), now) {
-            return Ok((None, renew_at));
+        match keeps(seen, &meta, service_account.as_ref(), now) {
+            Keeps::No => {}
+            Keeps::Always => return Ok((None, None)),
+            Keeps::Until(renew_at) => return Ok((None, Some(renew_at))),
         }
     }
     let lifetime = scene.settings.token_lifetime;
@@ -147,8 +152,18 @@ fn stranger(kind: &str, name: &str, namespace: &str) -> Finding {
     )
 }
 
-/// Whether a Secret may stay as it is, and until when; `None` when it must be written.
-fn keeps(seen: &Secret, meta: &ObjectMeta, account: Option<&(String, String)>, now: Timestamp) -> Option<Option<Timestamp>> {
+/// Until when a Secret may stay as it is.
+enum Keeps {
+    /// It must be written now.
+    No,
+    /// For ever: there is no token in it.
+    Always,
+    /// Until its token is due for renewal.
+    Until(Timestamp),
+}
+
+/// Whether a Secret may stay as it is, and until when.
+fn keeps(seen: &Secret, meta: &ObjectMeta, account: Option<&(String, String)>, now: Timestamp) -> Keeps {
     let note = |key: &str| seen.annotations().get(key).map(String::as_str);
     let desired = |key: &str| meta.annotations.as_ref().and_then(|annotations| annotations.get(key)).map(String::as_str);
     let labelled = holds(meta.labels.as_ref(), seen.metadata.labels.as_ref());
@@ -157,13 +172,17 @@ fn keeps(seen: &Secret, meta: &ObjectMeta, account: Option<&(String, String)>, n
     });
     let same = [CONTENT, DEVELOPER_UID].into_iter().all(|key| note(key) == desired(key));
     if !(labelled && intact && same && note(TOKEN_OF) == account.map(|(_, uid)| uid.as_str())) {
-        return None;
+        return Keeps::No;
     }
     if account.is_none() {
-        return Some(None);
+        return Keeps::Always;
     }
-    let renew_at = renewal(note(TOKEN_ISSUED_AT)?.parse().ok()?, note(TOKEN_EXPIRES_AT)?.parse().ok()?, note(TOKEN_OF)?)?;
-    (now < renew_at).then_some(Some(renew_at))
+    let moment = |key: &str| note(key).and_then(|text| text.parse().ok());
+    let renew_at = moment(TOKEN_ISSUED_AT).zip(moment(TOKEN_EXPIRES_AT)).zip(note(TOKEN_OF));
+    match renew_at.and_then(|((issued, expires), uid)| renewal(issued, expires, uid)) {
+        Some(renew_at) if now < renew_at => Keeps::Until(renew_at),
+        _ => Keeps::No,
+    }
 }
 
 /// When a token is renewed: between two fifths and a half of its life, spread over people so that not all are due at once.

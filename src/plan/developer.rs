@@ -25,7 +25,7 @@ use super::identity::{Known, Unknown, known, service_account};
 use super::person::{Mark, Person};
 use super::placement::Scene;
 use super::rbac::issued_to;
-use super::subjects::person_of;
+use super::subjects::{known_as, person_of};
 use super::verify::{found, found_issued};
 use super::workspace::{self, Site};
 use super::world::deleting;
@@ -214,13 +214,13 @@ fn steps(cluster: &ClusterKey, environment: Option<&String>, changes: Vec<Change
 
 /// Notes how an Environment knows her, or why it cannot.
 fn identify(inputs: &DeveloperInputs<'_>, plan: &mut DeveloperPlan, name: &str, environment: &Environment) -> Option<Known> {
-    match known(inputs.developer, &plan.person, environment, inputs.scene.world.users()) {
+    match known_as(inputs.scene, inputs.developer, &plan.person, environment) {
         Ok(known) => {
             plan.identities.push(identity(name, &known));
             Some(known)
         }
         Err(unknown) => {
-            plan.findings.push(unknown_finding(name, unknown));
+            plan.findings.extend(unknown_finding(name, unknown));
             None
         }
     }
@@ -231,8 +231,10 @@ fn identity(environment: &str, known: &Known) -> Identity {
     Identity { environment: environment.to_owned(), kind: subject.kind, namespace: subject.namespace, name: subject.name }
 }
 
-fn unknown_finding(environment: &str, unknown: Unknown) -> Finding {
-    match unknown {
+/// A stranger's ServiceAccount is told where the account is planned.
+fn unknown_finding(environment: &str, unknown: Unknown) -> Option<Finding> {
+    Some(match unknown {
+        Unknown::Stranger => return None,
         Unknown::Missing(field) => Finding::new(
             ConditionType::AccessApplied,
             Reason::InvalidSpec,
@@ -248,7 +250,7 @@ fn unknown_finding(environment: &str, unknown: Unknown) -> Finding {
             Reason::Conflict,
             format!("in uenv/{environment} the user {user} is dev/{by}, who is older; give one of the two another e-mail, username or kubernetesUser"),
         ),
-    }
+    })
 }
 
 /// The ServiceAccount by which a cluster knows her, where an Environment of it asks for one; others of hers go.
@@ -262,16 +264,15 @@ fn account(inputs: &DeveloperInputs<'_>, plan: &mut DeveloperPlan, cluster: &Clu
     });
     if wanted {
         let seen = state.service_accounts.get(&(IDENTITIES_NAMESPACE.to_owned(), name.clone()));
-        match seen.filter(|account| !state.ours(account.as_ref())) {
-            Some(_) => plan.findings.push(Finding::new(
+        if seen.is_some_and(|account| !state.ours(account.as_ref())) {
+            plan.findings.push(Finding::new(
                 ConditionType::CredentialsReady,
                 Reason::Conflict,
                 format!("ServiceAccount {name} in {IDENTITIES_NAMESPACE} was not made by usher; delete it, or give the Developer another name"),
-            )),
-            None => {
-                let write = ensure(build_account(inputs, &plan.person, &name), seen.map(AsRef::as_ref));
-                make.extend(steps(cluster, None, write.map(Change::ServiceAccount).into_iter().collect()));
-            }
+            ));
+        } else {
+            let write = ensure(build_account(inputs, &plan.person, &name), seen.map(AsRef::as_ref));
+            make.extend(steps(cluster, None, write.map(Change::ServiceAccount).into_iter().collect()));
         }
     }
     for account in accounts_of(inputs, state) {

@@ -50,6 +50,7 @@ impl Pending {
     }
 
     /// The sum of two.
+    #[must_use]
     pub fn plus(self, other: Self) -> Self {
         Self { add: self.add + other.add, change: self.change + other.change, remove: self.remove + other.remove }
     }

@@ -79,7 +79,7 @@ pub fn plan_grants(inputs: &GrantInputs<'_>) -> GrantPlan {
     for grant in inputs.grants.iter().filter(|grant| grant.spec.state == GrantState::Active) {
         let holds = inputs.held.get(&grant.spec.role).is_some_and(|held| !held.environments.is_empty());
         let same = grant.spec.developer.uid == uid;
-        if (!same || !holds) && (!same || !inputs.found.contains(&grant.spec.role)) {
+        if !same || (!holds && !inputs.found.contains(&grant.spec.role)) {
             plan.update.push(end(inputs, grant, &now));
         }
     }
@@ -189,13 +189,13 @@ fn cause(inputs: &GrantInputs<'_>, grant: &Grant) -> EndCause {
 
 fn binding_cause(world: &World, grant: &Grant, developer: &Developer, now: Timestamp) -> Option<EndCause> {
     let open = grant.spec.via.iter().filter(|interval| interval.until.is_none());
-    open.filter_map(|interval| match world.binding(&interval.name).filter(|binding| !deleting(binding.as_ref())) {
+    let mut open = open;
+    open.find_map(|interval| match world.binding(&interval.name).filter(|binding| !deleting(binding.as_ref())) {
         None => Some(EndCause::BindingDeleted),
         Some(binding) if binding_state(binding, now) == BindingState::Expired => Some(EndCause::BindingExpired),
         Some(binding) if !world.people_of(binding).contains(developer.name_any().as_str()) => Some(EndCause::BindingEdited),
         Some(_) => None,
     })
-    .next()
 }
 
 fn summarize(grant: &mut Grant) {

@@ -29,6 +29,8 @@ pub enum Unknown {
     Missing(&'static str),
     /// The rendered name belongs to Kubernetes.
     Reserved(String),
+    /// Somebody else made the ServiceAccount of that name, and holds its tokens.
+    Stranger,
     /// An older Developer has the name.
     Taken {
         /// The user name.
@@ -70,10 +72,7 @@ impl Known {
 
     /// The bytes that a subject takes in a binding, roughly.
     pub fn size(&self) -> usize {
-        match self {
-            Self::ServiceAccount(name) => name.len() + 80,
-            Self::User(name) => name.len() + 80,
-        }
+        self.text().len() + 80
     }
 
     /// The text that divides subjects into shards.
@@ -136,15 +135,12 @@ fn substitute(pattern: &str, values: &BTreeMap<&str, &str>) -> String {
     let mut rest = pattern;
     while let Some((before, after)) = rest.split_once('{') {
         text.push_str(before);
-        match after.split_once('}').and_then(|(key, tail)| values.get(key).map(|value| (value, tail))) {
-            Some((value, tail)) => {
-                text.push_str(value);
-                rest = tail;
-            }
-            None => {
-                text.push('{');
-                rest = after;
-            }
+        if let Some((value, tail)) = after.split_once('}').and_then(|(key, tail)| values.get(key).map(|value| (value, tail))) {
+            text.push_str(value);
+            rest = tail;
+        } else {
+            text.push('{');
+            rest = after;
         }
     }
     text.push_str(rest);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, RoleBinding, RoleRef};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::api::metadata::{ENTRY, ENVIRONMENT, EPOCH, ISSUED, ORPHANS, ROLE, ROLE_UID};
+use crate::api::metadata::{ENTRY, ENVIRONMENT, ENVIRONMENTS, EPOCH, ISSUED, ORPHANS, ROLE, ROLE_UID};
 use crate::api::role::AccessRule;
 
 use super::change::labels;
@@ -129,18 +129,21 @@ pub fn role_binding(
     }
 }
 
-/// A ClusterRoleBinding of a Role.
+/// A ClusterRoleBinding of a Role, in a cluster with these Environments.
 pub fn cluster_role_binding(
     origin: &Origin<'_>,
+    environments: &[&str],
     name: &str,
     cluster_role: &str,
     named: Named<'_>,
 ) -> ClusterRoleBinding {
+    let mut annotations = annotations(origin, &named);
+    annotations.insert(ENVIRONMENTS.to_owned(), environments.join(","));
     ClusterRoleBinding {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
             labels: Some(labels(origin.installation, [(ROLE, origin.role)])),
-            annotations: Some(annotations(origin, &named)),
+            annotations: Some(annotations),
             ..ObjectMeta::default()
         },
         role_ref: role_ref(cluster_role),

@@ -25,7 +25,21 @@ pub fn person_of(scene: Scene<'_>, developer: &Developer) -> Person {
 
 /// How an Environment knows a Developer.
 pub fn known_in(scene: Scene<'_>, developer: &Developer, environment: &Environment) -> Result<Known, Unknown> {
-    known(developer, &person_of(scene, developer), environment, scene.world.users())
+    known_as(scene, developer, &person_of(scene, developer), environment)
+}
+
+/// How an Environment knows a person: never by a ServiceAccount that somebody else made.
+pub fn known_as(scene: Scene<'_>, developer: &Developer, person: &Person, environment: &Environment) -> Result<Known, Unknown> {
+    let known = known(developer, person, environment, scene.world.users())?;
+    let stranger = |account: &String| {
+        let state = scene.clusters.get(&ClusterKey::of(environment))?;
+        let account = state.service_accounts.get(&(IDENTITIES_NAMESPACE.to_owned(), account.clone()))?;
+        Some(!state.ours(account.as_ref()))
+    };
+    match &known {
+        Known::ServiceAccount(account) if stranger(account) == Some(true) => Err(Unknown::Stranger),
+        _ => Ok(known),
+    }
 }
 
 /// Who is behind a name that was found in a binding.
@@ -79,7 +93,7 @@ pub fn names<'a>(
         let person = person_of(scene, developer);
         for environment in environments {
             let Some(object) = scene.world.environment(environment) else { continue };
-            if let Ok(known) = known(developer, &person, object, scene.world.users()) {
+            if let Ok(known) = known_as(scene, developer, &person, object) {
                 names.entry(environment.to_owned()).or_default().insert(known, name.clone());
             }
         }

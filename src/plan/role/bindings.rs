@@ -6,8 +6,8 @@ use std::sync::Arc;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
 use kube::ResourceExt;
 
-use crate::api::metadata::{EPOCH, ORPHANS, ROLE_UID};
-use crate::api::{ConditionType, Developer, Environment, Mode, Reason};
+use crate::api::metadata::{ENVIRONMENT, ENVIRONMENTS, EPOCH, ORPHANS, ROLE_UID};
+use crate::api::{ConditionType, Developer, Mode, Reason};
 use crate::plan::access::{paused, standing_as_written};
 use crate::plan::change::{Change, Step, ensure};
 use crate::plan::cluster::ClusterKey;
@@ -69,10 +69,11 @@ impl<'a> Planner<'a, '_> {
         let names: BTreeSet<(Slot, String)> = seen.iter().map(|binding| (binding.slot.clone(), binding.name.clone())).collect();
         let mut writes = Writes::default();
         for ((slot, name), subjects) in &targets {
-            if !names.contains(&(slot.clone(), name.clone())) && !subjects.is_empty() && !self.idle(slot) {
+            let waits = || slot.place.is_none() && self.awaited(&slot.cluster);
+            if !names.contains(&(slot.clone(), name.clone())) && !subjects.is_empty() && !self.idle(slot) && !waits() {
                 let Some(change) = self.make(slot, name, subjects) else { continue };
-                let step = self.step(slot, change);
-                if self.observed(slot) { writes.withheld.push(step) } else { writes.add.push(step) }
+                let write = step(slot, change);
+                if self.observed(slot) { writes.withheld.push(write) } else { writes.add.push(write) }
             }
         }
         for binding in &seen {
@@ -93,25 +94,25 @@ impl<'a> Planner<'a, '_> {
         let (leavers, losers): (BTreeSet<Known>, BTreeSet<Known>) =
             binding.subjects.difference(&target.subjects).cloned().partition(|known| self.owner(binding, known) == Owner::Leaving);
         self.plan.ends |= leavers.iter().any(|known| self.behind(binding, known).any(|developer| deleting(developer.as_ref())));
-        let leave = (!leavers.is_empty()).then(|| self.step(&binding.slot, without(binding, &leavers)));
+        let leave = (!leavers.is_empty()).then(|| step(&binding.slot, without(binding, &leavers)));
         if target.stays {
             writes.leave.extend(leave);
             self.keeps_orphans(binding, &target);
             return;
         }
-        let step = self.change(binding, &target).map(|change| self.step(&binding.slot, change));
+        let write = self.change(binding, &target).map(|change| step(&binding.slot, change));
         if self.observed(&binding.slot) {
-            writes.withheld.extend(step);
+            writes.withheld.extend(write);
             writes.leave.extend(leave);
             return;
         }
         self.plan.ends |= !losers.is_empty();
         if target.subjects.iter().any(|known| !binding.subjects.contains(known)) {
-            writes.add.extend(step);
+            writes.add.extend(write);
         } else if leave.is_some() && losers.is_empty() && !target.moving {
-            writes.leave.extend(step);
+            writes.leave.extend(write);
         } else {
-            writes.take.extend(step);
+            writes.take.extend(write);
             writes.leave_first.extend(leave);
         }
     }
@@ -231,16 +232,26 @@ impl<'a> Planner<'a, '_> {
         subjects.iter().filter_map(|known| Some((known.clone(), holder(known).or_else(|| earlier(known))?.to_owned()))).collect()
     }
 
-    /// Whether a binding's Environment is one that nobody has written (for a cluster-wide one: whether its cluster has none at all since usher's
-    /// objects were made again): then usher cannot say that it may go.
+    /// Whether a binding's Environment is one that nobody has written, or for a cluster-wide one whether such a one is awaited: then usher cannot say
+    /// that it may go.
     fn unknown_environment(&self, binding: &SeenBinding<'_>) -> bool {
-        let world = self.inputs.scene.world;
-        let here = |environment: &Environment| ClusterKey::of(environment) == binding.slot.cluster;
         let unknown = match &binding.slot.place {
-            Some((environment, _)) => world.environment(environment).is_none(),
-            None => !self.same_origin(binding) && !world.environments().any(|(_, environment)| here(environment)),
+            Some((environment, _)) => self.inputs.scene.world.environment(environment).is_none(),
+            None => self.awaited(&binding.slot.cluster),
         };
         unknown && !deleting(self.inputs.role)
+    }
+
+    /// Whether bindings in a cluster name an Environment that is not there again since usher's kinds were made anew. What is cluster-wide needs all
+    /// of them to agree, so until then nothing cluster-wide is added or taken.
+    fn awaited(&self, cluster: &ClusterKey) -> bool {
+        let Some(state) = self.inputs.scene.clusters.get(cluster) else { return false };
+        let missing = |name: &str| self.inputs.scene.world.environment(name).is_none();
+        let old = |annotations: &BTreeMap<String, String>| annotations.get(EPOCH).is_some_and(|epoch| epoch != self.inputs.epoch);
+        let inside = state.role_bindings.values().filter(|bound| bound.ours && old(bound.object.annotations()));
+        let wide = state.cluster_role_bindings.values().filter(|bound| bound.ours && old(bound.object.annotations()));
+        let names = wide.filter_map(|bound| bound.object.annotations().get(ENVIRONMENTS)).flat_map(|list| list.split(','));
+        inside.filter_map(|bound| bound.object.labels().get(ENVIRONMENT)).any(|name| missing(name)) || names.into_iter().any(missing)
     }
 
     /// Whether a binding was written for this Role object, and since usher's kinds were last defined.
@@ -281,12 +292,12 @@ impl<'a> Planner<'a, '_> {
         let (role, role_uid) = self.origin();
         let settings = self.inputs.scene.settings;
         let origin = Origin { installation: &settings.installation, role: &role, role_uid, epoch: self.inputs.epoch };
-        match &slot.place {
-            Some((environment, namespace)) => {
-                Built::Inside(rbac::role_binding(&origin, environment, (namespace, name), &slot.cluster_role, named))
-            }
-            None => Built::Wide(rbac::cluster_role_binding(&origin, name, &slot.cluster_role, named)),
+        if let Some((environment, namespace)) = &slot.place {
+            return Built::Inside(rbac::role_binding(&origin, environment, (namespace, name), &slot.cluster_role, named));
         }
+        let here = self.inputs.scene.world.live_environments().filter(|(_, environment)| ClusterKey::of(environment) == slot.cluster);
+        let here: Vec<&str> = here.map(|(name, _)| name.as_str()).collect();
+        Built::Wide(rbac::cluster_role_binding(&origin, &here, name, &slot.cluster_role, named))
     }
 
     /// Says that a binding holds people whom no Binding explains.
@@ -320,10 +331,10 @@ impl<'a> Planner<'a, '_> {
         let environment = slot.place.as_ref().and_then(|(environment, _)| self.inputs.scene.world.environment(environment));
         environment.is_some_and(|environment| environment.spec.mode == Mode::Observe && !deleting(environment.as_ref()))
     }
+}
 
-    fn step(&self, slot: &Slot, change: Change) -> Step {
-        Step { cluster: slot.cluster.clone(), environment: slot.place.as_ref().map(|(environment, _)| environment.clone()), change }
-    }
+fn step(slot: &Slot, change: Change) -> Step {
+    Step { cluster: slot.cluster.clone(), environment: slot.place.as_ref().map(|(environment, _)| environment.clone()), change }
 }
 
 enum Built {

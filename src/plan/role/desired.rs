@@ -31,7 +31,7 @@ pub(super) struct Desired {
 impl Desired {
     pub(super) fn of(inputs: &RoleInputs<'_>, places: &Places, holders: &BTreeMap<String, Via>, others: &Others<'_>) -> Self {
         let people = known_holders(inputs, places, holders);
-        let mut by_reference: BTreeMap<(ClusterKey, Option<(String, String)>, Reference), BTreeSet<Known>> = BTreeMap::new();
+        let mut by_reference = ByReference::new();
         for place in &places.inside {
             let subjects = people.names.get(&place.environment).map(|names| names.keys().cloned().collect()).unwrap_or_default();
             let at = Some((place.environment.clone(), place.namespace.clone()));
@@ -98,6 +98,7 @@ fn known_holders(inputs: &RoleInputs<'_>, places: &Places, holders: &BTreeMap<St
     KnownHolders { names, wide }
 }
 
+/// Who should hold what where, before it is known by which ClusterRole.
 type ByReference = BTreeMap<(ClusterKey, Option<(String, String)>, Reference), BTreeSet<Known>>;
 
 /// Chooses the ClusterRole of each access entry. Rules are edited in place, in one write, unless the places or people change with them:

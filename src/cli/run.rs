@@ -128,6 +128,7 @@ impl Run {
 /// Ends the process with all that it was about to send: another replica may work by now.
 fn end_at_once() {
     tracing::error!("the lease was not renewed in time, so another replica may work: ending");
+    #[expect(clippy::disallowed_methods, reason = "an orderly end would still send what is under way")]
     std::process::exit(1)
 }
 

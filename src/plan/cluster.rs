@@ -265,12 +265,18 @@ impl ClusterState {
 
     /// The RoleBindings that this installation made in a workspace for its owner.
     pub fn owner_bindings<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Arc<RoleBinding>> {
+        self.own_bindings_in(namespace).filter(|binding| !binding.labels().contains_key(ROLE))
+    }
+
+    /// The Roles for which this installation has bindings in a namespace.
+    pub fn roles_in<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a String> {
+        self.own_bindings_in(namespace).filter_map(|binding| binding.labels().get(ROLE))
+    }
+
+    fn own_bindings_in<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Arc<RoleBinding>> {
         let from = (namespace.to_owned(), String::new());
-        self.role_bindings
-            .range(from..)
-            .take_while(move |((at, _), _)| at == namespace)
-            .filter(|(_, bound)| bound.ours && !bound.object.labels().contains_key(ROLE))
-            .map(|(_, bound)| &bound.object)
+        let here = self.role_bindings.range(from..).take_while(move |((at, _), _)| at == namespace);
+        here.filter(|(_, bound)| bound.ours).map(|(_, bound)| &bound.object)
     }
 
     /// The workspaces that this installation made for a Developer of that name.

@@ -94,6 +94,12 @@ pub fn find(site: &Site<'_>) -> Result<Found, Finding> {
     if site.state.ours(seen.as_ref()) {
         return own_or_conflict(site, seen, name);
     }
+    if let Some(role) = site.state.roles_in(&name).next() {
+        return Err(refuse(
+            Reason::Conflict,
+            format!("urole/{role} gives access in namespace {name}, so it is shared; pin another one, or wait until its Environment is settled"),
+        ));
+    }
     match pinned {
         Some(_) if seen.labels().contains_key(INSTALLATION) => Err(refuse(
             Reason::Conflict,

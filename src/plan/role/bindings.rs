@@ -183,7 +183,9 @@ impl<'a> Planner<'a, '_> {
         let developer = self.behind(binding, known).next();
         let paused_person = developer.is_some_and(|developer| paused(developer.as_ref()));
         let waits = || developer.is_some_and(|developer| self.others.lack(Some(&developer.name_any())));
-        if paused_person && placed {
+        // What her Role gives here may be another ClusterRole by now, which she gets when she goes on: until then she has the old one, not neither.
+        let given_here = || self.desired.slots.keys().any(|slot| slot.cluster == binding.slot.cluster && slot.place == binding.slot.place);
+        if paused_person && (placed || given_here()) {
             target.subjects.insert(known.clone());
         } else if waits() {
             target.subjects.insert(known.clone());

@@ -128,6 +128,7 @@ proptest! {
     #[test]
     fn while_a_crd_is_missing_nobody_who_stays_loses_anything((old, new) in edit()) {
         let mut model = settled(&old);
+        let old = old.alive();
         let mut next = Written { now: old.now, ..new };
         next.developers.clone_from(&old.developers);
         next.environments.clone_from(&old.environments);

@@ -1,9 +1,11 @@
 //! What must hold in every world. The number of cases is proptest's, 256 unless `PROPTEST_CASES` says otherwise.
 
+mod drift;
 mod ends;
 mod exact;
 mod instants;
 mod order;
+mod reinstall;
 
 use proptest::test_runner::{Config, FileFailurePersistence};
 

@@ -5,7 +5,9 @@ mod ends;
 mod exact;
 mod instants;
 mod order;
+mod persons;
 mod reinstall;
+mod shards;
 
 use proptest::test_runner::{Config, FileFailurePersistence};
 

@@ -80,7 +80,8 @@ impl Watches {
         self.spawn("RoleBinding", watcher(Api::<RoleBinding>::all(client.clone()), Config::default()), Some);
         self.spawn("ClusterRoleBinding", watcher(Api::<ClusterRoleBinding>::all(client.clone()), Config::default()), Some);
         let accounts = Api::<ServiceAccount>::namespaced(client.clone(), IDENTITIES_NAMESPACE);
-        self.spawn("ServiceAccount", watcher(accounts, own()), Some);
+        // Also those of others: whoever made one that bears a person's name holds its tokens.
+        self.spawn("ServiceAccount", watcher(accounts, Config::default()), Some);
         self.spawn("ResourceQuota", watcher(Api::<ResourceQuota>::all(client.clone()), own()), |mut quota| {
             quota.status = None;
             Some(quota)

@@ -223,7 +223,9 @@ impl Developers {
                         format!("urole/{name} is not yet in place in namespace {namespace} of uenv/{environment}{rest}"),
                     ));
                 }
-                let environments = via.values().flat_map(|scope| places.environments(scope)).map(str::to_owned).collect();
+                // Where she is not known she is given nothing.
+                let known = |name: &&str| fresh.identities.iter().any(|identity| identity.environment == *name);
+                let environments = via.values().flat_map(|scope| places.environments(scope)).filter(known).map(str::to_owned).collect();
                 held.insert(name, Held { via, environments, in_place: missing.is_empty() });
             }
             (held, findings)

@@ -9,14 +9,14 @@ use kube::ResourceExt;
 
 use crate::api::grant::{EndCause, GrantEnd, GrantInterval, GrantSummary, GrantedDeveloper};
 use crate::api::metadata::{DEVELOPER, ROLE, STATE};
-use crate::api::{BindingState, Developer, Grant, GrantSpec, GrantState};
+use crate::api::{Binding, BindingState, Developer, Grant, GrantSpec, GrantState};
 
-use super::access::{Standing, Via, binding_state};
+use super::access::{Standing, Via, binding_state, roles_of_binding};
 use super::change::labels;
 use super::developer::seconds;
 use super::name::digest;
 use super::placement::Scene;
-use super::world::{World, deleting};
+use super::world::deleting;
 
 /// What is said where nobody recorded who asked.
 pub const UNKNOWN: &str = "unknown";
@@ -184,16 +184,24 @@ fn cause(inputs: &GrantInputs<'_>, grant: &Grant) -> EndCause {
     if world.live_role(&grant.spec.role).is_none() {
         return EndCause::RoleDeleted;
     }
-    binding_cause(world, grant, inputs.developer, inputs.now).unwrap_or(EndCause::RoleEdited)
+    binding_cause(inputs, grant).unwrap_or(EndCause::RoleEdited)
 }
 
-fn binding_cause(world: &World, grant: &Grant, developer: &Developer, now: Timestamp) -> Option<EndCause> {
+fn binding_cause(inputs: &GrantInputs<'_>, grant: &Grant) -> Option<EndCause> {
+    let (world, now) = (inputs.scene.world, inputs.now);
+    let name = inputs.developer.name_any();
+    // Whether a Binding gave its present Role as long as this one: then it is the Role that does not include this one any more.
+    let gave_before = |binding: &Binding, since: &Time| {
+        let others = inputs.grants.iter().filter(|other| other.spec.role == binding.spec.role);
+        others.flat_map(|other| &other.spec.via).any(|other| other.name == binding.name_any() && other.since.0 <= since.0)
+    };
     let open = grant.spec.via.iter().filter(|interval| interval.until.is_none());
     let mut open = open;
     open.find_map(|interval| match world.binding(&interval.name).filter(|binding| !deleting(binding.as_ref())) {
         None => Some(EndCause::BindingDeleted),
         Some(binding) if binding_state(binding, now) == BindingState::Expired => Some(EndCause::BindingExpired),
-        Some(binding) if !world.people_of(binding).contains(developer.name_any().as_str()) => Some(EndCause::BindingEdited),
+        Some(binding) if !world.people_of(binding).contains(name.as_str()) => Some(EndCause::BindingEdited),
+        Some(binding) if !roles_of_binding(world, binding).contains(&grant.spec.role) && !gave_before(binding, &interval.since) => Some(EndCause::BindingEdited),
         Some(_) => None,
     })
 }

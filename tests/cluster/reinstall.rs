@@ -3,6 +3,7 @@
 //! Access is asked about all the while: not even for a moment may somebody have more or less.
 
 use std::cell::Cell;
+use std::path::Path;
 use std::time::Duration;
 
 use kube::{Client, ResourceExt};
@@ -10,7 +11,7 @@ use serde_json::json;
 
 use crate::support::access::{assert_matrix_eq, difference};
 use crate::support::audit::{Audit, lines};
-use crate::support::client::{condition, kind, wait_for_condition};
+use crate::support::client::{apply, condition, kind, wait_for_condition};
 use crate::support::fleet::Fleet;
 use crate::support::install::Install;
 use crate::support::operator::Operator;
@@ -27,24 +28,34 @@ const ORDERS: [[&str; 4]; 3] = [
     ["Binding", "Role", "Environment", "Developer"],
     ["Developer", "Binding", "Role", "Environment"],
 ];
-const VALUES: [&str; 2] = ["environments.default=false", "starterRoles=false"];
+pub const VALUES: [&str; 2] = ["environments.default=false", "starterRoles=false"];
 
 /// A control plane with an operator and a company.
-struct House {
+pub struct House {
     // Dropped first, as its log goes with the control plane.
-    operator: Operator,
-    plane: ControlPlane,
-    client: Client,
-    install: Install,
-    audit: Audit,
-    fleet: Fleet,
+    pub operator: Operator,
+    pub plane: ControlPlane,
+    pub client: Client,
+    pub install: Install,
+    pub audit: Audit,
+    pub fleet: Fleet,
 }
 
 impl House {
     async fn new() -> Self {
+        Self::with(Path::new("charts/usher"), &[]).await
+    }
+
+    /// With a chart of its own, and objects that are there before it.
+    pub async fn with(chart: &Path, before: &[&str]) -> Self {
         let plane = ControlPlane::exclusive(AuditLevel::Metadata).await;
         let client = plane.admin_client().await;
-        let install = Install::new(&plane, &VALUES).await;
+        for object in before {
+            apply(&client, object).await;
+        }
+        let install = Install::in_plane(&plane);
+        install.helm(&["install", "usher", chart.to_str().expect("a path in UTF-8"), "--create-namespace"], &VALUES).await.ok();
+        install.write_kubeconfig(&plane).await;
         let operator = Operator::start(&install).await;
         operator.ready().await;
         let audit = Audit::from_now(&plane);
@@ -55,7 +66,7 @@ impl House {
     }
 
     /// Does `work` while three of the people are asked about all the time, and compares everybody's belongings before and after.
-    async fn unharmed(&self, what: &str, work: impl Future<Output = ()>) {
+    pub async fn unharmed(&self, what: &str, work: impl Future<Output = ()>) {
         let before = self.fleet.belongings(&self.client).await;
         let some: Vec<_> = self.fleet.people.iter().take(3).collect();
         let (questions, expected) = self.fleet.expectation(&some);
@@ -117,7 +128,7 @@ impl House {
     }
 
     /// Everything says that it is as asked.
-    async fn ready(&self) {
+    pub async fn ready(&self) {
         for name in Fleet::KINDS {
             let api = kind(&self.client, name).await;
             for object in self.fleet.manifests(name) {
@@ -129,7 +140,7 @@ impl House {
     }
 
     /// A removal is one again.
-    async fn removes_as_usual(&mut self) {
+    pub async fn removes_as_usual(&mut self) {
         for ops in [false, true] {
             self.fleet.people[0].ops = ops;
             let kept = json!({"role": "ops", "developers": ["p05"], "reason": "on call"});

@@ -123,12 +123,18 @@ impl Fleet {
 
     /// Waits until every Developer is Ready, and learns how dev knows them.
     pub async fn ready(&mut self, client: &Client) {
-        for member in &self.people {
-            let developer = client::ready(client, &member.name).await;
-            let identities = developer.data["status"]["identities"].as_array().cloned().unwrap_or_default();
-            let in_dev = identities.iter().find(|identity| identity["environment"] == "dev").expect("dev knows her");
-            self.identities.insert(member.name.clone(), in_dev["name"].as_str().expect("a name").to_owned());
+        for member in std::mem::take(&mut self.people) {
+            self.joined(client, member).await;
         }
+    }
+
+    /// Waits until somebody is Ready, and counts her in.
+    pub async fn joined(&mut self, client: &Client, member: Member) {
+        let developer = client::ready(client, &member.name).await;
+        let identities = developer.data["status"]["identities"].as_array().cloned().unwrap_or_default();
+        let in_dev = identities.iter().find(|identity| identity["environment"] == "dev").expect("dev knows her");
+        self.identities.insert(member.name.clone(), in_dev["name"].as_str().expect("a name").to_owned());
+        self.people.push(member);
     }
 
     /// Waits until everybody may do exactly what is expected.

@@ -29,16 +29,26 @@ fn path(folder: &tempfile::TempDir) -> &str {
 
 const ENVIRONMENT: &str = "{apiVersion: usher.dev/v1alpha1, kind: Environment, metadata: {name: dev}, spec: {namespaces: {matchLabels: {env: dev}}, workspace: {}}}";
 const ROLE: &str = "{apiVersion: usher.dev/v1alpha1, kind: Role, metadata: {name: backend}, spec: {access: [{name: work, environments: [dev], clusterRoles: [edit]}]}}";
-const ADA: &str = "{apiVersion: usher.dev/v1alpha1, kind: Developer, metadata: {name: ada}, spec: {email: ada@example.com, teams: [payments]}}";
-const BINDING: &str = "{apiVersion: usher.dev/v1alpha1, kind: Binding, metadata: {name: payments}, spec: {role: backend, teams: [payments]}}";
+const ADA: &str =
+    "{apiVersion: usher.dev/v1alpha1, kind: Developer, metadata: {name: ada}, spec: {email: ada@example.com, teams: [payments]}}";
+const BINDING: &str =
+    "{apiVersion: usher.dev/v1alpha1, kind: Binding, metadata: {name: payments}, spec: {role: backend, teams: [payments]}}";
 
 #[test]
 fn a_plan_names_who_gains_what_and_ends_with_one() {
-    let after = folder(&[("a.yaml", &format!("{ENVIRONMENT}\n---\n{ROLE}")), ("people/ada.yml", ADA), ("people/b.json", BINDING), ("notes.txt", "no: [yaml")]);
+    let after = folder(&[
+        ("a.yaml", &format!("{ENVIRONMENT}\n---\n{ROLE}")),
+        ("people/ada.yml", ADA),
+        ("people/b.json", BINDING),
+        ("notes.txt", "no: [yaml"),
+    ]);
     let output = usher(&["plan", "-f", path(&after)]);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
     let said = text(&output);
-    assert!(said.contains("dev/ada in uenv/dev\n  + urole/backend: edit in all shared namespaces\n  + workspace dev-ada: usher-developer\n"), "{said}");
+    assert!(
+        said.contains("dev/ada in uenv/dev\n  + urole/backend: edit in all shared namespaces\n  + workspace dev-ada: usher-developer\n"),
+        "{said}"
+    );
     assert!(said.ends_with("1 people: +2 -0\n"), "{said}");
 }
 

@@ -13,10 +13,12 @@ use kube::{Resource, ResourceExt};
 use usher::api::metadata::{DATA_DIGEST, IDENTITIES_NAMESPACE, KUBECONFIG_KEY, TOKEN_EXPIRES_AT, TOKEN_ISSUED_AT, TOKEN_OF};
 use usher::api::{Binding, Developer, Environment, Role};
 use usher::plan::access::{held_roles, standing};
+use usher::plan::binding::binding_findings;
 use usher::plan::change::{Change, Step, Write};
 use usher::plan::cluster::{ClusterKey, ClusterState, Key, replace};
 use usher::plan::credential::{CredentialPlan, plan_credentials};
 use usher::plan::developer::{DeveloperInputs, DeveloperPlan, plan_developer};
+use usher::plan::environment::environment_findings;
 use usher::plan::finding::Finding;
 use usher::plan::placement::Scene;
 use usher::plan::role::{RoleInputs, RolePlan, plan_role};
@@ -416,7 +418,49 @@ impl Model {
         steps
     }
 
-    /// Everything that is said.
+    /// Takes in an object as people write it: of usher's kinds, a Namespace, or the name of a ClusterRole.
+    pub fn add(&mut self, document: &serde_json::Value) {
+        fn read<K: serde::de::DeserializeOwned + Resource>(document: &serde_json::Value) -> K {
+            let mut object: K = serde_json::from_value(document.clone()).unwrap_or_else(|error| panic!("{error}: {document}"));
+            let meta = object.meta_mut();
+            meta.uid.get_or_insert_with(|| format!("uid-of-{}", meta.name.clone().unwrap_or_default()));
+            meta.generation.get_or_insert(1);
+            meta.creation_timestamp.get_or_insert_with(|| Time("2026-01-01T00:00:00Z".parse().expect("a time")));
+            object
+        }
+        let name = document["metadata"]["name"].as_str().expect("a name").to_owned();
+        match document["kind"].as_str().expect("a kind") {
+            "Developer" => self.set_developer(&name, Some(read(document))),
+            "Role" => self.set_role(&name, Some(read(document))),
+            "Binding" => self.set_binding(&name, Some(read(document))),
+            "Environment" => self.set_environment(&name, Some(read(document))),
+            "Namespace" => {
+                let labels = serde_json::from_value(document["metadata"]["labels"].clone()).unwrap_or_default();
+                self.set_namespace(&ClusterKey::Home, &name, Some(labels));
+            }
+            "ClusterRole" => self.set_foreign_cluster_role(&ClusterKey::Home, &name, true),
+            other => panic!("{other} is not a kind of the model"),
+        }
+    }
+
+    /// Everything that is said of anything, Bindings and Environments too.
+    pub fn all_findings(&self) -> Vec<(String, Finding)> {
+        let named = |(task, finding)| match task {
+            Task::Role(name) => (format!("urole/{name}"), finding),
+            Task::Developer(name) => (format!("dev/{name}"), finding),
+        };
+        let mut all: Vec<_> = self.findings().into_iter().map(named).collect();
+        for (name, binding) in self.world.bindings() {
+            all.extend(binding_findings(&self.world, binding).into_iter().map(|finding| (format!("ubind/{name}"), finding)));
+        }
+        for (name, environment) in self.world.environments() {
+            let findings = self.read(|scene| environment_findings(scene, environment));
+            all.extend(findings.into_iter().map(|finding| (format!("uenv/{name}"), finding)));
+        }
+        all
+    }
+
+    /// What is said of Roles and Developers.
     pub fn findings(&self) -> Vec<(Task, Finding)> {
         let of = |task: Task| {
             let findings = match &task {

@@ -1,7 +1,7 @@
 //! The documentation is true: it is generated from the source or compared with it.
 
 mod health;
-mod manifests;
+pub mod manifests;
 mod pages;
 mod reference;
 

@@ -12,6 +12,7 @@ mod cli;
 mod cluster_model;
 mod docs;
 mod effective;
+mod generated;
 mod layers;
 mod naive;
 mod properties;

@@ -11,7 +11,8 @@ fn every_manifest_on_a_page_parses_as_its_kind() {
     let mut ours = 0;
     for (path, text) in pages() {
         for block in blocks(&text, "yaml") {
-            let documents: Vec<Value> = serde_saphyr::from_multiple(&block).unwrap_or_else(|error| panic!("{}: {error}\n{block}", path.display()));
+            let documents: Vec<Value> =
+                serde_saphyr::from_multiple(&block).unwrap_or_else(|error| panic!("{}: {error}\n{block}", path.display()));
             for document in documents {
                 if document["apiVersion"] == "usher.dev/v1alpha1" {
                     ours += 1;
@@ -23,7 +24,7 @@ fn every_manifest_on_a_page_parses_as_its_kind() {
     assert!(ours > 5, "pages show manifests, so if none is found the search is wrong");
 }
 
-fn check(document: &Value) -> Result<(), String> {
+pub fn check(document: &Value) -> Result<(), String> {
     match document["kind"].as_str().unwrap_or_default() {
         "Developer" => same::<Developer>(document),
         "Role" => same::<Role>(document),
@@ -52,7 +53,9 @@ fn lost(before: &Value, after: &Value, path: &str) -> Option<String> {
                 None => Some(path),
             }
         }),
-        (Value::Array(before), Value::Array(after)) => before.iter().zip(after).find_map(|(before, after)| lost(before, after, &format!("{path}[]"))),
+        (Value::Array(before), Value::Array(after)) => {
+            before.iter().zip(after).find_map(|(before, after)| lost(before, after, &format!("{path}[]")))
+        }
         _ => None,
     }
 }

@@ -71,7 +71,10 @@ fn every_reason_has_a_remedy() {
     let page = read("docs/troubleshooting.md");
     let headings: BTreeSet<&str> = page.lines().filter_map(|line| line.strip_prefix("### ")).collect();
     for (reason, _) in reasons() {
-        assert!(headings.contains(reason.as_str()), "docs/troubleshooting.md has no heading for {reason}: add what it means and its remedy");
+        assert!(
+            headings.contains(reason.as_str()),
+            "docs/troubleshooting.md has no heading for {reason}: add what it means and its remedy"
+        );
     }
     let known: BTreeSet<String> = reasons().into_iter().map(|(reason, _)| reason).collect();
     let strangers: Vec<&&str> = headings.iter().filter(|heading| !heading.contains(' ') && !known.contains(**heading)).collect();

@@ -52,7 +52,9 @@ fn cell(words: &str) -> String {
 }
 
 fn index_page(crds: &[Value]) -> String {
-    let mut page = format!("# Reference\n\n{NOTICE}All kinds are cluster-scoped, in `usher.dev/v1alpha1`. `kubectl explain` says the same.\n\n| Kind | Short name | What it is |\n|---|---|---|\n");
+    let mut page = format!(
+        "# Reference\n\n{NOTICE}All kinds are cluster-scoped, in `usher.dev/v1alpha1`. `kubectl explain` says the same.\n\n| Kind | Short name | What it is |\n|---|---|---|\n"
+    );
     for crd in crds {
         let schema = "/spec/versions/0/schema/openAPIV3Schema/description";
         let _ = writeln!(
@@ -91,7 +93,8 @@ fn kind_page(crd: &Value) -> String {
 
 /// A row for each field, and then for those below it.
 fn fields(page: &mut String, schema: &Value, prefix: &str) {
-    let required: Vec<&str> = schema.pointer("/required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+    let required: Vec<&str> =
+        schema.pointer("/required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
     for (name, field) in schema.pointer("/properties").and_then(Value::as_object).into_iter().flatten() {
         let path = format!("{prefix}{name}");
         let default = match field.get("default") {
@@ -204,7 +207,9 @@ fn conditions(page: &mut String, kind: &str) {
 
 fn conditions_page() -> String {
     let source = read("src/api/condition.rs");
-    let mut page = format!("# Conditions and reasons\n\n{NOTICE}Every condition has a reason, and a message that names the culprit and the remedy. True is good, but for `Stalled`.\n\n| Type | True means |\n|---|---|\n");
+    let mut page = format!(
+        "# Conditions and reasons\n\n{NOTICE}Every condition has a reason, and a message that names the culprit and the remedy. True is good, but for `Stalled`.\n\n| Type | True means |\n|---|---|\n"
+    );
     for (name, meaning) in variants(&source, "ConditionType") {
         let _ = writeln!(page, "| `{name}` | {meaning} |");
     }
@@ -216,7 +221,9 @@ fn conditions_page() -> String {
 }
 
 fn commands_page() -> String {
-    let mut page = format!("# Commands\n\n{NOTICE}`usher` is also found by kubectl, as `kubectl usher`, when it is linked as `kubectl-usher` on the PATH.\n\n");
+    let mut page = format!(
+        "# Commands\n\n{NOTICE}`usher` is also found by kubectl, as `kubectl usher`, when it is linked as `kubectl-usher` on the PATH.\n\n"
+    );
     // The width and the values of variables must not depend on where this runs.
     let mut command = Cli::command().term_width(100);
     command.build();

@@ -83,7 +83,7 @@ impl Bindings {
         );
         if context.objects.write_status(binding.as_ref(), binding.status.as_ref(), &status).await? {
             context.metrics.wrote("Binding", "status");
-            announce(context, binding.as_ref(), previous, &status.conditions).await;
+            announce(context, binding.as_ref(), previous, &status.conditions);
         }
         Ok(Done { recheck_at, ..Done::default() })
     }

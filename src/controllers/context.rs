@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
 use jiff::Timestamp;
-use kube::runtime::events::{Event, EventType, Recorder};
+use kube::runtime::events::Recorder;
 use kube::{Client, Resource};
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -24,6 +24,7 @@ use crate::plan::cluster::ClusterKey;
 use crate::plan::environment::Pending;
 use crate::telemetry::metrics::Metrics;
 
+use super::doorbell::Doorbell;
 use super::queue::Queue;
 
 /// At most this many writes of one phase are under way at once.
@@ -101,7 +102,8 @@ pub struct Context {
     pending: Mutex<HashMap<(String, String), BTreeMap<String, Pending>>>,
     epoch: Mutex<Option<String>>,
     ticks: AtomicU64,
-    recorder: Recorder,
+    /// Where Events go.
+    pub doorbell: Doorbell,
 }
 
 /// What became of a phase of writes.
@@ -129,7 +131,7 @@ impl Context {
             pending: Mutex::default(),
             epoch: Mutex::default(),
             ticks: AtomicU64::new(1),
-            recorder,
+            doorbell: Doorbell::new(recorder),
         }
     }
 
@@ -232,16 +234,7 @@ impl Context {
     }
 
     /// Rings the doorbell: an Event on an object.
-    pub async fn event<K: Resource<DynamicType = ()>>(&self, object: &K, good: bool, reason: &str, note: String) {
-        let event = Event {
-            type_: if good { EventType::Normal } else { EventType::Warning },
-            reason: reason.to_owned(),
-            note: Some(note.chars().take(1_000).collect()).filter(|note: &String| !note.is_empty()),
-            action: "Reconcile".to_owned(),
-            secondary: None,
-        };
-        if let Err(error) = self.recorder.publish(&event, &object.object_ref(&())).await {
-            tracing::debug!(%error, "an Event could not be written");
-        }
+    pub fn event<K: Resource<DynamicType = ()>>(&self, object: &K, good: bool, reason: &str, note: &str) {
+        self.doorbell.ring(object.object_ref(&()), good, reason, note);
     }
 }

@@ -283,7 +283,7 @@ impl Developers {
             match context.objects.begin_grant(grant).await {
                 Ok(()) => {
                     context.metrics.granted("begun");
-                    context.event(developer.as_ref(), true, "Granted", format!("urole/{} in {}", grant.spec.role, grant.spec.summary.targets)).await;
+                    context.event(developer.as_ref(), true, "Granted", &format!("urole/{} in {}", grant.spec.role, grant.spec.summary.targets));
                 }
                 Err(error) => progress.errors.push(error),
             }
@@ -293,7 +293,7 @@ impl Developers {
                 Ok(()) => {
                     context.metrics.granted("changed");
                     if let Some(end) = &grant.spec.ended {
-                        context.event(developer.as_ref(), true, "GrantEnded", format!("urole/{}: {:?}", grant.spec.role, end.cause)).await;
+                        context.event(developer.as_ref(), true, "GrantEnded", &format!("urole/{}: {:?}", grant.spec.role, end.cause));
                     }
                 }
                 Err(error) => progress.errors.push(error),
@@ -331,7 +331,7 @@ impl Developers {
         }
         if context.objects.write_status(developer.as_ref(), previous, &status).await? {
             context.metrics.wrote("Developer", "status");
-            announce(context, developer.as_ref(), previous.map(|status| status.conditions.as_slice()), &status.conditions).await;
+            announce(context, developer.as_ref(), previous.map(|status| status.conditions.as_slice()), &status.conditions);
         }
         Ok(under_way)
     }

@@ -6,6 +6,7 @@ pub mod binding;
 pub mod context;
 pub mod defaults;
 pub mod developer;
+pub mod doorbell;
 pub mod environment;
 pub mod frame;
 pub mod queue;
@@ -43,6 +44,8 @@ pub async fn run(context: Arc<Context>, relisted: Arc<Notify>) {
     start(Arc::new(binding::Bindings::new(context.clone())), &queues.bindings, 8);
     start(Arc::new(environment::Environments::new(context.clone())), &queues.environments, 4);
     start(Arc::new(workspace::Workspaces::new(context.clone())), &queues.workspaces, 4);
+    let rings = context.clone();
+    tasks.spawn(async move { rings.doorbell.run().await });
     triggers::wake_all(&context);
     loop {
         tokio::select! {

@@ -19,13 +19,13 @@ pub fn error_findings(condition: ConditionType, errors: &[Error]) -> Vec<Finding
 }
 
 /// Writes an Event when `Ready` changed its status or reason.
-pub async fn announce<K: Resource<DynamicType = ()>>(context: &Context, object: &K, old: Option<&[Condition]>, new: &[Condition]) {
+pub fn announce<K: Resource<DynamicType = ()>>(context: &Context, object: &K, old: Option<&[Condition]>, new: &[Condition]) {
     let ready = |conditions: &[Condition]| conditions.iter().find(|condition| condition.type_ == "Ready").cloned();
     let before = old.and_then(ready).map(|condition| (condition.status, condition.reason));
     let Some(after) = ready(new) else { return };
     if before.as_ref() != Some(&(after.status.clone(), after.reason.clone())) {
         let good = after.status == "True";
         let note = if after.message.is_empty() { "as asked".to_owned() } else { after.message.clone() };
-        context.event(object, good, &after.reason, note).await;
+        context.event(object, good, &after.reason, &note);
     }
 }

@@ -189,7 +189,7 @@ impl Roles {
         let status = role_status(&role, &rounds.plan, &findings, applied, now);
         if context.objects.write_status(role.as_ref(), role.status.as_ref(), &status).await? {
             context.metrics.wrote("Role", "status");
-            announce(context, role.as_ref(), role.status.as_ref().map(|status| status.conditions.as_slice()), &status.conditions).await;
+            announce(context, role.as_ref(), role.status.as_ref().map(|status| status.conditions.as_slice()), &status.conditions);
         }
         Ok(())
     }

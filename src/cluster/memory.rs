@@ -142,7 +142,9 @@ impl Memory {
     }
 
     /// Takes in an object as it is now, unless a newer version is kept already.
-    pub fn put<K: Kept>(&self, cluster: &ClusterKey, object: K) {
+    pub fn put<K: Kept>(&self, cluster: &ClusterKey, mut object: K) {
+        // The answer to a write has them, and nobody reads them: they would be most of what is kept.
+        object.meta_mut().managed_fields = None;
         let key = key_of(&object);
         let mut content = self.content.write();
         let buried = object.meta().uid.as_ref().is_some_and(|uid| content.tombstones.contains(uid));

@@ -125,6 +125,8 @@ pub struct ClusterState {
     /// Credentials, their values replaced by digests.
     pub secrets: Table<Secret>,
     by_role: HashMap<String, BTreeSet<Key>>,
+    /// The RoleBindings of Roles that name somebody.
+    by_subject: HashMap<Known, BTreeSet<Arc<Key>>>,
     workspaces: HashMap<String, BTreeSet<String>>,
     accounts: HashMap<String, BTreeSet<Key>>,
     foreign: HashMap<Known, i64>,
@@ -181,7 +183,29 @@ impl ClusterState {
                 }
             }
         }
+        self.index_subjects(key, old.as_ref(), bound.as_ref());
         old
+    }
+
+    /// Takes in whom a RoleBinding of a Role named and names. Most of its people stay when it is written.
+    fn index_subjects(&mut self, key: &Key, old: Option<&Bound<RoleBinding>>, new: Option<&Bound<RoleBinding>>) {
+        let of_role = |bound: &&Bound<RoleBinding>| bound.ours && bound.object.labels().contains_key(ROLE);
+        let (old, new) = (old.filter(of_role).map(|bound| &bound.subjects), new.filter(of_role).map(|bound| &bound.subjects));
+        let gone = old.into_iter().flatten().filter(|known| new.is_none_or(|new| !new.contains(known)));
+        for known in gone {
+            let emptied = self.by_subject.get_mut(known).is_some_and(|keys| {
+                keys.remove(key);
+                keys.is_empty()
+            });
+            if emptied {
+                self.by_subject.remove(known);
+            }
+        }
+        let key = Arc::new(key.clone());
+        let come = new.into_iter().flatten().filter(|known| old.is_none_or(|old| !old.contains(known)));
+        for known in come {
+            self.by_subject.entry(known.clone()).or_default().insert(key.clone());
+        }
     }
 
     /// Takes in a ClusterRoleBinding as it is now, or its going.
@@ -249,6 +273,18 @@ impl ClusterState {
     /// The RoleBindings that this installation made for a Role.
     pub fn role_bindings_of<'a>(&'a self, role: &str) -> impl Iterator<Item = (&'a Key, &'a Bound<RoleBinding>)> {
         self.by_role.get(role).into_iter().flatten().filter_map(|key| self.role_bindings.get_key_value(key))
+    }
+
+    /// The RoleBindings that this installation made for Roles and that name somebody.
+    pub fn role_bindings_naming<'a>(&'a self, known: &Known) -> impl Iterator<Item = (&'a Key, &'a Bound<RoleBinding>)> {
+        self.by_subject.get(known).into_iter().flatten().filter_map(|key| self.role_bindings.get_key_value(key.as_ref()))
+    }
+
+    /// Those of them in one namespace.
+    pub fn role_bindings_naming_in<'a>(&'a self, known: &Known, namespace: &'a str) -> impl Iterator<Item = &'a Bound<RoleBinding>> {
+        let from = (namespace.to_owned(), String::new());
+        let keys = self.by_subject.get(known).into_iter().flat_map(move |keys| keys.range::<Key, _>(&from..));
+        keys.take_while(move |key| key.0 == namespace).filter_map(|key| self.role_bindings.get(key.as_ref()))
     }
 
     /// The ClusterRoleBindings that this installation made for a Role.
@@ -325,5 +361,38 @@ pub fn replace<V>(table: &mut BTreeMap<Key, V>, key: &Key, value: Option<V>) -> 
     match value {
         Some(value) => table.insert(key.clone(), value),
         None => table.remove(key),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::change::labels;
+
+    fn binding(role: Option<&str>, people: &[&str]) -> Arc<RoleBinding> {
+        let mut binding = RoleBinding::default();
+        binding.metadata.labels = Some(labels("here", role.map(|role| (ROLE, role))));
+        binding.subjects = Some(people.iter().map(|name| Known::ServiceAccount((*name).to_owned()).subject()).collect());
+        Arc::new(binding)
+    }
+
+    fn naming(state: &ClusterState, name: &str) -> Vec<Key> {
+        state.role_bindings_naming(&Known::ServiceAccount(name.to_owned())).map(|(key, _)| key.clone()).collect()
+    }
+
+    #[test]
+    fn who_is_named_is_found_by_name_as_bindings_come_change_and_go() {
+        let mut state = ClusterState::new("here");
+        let (one, two) = (("n1".to_owned(), "b".to_owned()), ("n2".to_owned(), "b".to_owned()));
+        state.set_role_binding(&one, Some(binding(Some("r"), &["ada", "bob"])));
+        state.set_role_binding(&two, Some(binding(Some("r"), &["ada"])));
+        assert_eq!((naming(&state, "ada"), naming(&state, "bob")), (vec![one.clone(), two.clone()], vec![one.clone()]));
+        let ada = Known::ServiceAccount("ada".to_owned());
+        assert_eq!((state.role_bindings_naming_in(&ada, "n2").count(), state.role_bindings_naming_in(&ada, "n").count()), (1, 0));
+        state.set_role_binding(&one, Some(binding(Some("r"), &["bob", "eve"])));
+        assert_eq!((naming(&state, "ada"), naming(&state, "eve")), (vec![two.clone()], vec![one.clone()]));
+        state.set_role_binding(&one, Some(binding(None, &["bob", "eve"])));
+        state.set_role_binding(&two, None);
+        assert!(state.by_subject.is_empty(), "{:?}", state.by_subject);
     }
 }

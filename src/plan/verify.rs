@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::ResourceExt;
 
-use crate::api::metadata::{CLUSTER_PREFIX, ENTRY, ENVIRONMENT};
+use crate::api::metadata::{CLUSTER_PREFIX, ENTRY, ENVIRONMENT, ROLE};
 use crate::api::{Developer, Environment, Mode, Role};
 
 use super::access::{Via, covers, frozen, held_roles, paused};
-use super::cluster::{ClusterKey, ClusterState};
+use super::cluster::{Bound, ClusterKey, ClusterState, RbacBinding};
 use super::identity::Known;
 use super::placement::{Places, Reference, Scene, entry, places};
 use super::rbac::{issued_names, issued_to, policy_rules};
@@ -49,11 +49,10 @@ pub fn missing(scene: Scene<'_>, developer: &Developer, role: &Role, via: &Via, 
             Reference::Existing(name) => Some(name.clone()),
             Reference::Inline(name) => current_cluster_role(state, role, name, false).map(|object| object.name_any()),
         };
-        let seen = state.role_bindings_of(&role_name).any(|((namespace, _), bound)| {
-            *namespace == place.namespace
+        let seen = state.role_bindings_naming_in(known, &place.namespace).any(|bound| {
+            bound.object.labels().get(ROLE) == Some(&role_name)
                 && Some(&bound.object.role_ref.name) == reference.as_ref()
                 && bound.object.labels().get(ENVIRONMENT) == Some(&place.environment)
-                && bound.subjects.contains(known)
         });
         if !seen {
             missing.insert((place.cluster.clone(), place.environment.clone(), place.namespace.clone()));
@@ -147,31 +146,35 @@ fn lacking_in(scene: Scene<'_>, role: &Role, holders: &Holders<'_>) -> BTreeSet<
 }
 
 /// Whether nothing is written in an Environment, but for people who leave.
-fn idle(environment: &Environment) -> bool {
+pub fn idle(environment: &Environment) -> bool {
     environment.spec.mode == Mode::Observe || paused(environment)
 }
 
 /// The Roles whose bindings of this installation name somebody, with where.
 pub fn found(state: &ClusterState, names: &BTreeSet<Known>) -> BTreeSet<(String, String)> {
-    found_where(state, &|_, subjects| names.iter().any(|known| subjects.contains(known)))
+    let inside = names.iter().flat_map(|known| state.role_bindings_naming(known));
+    let inside = inside.filter_map(|((namespace, _), bound)| Some((role_of(bound)?, namespace.clone())));
+    let wide = state.cluster_role_bindings.values().filter(|bound| bound.ours && names.iter().any(|known| bound.subjects.contains(known)));
+    inside.chain(wide.filter_map(|bound| Some((role_of(bound)?, String::new())))).collect()
 }
 
 /// The same for user names that were issued to a Developer, also those that are hers no more.
 pub fn found_issued(state: &ClusterState, developer: &str) -> BTreeSet<(String, String)> {
-    found_where(state, &|annotations, subjects| {
-        issued_names(annotations).any(|name| name == developer)
-            && subjects.iter().any(|known| issued_to(annotations, known) == Some(developer))
-    })
+    let inside = state.role_bindings.iter().filter(|(_, bound)| issued(bound, developer));
+    let wide = state.cluster_role_bindings.values().filter(|bound| issued(bound, developer));
+    inside
+        .filter_map(|((namespace, _), bound)| Some((role_of(bound)?, namespace.clone())))
+        .chain(wide.filter_map(|bound| Some((role_of(bound)?, String::new()))))
+        .collect()
 }
 
-type Looks<'a> = dyn Fn(&BTreeMap<String, String>, &HashSet<Known>) -> bool + 'a;
+fn issued<K: RbacBinding>(bound: &Bound<K>, developer: &str) -> bool {
+    let annotations = bound.object.annotations();
+    bound.ours
+        && issued_names(annotations).any(|name| name == developer)
+        && bound.subjects.iter().any(|known| issued_to(annotations, known) == Some(developer))
+}
 
-fn found_where(state: &ClusterState, holds: &Looks<'_>) -> BTreeSet<(String, String)> {
-    let role = |labels: &BTreeMap<String, String>| labels.get(crate::api::metadata::ROLE).cloned();
-    let inside = state.role_bindings.iter().filter(|(_, bound)| bound.ours && holds(bound.object.annotations(), &bound.subjects));
-    let wide = state.cluster_role_bindings.iter().filter(|(_, bound)| bound.ours && holds(bound.object.annotations(), &bound.subjects));
-    inside
-        .filter_map(|((namespace, _), bound)| Some((role(bound.object.labels())?, namespace.clone())))
-        .chain(wide.filter_map(|(_, bound)| Some((role(bound.object.labels())?, String::new()))))
-        .collect()
+fn role_of<K: RbacBinding>(bound: &Bound<K>) -> Option<String> {
+    bound.object.labels().get(ROLE).cloned()
 }

@@ -96,10 +96,12 @@ impl Queue {
         self.wake.notify_one();
     }
 
-    /// How many names wait now, and how long the oldest has.
+    /// How many names wait now, and how long the first of a lane has at most. It is asked with every pass, so it must not look at each of them.
     pub fn backlog(&self) -> (usize, Duration) {
         let inner = self.inner.lock();
-        let oldest = inner.ready.values().map(|(_, since)| since.elapsed()).max().unwrap_or_default();
+        let lanes = [Lane::Departure, Lane::Expiry, Lane::New, Lane::Drift, Lane::Sweep];
+        let first = lanes.iter().filter_map(|lane| inner.ready.range((*lane, 0)..=(*lane, u64::MAX)).next());
+        let oldest = first.map(|(_, (_, since))| since.elapsed()).max().unwrap_or_default();
         (inner.ready.len(), oldest)
     }
 }

@@ -116,6 +116,7 @@ impl Roles {
         let context = &self.context;
         let mut rounds = Rounds::default();
         let mut may_end = context.epoch().is_some();
+        let mut nothing_left = false;
         for _ in 0..MOST_ROUNDS {
             let epoch = context.epoch().unwrap_or_default();
             let mut plan = self.plan(role, &epoch, may_end);
@@ -126,18 +127,20 @@ impl Roles {
                     continue;
                 }
             }
-            let nothing = plan.phases.is_empty();
+            let plan_is_empty = plan.phases.is_empty();
             let carried = context.carry_out(std::mem::take(&mut plan.phases)).await;
             rounds.written += carried.written;
             let failed = !carried.errors.is_empty();
             rounds.errors = carried.errors;
             let more = plan.adds;
             rounds.plan = plan;
-            if nothing || failed || !more {
+            nothing_left = plan_is_empty;
+            if plan_is_empty || failed || !more {
                 break;
             }
         }
-        if rounds.errors.is_empty() && rounds.written > 0 {
+        // What is told is what is left after the last write.
+        if rounds.errors.is_empty() && rounds.written > 0 && !nothing_left {
             let epoch = context.epoch().unwrap_or_default();
             let plan = self.plan(role, &epoch, may_end);
             rounds.plan = plan;

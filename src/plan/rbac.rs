@@ -43,23 +43,29 @@ pub struct Named<'a> {
 
 /// Divides subjects among bindings. The number of bindings is a power of two, so that growing moves half of each and nothing else.
 pub fn shards(subjects: &BTreeSet<Known>) -> Vec<BTreeSet<Known>> {
+    let hashed: Vec<(usize, &Known)> = subjects.iter().map(|known| (bucket(known.text()) as usize, known)).collect();
     let mut count = 1;
     loop {
-        let mut shards = vec![BTreeSet::new(); count];
-        for known in subjects {
-            let at = bucket(known.text()) as usize % count;
-            if let Some(shard) = shards.get_mut(at) {
-                shard.insert(known.clone());
+        // How many there are in each, and how many bytes they take.
+        let mut loads = vec![(0, 0); count];
+        for (hash, known) in &hashed {
+            if let Some((people, bytes)) = loads.get_mut(hash % count) {
+                *people += 1;
+                *bytes += known.size();
             }
         }
-        let fits = |shard: &BTreeSet<Known>| {
-            shard.len() <= SUBJECTS_PER_BINDING && shard.iter().map(Known::size).sum::<usize>() <= BYTES_PER_BINDING
-        };
-        if shards.iter().all(fits) {
-            return shards;
+        if loads.iter().all(|(people, bytes)| *people <= SUBJECTS_PER_BINDING && *bytes <= BYTES_PER_BINDING) {
+            break;
         }
         count *= 2;
     }
+    let mut shards = vec![BTreeSet::new(); count];
+    for (hash, known) in hashed {
+        if let Some(shard) = shards.get_mut(hash % count) {
+            shard.insert(known.clone());
+        }
+    }
+    shards
 }
 
 /// What stands in the annotations for a subject.

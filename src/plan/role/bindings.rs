@@ -121,8 +121,14 @@ impl<'a> Planner<'a, '_> {
     fn targets(&self) -> Targets {
         let role = self.inputs.role.name_any();
         let mut targets = BTreeMap::new();
+        // Namespaces of one Environment have the same people and stand one after another.
+        let mut divided: Option<(&BTreeSet<Known>, Vec<BTreeSet<Known>>)> = None;
         for (slot, subjects) in &self.desired.slots {
-            for (shard, subjects) in shards(subjects).into_iter().enumerate() {
+            let (_, parts) = match divided.take().filter(|(same, _)| *same == subjects) {
+                Some(known) => divided.insert(known),
+                None => divided.insert((subjects, shards(subjects))),
+            };
+            for (shard, subjects) in parts.iter().cloned().enumerate() {
                 let name = match &slot.place {
                     Some((environment, _)) => name::role_binding(&role, &slot.cluster_role, environment, shard),
                     None => name::cluster_role_binding(&role, &slot.cluster_role, shard),
@@ -141,14 +147,17 @@ impl<'a> Planner<'a, '_> {
             target.subjects = targets.get(&(binding.slot.clone(), binding.name.clone())).cloned().unwrap_or_default();
         }
         let placed = self.desired.slots.get(&binding.slot);
+        let here: Vec<(&String, &BTreeSet<Known>)> = targets
+            .range((binding.slot.clone(), String::new())..)
+            .take_while(|((slot, _), _)| *slot == binding.slot)
+            .map(|((_, name), subjects)| (name, subjects))
+            .collect();
         for known in &binding.subjects {
             if target.subjects.contains(known) {
                 continue;
             }
             let elsewhere = placed.is_some_and(|subjects| subjects.contains(known))
-                && !targets.iter().any(|((slot, name), subjects)| {
-                    slot == &binding.slot && subjects.contains(known) && self.seen_there(slot, name, known)
-                });
+                && !here.iter().any(|(name, subjects)| subjects.contains(known) && self.seen_there(&binding.slot, name, known));
             match self.owner(binding, known) {
                 Owner::Leaving => {}
                 _ if stays || (!self.inputs.may_end && !deleting(self.inputs.role)) => {

@@ -25,7 +25,9 @@ use super::context::{Context, RoleOutcome};
 use super::frame::{Done, Pass};
 use super::report::{announce, error_findings};
 
-/// A removal waits at most this long for what another Role still has to add to the same person.
+/// A removal waits at most this long for what another Role still has to add to the same person, as long as no Role fails: a busy API server is no reason for a gap.
+const MOST_PATIENCE: Duration = Duration::from_secs(30);
+/// And this long while some Role fails, which may be for ever.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How soon to look whether the other Role has added it.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -150,7 +152,7 @@ impl Roles {
 
     fn plan(&self, role: &Arc<Role>, epoch: &str, may_end: bool) -> RolePlan {
         let name = role.name_any();
-        let patient = self.waiting.lock().get(&name).is_none_or(|since| since.elapsed() < PATIENCE);
+        let patient = self.patient(&name);
         let now = self.context.now();
         let plan = self.context.memory.read(|content, scene| {
             // That it is being deleted since this pass began is for the next one, which looks first whether its kind is going away.
@@ -160,10 +162,18 @@ impl Roles {
         let mut waiting = self.waiting.lock();
         if plan.waits {
             waiting.entry(name).or_insert_with(Instant::now);
-        } else if patient {
+        } else if patient || plan.phases.is_empty() {
+            // Who ran out of patience once waits again the next time.
             waiting.remove(&name);
         }
         plan
+    }
+
+    /// Whether a removal may still wait for what another Role has to add.
+    fn patient(&self, name: &str) -> bool {
+        let Some(since) = self.waiting.lock().get(name).copied() else { return true };
+        let fails = self.context.roles.lock().values().any(|outcome| !outcome.errors.is_empty());
+        since.elapsed() < if fails { PATIENCE } else { MOST_PATIENCE }
     }
 
     /// Lets Bindings and Developers know how the Role is.

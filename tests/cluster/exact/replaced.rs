@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{DEVELOP, GET, MAKE, Stage, VIEW};
+use crate::support::audit::Audit;
+use crate::support::wait_until;
 
 const DEV: &[&str] = &["dev-pay", "dev-web"];
 
@@ -45,6 +47,31 @@ async fn from_one_cluster_role_to_another() {
     let view = json!({"clusterRoles": ["view"]});
     let mut stage = stage(view.clone()).await;
     moves(&mut stage, [(view, VIEW), (json!({"clusterRoles": ["usher-developer"]}), DEVELOP)]).await;
+}
+
+/// The same by the API server's own record of what the operator wrote: in each namespace the new binding is made before the old one goes.
+#[tokio::test]
+async fn bindings_are_made_before_those_they_replace_go() {
+    let mut stage = stage(json!({"clusterRoles": ["view"]})).await;
+    let audit = Audit::from_now(stage.plane());
+    let entry = stage.entry(&["dev"], json!({"clusterRoles": ["usher-developer"]}));
+    let after = stage.cells(&["ada", "bob"], DEV, DEVELOP);
+    stage.step("another ClusterRole", after, async |stage| stage.role("backend", json!([entry])).await).await;
+    let written = || -> Vec<(String, String)> {
+        let here = audit.writes().into_iter().filter(|event| stage.names(DEV).contains(&event.namespace));
+        let bindings = here.filter(|event| event.resource == "rolebindings" && event.code < 300);
+        bindings.map(|event| (event.namespace, event.verb)).collect()
+    };
+    wait_until("two made and two deleted", std::time::Duration::from_secs(20), async || {
+        let written = written();
+        let deleted = written.iter().filter(|(_, verb)| verb == "delete").count();
+        if deleted == 2 { Ok(()) } else { Err(format!("{written:?}")) }
+    })
+    .await;
+    for namespace in stage.names(DEV) {
+        let verbs: Vec<_> = written().into_iter().filter(|(place, _)| *place == namespace).map(|(_, verb)| verb).collect();
+        assert!(verbs.len() == 2 && verbs[0] != "delete" && verbs[1] == "delete", "{namespace}: {verbs:?}");
+    }
 }
 
 #[tokio::test]
@@ -133,6 +160,25 @@ async fn from_one_role_to_another_by_the_binding() {
     }
 }
 
+/// The Role that takes has two bindings to change and the one that gives has many to make, so taking has to wait.
+#[tokio::test]
+async fn from_one_role_to_another_that_has_more_to_write() {
+    let mut stage = stage(json!({"clusterRoles": ["view"], "namespaces": {"matchLabels": {"team": "web"}}})).await;
+    for number in 0..60 {
+        stage.label(&format!("a{number}"), Some("dev"), "many").await;
+    }
+    stage.role("other", json!([stage.entry(&["dev"], json!({"clusterRoles": ["usher-developer"]}))])).await;
+    stage.says("Role", "other", "Ready", ("True", "AsPlanned")).await;
+    for round in 0..4 {
+        let (role, gives, at): (&str, &[&str], &[&str]) = match round % 2 {
+            0 => ("other", DEVELOP, DEV),
+            _ => ("backend", VIEW, &["dev-web"]),
+        };
+        let after = stage.cells(&["ada", "bob"], at, gives);
+        stage.step(role, after, async |stage| stage.bind("all", role, &["ada", "bob"], json!({})).await).await;
+    }
+}
+
 #[tokio::test]
 async fn from_one_team_to_another() {
     let mut stage = stage(json!({"clusterRoles": ["view"]})).await;
@@ -171,7 +217,7 @@ async fn from_one_environment_to_another_by_a_label() {
     for (from, to) in [("dev", "staging"), ("staging", "dev"), ("dev", "staging")] {
         let edit = async |stage: &Stage| {
             stage.label("dev-pay", Some(to), "pay").await;
-            crate::support::wait_until("the binding of the other", std::time::Duration::from_secs(20), async || {
+            wait_until("the binding of the other", std::time::Duration::from_secs(20), async || {
                 let seen = (count(stage, from).await, count(stage, to).await);
                 if seen == (0, 1) { Ok(()) } else { Err(format!("{seen:?}")) }
             })

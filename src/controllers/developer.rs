@@ -108,6 +108,7 @@ impl Developers {
             self.credentials(developer, &mut progress, now).await;
         }
         self.verify(developer, &mut progress, now);
+        self.wake_what_names_her(&progress);
         self.record(developer, &mut progress).await;
         let soon = self.finish(developer, &mut progress).await?;
         Ok(Done { recheck_at: progress.recheck_at, soon, errors: progress.errors, wrote: progress.wrote })
@@ -236,6 +237,12 @@ impl Developers {
         progress.findings.dedup();
         progress.held = held;
         progress.plan = fresh;
+    }
+
+    /// Lets Roles look again whose bindings name her though she does not hold them: nothing that she holds leads to them any more.
+    fn wake_what_names_her(&self, progress: &Progress) {
+        let unheld = progress.plan.found.iter().map(|(role, _)| role).filter(|role| !progress.held.contains_key(*role));
+        unheld.collect::<BTreeSet<_>>().into_iter().for_each(|role| self.context.queues.roles.push(role, Lane::Drift));
     }
 
     /// What a Developer names that does not exist.

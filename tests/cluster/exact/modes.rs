@@ -124,6 +124,21 @@ async fn a_paused_developer_keeps_what_she_has_and_gets_nothing() {
     .await;
 }
 
+/// What her Role gives moves on without her: she keeps the old until she goes on, rather than having neither.
+#[tokio::test]
+async fn a_paused_developer_keeps_what_her_role_gave() {
+    let (mut stage, _) = stage().await;
+    paused(&stage, "Developer", "ada").await;
+    let after = &stage.cells(&["ada"], DEV, VIEW) | &stage.cells(&["bob"], DEV, DEVELOP);
+    let edit = async |stage: &Stage| {
+        viewer(stage, "usher-developer").await;
+        stage.seen("Role", "viewer").await;
+    };
+    stage.step("her Role is edited", after, edit).await;
+    let after = stage.cells(&["ada", "bob"], DEV, DEVELOP);
+    stage.step("she goes on", after, async |stage| stage.pause("Developer", "ada", false).await).await;
+}
+
 #[tokio::test]
 async fn a_paused_environment_stays_as_it_is_and_the_others_follow() {
     let (mut stage, all) = stage().await;

@@ -1,15 +1,20 @@
 //! Six hundred people in one Role are more than one binding holds: dividing them anew leaves no gap.
 
+use std::collections::BTreeMap;
+
 use futures::{StreamExt, stream};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Stage, VIEW};
 
-/// As many as one binding holds, and some more.
-const FEW: usize = 490;
+/// As many as one binding holds.
+const FULL: usize = 500;
+/// And some more.
 const MANY: usize = 600;
-/// Who is asked about all the time: enough that both halves and those who move are among them.
-const ASKED: usize = 24;
+/// Who is asked about all the time: enough that some of those who move are among them, and few, so that they are asked often.
+const ASKED: usize = 8;
+/// How often they are joined and divided.
+const CROSSINGS: usize = 4;
 
 fn person(number: usize) -> String {
     format!("p{number}")
@@ -26,12 +31,19 @@ async fn people(stage: &Stage, numbers: std::ops::Range<usize>, team: Option<&st
     stream::iter(writes).buffer_unordered(16).collect::<Vec<_>>().await;
 }
 
-/// The number of subjects in each binding of the Role in a namespace.
-async fn sizes(stage: &Stage) -> Vec<usize> {
+/// The subjects of each binding of the Role in a namespace, by the binding's name.
+async fn shards(stage: &Stage) -> BTreeMap<String, Vec<String>> {
     let label = format!("usher.dev/role={}", stage.name("viewer"));
     let bindings = stage.read(&["rolebindings", "-n", &stage.name("dev-pay"), "-l", &label]).await;
-    let size = |binding: &serde_json::Value| binding["subjects"].as_array().map_or(0, Vec::len);
-    bindings["items"].as_array().unwrap().iter().map(size).collect()
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let subjects = |binding: &Value| binding["subjects"].as_array().into_iter().flatten().map(|subject| text(&subject["name"])).collect();
+    let bindings = bindings["items"].as_array().expect("a list").iter();
+    bindings.map(|binding| (text(&binding["metadata"]["name"]), subjects(binding))).collect()
+}
+
+/// How many each of them holds.
+async fn sizes(stage: &Stage) -> Vec<usize> {
+    shards(stage).await.values().map(Vec::len).collect()
 }
 
 /// Waits until the Role is applied with this many holders.
@@ -53,27 +65,33 @@ async fn six_hundred_people_are_divided_and_joined_without_a_gap() {
     stage.environment("dev", json!({"home": null, "workspace": null})).await;
     stage.role("viewer", json!([stage.entry(&["dev"], json!({"clusterRoles": ["view"]}))])).await;
     stage.bind("all", "viewer", &[], json!({"teams": [stage.name("big")]})).await;
-    people(&stage, 0..FEW, Some("big")).await;
-    held_by(&stage, FEW).await;
-    assert_eq!(sizes(&stage).await, [FEW]);
+    people(&stage, 0..FULL, Some("big")).await;
+    held_by(&stage, FULL).await;
+    let whole: Vec<String> = shards(&stage).await.into_keys().collect();
+    people(&stage, FULL..MANY, Some("big")).await;
+    held_by(&stage, MANY).await;
+    let divided = shards(&stage).await;
+    assert!(divided.len() > 1 && divided.values().all(|people| people.len() <= FULL), "{:?}", sizes(&stage).await);
 
-    let asked: Vec<String> = (0..ASKED).map(|index| person(index * FEW / ASKED)).collect();
+    // Back and forth over the edge: each time about half of them move. The one who comes and goes belongs where all were, so that this binding gains as it loses.
+    let [whole] = whole.try_into().expect("one binding holds them all");
+    let belongs = |number: &usize| divided[&whole].contains(&format!("oidc:{}", stage.name(&person(*number))));
+    let last = (FULL..MANY).find(belongs).expect("some of them");
+    people(&stage, FULL..MANY, None).await;
+    held_by(&stage, FULL).await;
+    let asked: Vec<String> = (0..ASKED).map(person).collect();
     let asked: Vec<&str> = asked.iter().map(String::as_str).collect();
     stage.ask_users(&asked, &["dev-pay"], VIEW).await;
     let held = stage.cells(&asked, &["dev-pay"], VIEW);
     stage.stands(held.clone()).await;
-    stage
-        .step("divided", held.clone(), async |stage| {
-            people(stage, FEW..MANY, Some("big")).await;
-            held_by(stage, MANY).await;
-        })
-        .await;
-    let sizes = sizes(&stage).await;
-    assert!(sizes.len() > 1 && sizes.iter().all(|size| *size <= 500), "{sizes:?}");
-    stage
-        .step("joined", held, async |stage| {
-            people(stage, FEW..MANY, None).await;
-            held_by(stage, FEW).await;
-        })
-        .await;
+    for _ in 0..CROSSINGS {
+        for (what, team, count, parts) in [("divided", Some("big"), FULL + 1, 2), ("joined", None, FULL, 1)] {
+            let edit = async |stage: &Stage| {
+                people(stage, last..last + 1, team).await;
+                held_by(stage, count).await;
+            };
+            stage.step(what, held.clone(), edit).await;
+            assert_eq!(sizes(&stage).await.len(), parts, "{what}");
+        }
+    }
 }

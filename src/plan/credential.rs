@@ -8,8 +8,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
 use crate::api::metadata::{
-    CONTENT, DATA_DIGEST, DEVELOPER, DEVELOPER_UID, IDENTITIES_NAMESPACE, KUBECONFIG_SECRET, PERSON, TOKEN_EXPIRES_AT,
-    TOKEN_ISSUED_AT, TOKEN_OF, WELCOME_CONFIG_MAP,
+    CONTENT, DATA_DIGEST, DEVELOPER, DEVELOPER_UID, IDENTITIES_NAMESPACE, KUBECONFIG_SECRET, PERSON, TOKEN_EXPIRES_AT, TOKEN_ISSUED_AT,
+    TOKEN_OF, WELCOME_CONFIG_MAP,
 };
 use crate::api::{ConditionType, Developer, Mode, Reason};
 
@@ -68,23 +68,46 @@ pub struct Credentials {
 }
 
 /// Plans the credentials of a person whose objects are there.
-pub fn plan_credentials(scene: Scene<'_>, developer: &Developer, plan: &DeveloperPlan, held: &BTreeMap<String, Via>, now: Timestamp) -> Credentials {
+pub fn plan_credentials(
+    scene: Scene<'_>,
+    developer: &Developer,
+    plan: &DeveloperPlan,
+    held: &BTreeMap<String, Via>,
+    now: Timestamp,
+) -> Credentials {
     let mut credentials = Credentials::default();
     if plan.standing != Standing::Active || paused(developer) {
         return credentials;
     }
     let mut blocked = |reason, message: String| credentials.findings.push(Finding::new(ConditionType::CredentialsReady, reason, message));
     let Some(home_name) = home(scene.world) else {
-        blocked(Reason::NoEnvironment, "no Environment is home, so there is nowhere to put the kubeconfig; set home: true on one".to_owned());
+        blocked(
+            Reason::NoEnvironment,
+            "no Environment is home, so there is nowhere to put the kubeconfig; set home: true on one".to_owned(),
+        );
         return credentials;
     };
+    if scene.world.environment(home_name).is_some_and(|environment| environment.spec.workspace.is_none()) {
+        blocked(
+            Reason::NoEnvironment,
+            format!(
+                "uenv/{home_name} is home and makes no workspaces, so there is nowhere to put the kubeconfig; give it workspace: {{}}, or set home: true on another"
+            ),
+        );
+        return credentials;
+    }
     let Some(workspace) = plan.workspaces.iter().find(|workspace| workspace.environment == *home_name) else {
-        let reason = if plan.findings.iter().any(|finding| finding.reason == Reason::Conflict) { Reason::Conflict } else { Reason::Progressing };
-        blocked(reason, format!("she has no workspace in uenv/{home_name}, the home Environment, so there is nowhere to put the kubeconfig"));
+        let reason =
+            if plan.findings.iter().any(|finding| finding.reason == Reason::Conflict) { Reason::Conflict } else { Reason::Progressing };
+        blocked(
+            reason,
+            format!("she has no workspace in uenv/{home_name}, the home Environment, so there is nowhere to put the kubeconfig"),
+        );
         return credentials;
     };
     let Some(environment) = scene.world.environment(home_name) else { return credentials };
-    let (Some(state), true) = (scene.cluster_of(environment), environment.spec.mode == Mode::Enforce && !paused(environment.as_ref())) else {
+    let (Some(state), true) = (scene.cluster_of(environment), environment.spec.mode == Mode::Enforce && !paused(environment.as_ref()))
+    else {
         return credentials;
     };
     if !state.namespaces.contains_key(&workspace.namespace) {
@@ -200,7 +223,9 @@ fn contexts(scene: Scene<'_>, plan: &DeveloperPlan, home: &str) -> Vec<Context> 
     let mut contexts: Vec<Context> = plan
         .identities
         .iter()
-        .filter(|identity| scene.world.environment(&identity.environment).is_some_and(|environment| ClusterKey::of(environment) == ClusterKey::Home))
+        .filter(|identity| {
+            scene.world.environment(&identity.environment).is_some_and(|environment| ClusterKey::of(environment) == ClusterKey::Home)
+        })
         .map(|identity| Context {
             environment: identity.environment.clone(),
             server: scene.settings.server.clone(),

@@ -8,14 +8,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
 use crate::api::grant::{EndCause, GrantEnd, GrantInterval, GrantSummary, GrantedDeveloper};
-use crate::api::metadata::{DEVELOPER, ROLE, STATE};
-use crate::api::{Binding, BindingState, Developer, Grant, GrantSpec, GrantState};
+use crate::api::metadata::{DEVELOPER, ENVIRONMENT, ROLE, STATE};
+use crate::api::{Binding, BindingState, Developer, Environment, Grant, GrantSpec, GrantState};
 
 use super::access::{Standing, Via, binding_state, roles_of_binding};
 use super::change::labels;
 use super::developer::seconds;
 use super::name::digest;
 use super::placement::Scene;
+use super::subjects::known_in;
+use super::verify::idle;
 use super::world::deleting;
 
 /// What is said where nobody recorded who asked.
@@ -65,19 +67,20 @@ pub fn plan_grants(inputs: &GrantInputs<'_>) -> GrantPlan {
     let now = Time(Timestamp::from_second(inputs.now.as_second()).unwrap_or(inputs.now));
     let uid = inputs.developer.uid().unwrap_or_default();
     let running = |role: &str| {
-        inputs.grants.iter().find(|grant| {
-            grant.spec.state == GrantState::Active && grant.spec.role == role && grant.spec.developer.uid == uid
-        })
+        inputs
+            .grants
+            .iter()
+            .find(|grant| grant.spec.state == GrantState::Active && grant.spec.role == role && grant.spec.developer.uid == uid)
     };
-    for (role, held) in inputs.held.iter().filter(|(_, held)| !held.environments.is_empty()) {
+    let all: BTreeMap<&str, Held> = inputs.held.iter().map(|(role, held)| (role.as_str(), given(inputs, role, held))).collect();
+    for (role, held) in all.iter().filter(|(_, held)| held.in_place && !held.environments.is_empty()) {
         match running(role) {
-            None if held.in_place => plan.create.push(begin(inputs, role, held, &now)),
-            Some(grant) if held.in_place => plan.update.extend(go_on(inputs, grant, held, &now)),
-            _ => {}
+            None => plan.create.push(begin(inputs, role, held, &now)),
+            Some(grant) => plan.update.extend(go_on(inputs, grant, held, &now)),
         }
     }
     for grant in inputs.grants.iter().filter(|grant| grant.spec.state == GrantState::Active) {
-        let holds = inputs.held.get(&grant.spec.role).is_some_and(|held| !held.environments.is_empty());
+        let holds = all.get(grant.spec.role.as_str()).is_some_and(|held| !held.environments.is_empty());
         let same = grant.spec.developer.uid == uid;
         if !same || (!holds && !inputs.found.contains(&grant.spec.role)) {
             plan.update.push(end(inputs, grant, &now));
@@ -113,9 +116,25 @@ fn begin(inputs: &GrantInputs<'_>, role: &str, held: &Held, now: &Time) -> Grant
             summary: GrantSummary::default(),
         },
     );
-    grant.metadata.labels = Some(labels(&inputs.scene.settings.installation, [(DEVELOPER, name.as_str()), (ROLE, role), (STATE, "Active")]));
+    grant.metadata.labels =
+        Some(labels(&inputs.scene.settings.installation, [(DEVELOPER, name.as_str()), (ROLE, role), (STATE, "Active")]));
     summarize(&mut grant);
     grant
+}
+
+/// What of a holding there is to record: where nothing is written, only what was seen there all the same.
+fn given(inputs: &GrantInputs<'_>, role: &str, held: &Held) -> Held {
+    let scene = inputs.scene;
+    let seen = |environment: &Environment| {
+        let (Some(state), Ok(known)) = (scene.cluster_of(environment), known_in(scene, inputs.developer, environment)) else {
+            return false;
+        };
+        let name = environment.name_any();
+        let mut bindings = state.role_bindings_of(role);
+        bindings.any(|(_, bound)| bound.object.labels().get(ENVIRONMENT) == Some(&name) && bound.subjects.contains(&known))
+    };
+    let there = |name: &&String| scene.world.environment(name).is_some_and(|environment| !idle(environment) || seen(environment));
+    Held { via: held.via.clone(), environments: held.environments.iter().filter(there).cloned().collect(), in_place: held.in_place }
 }
 
 fn targets(held: &Held) -> impl Iterator<Item = String> {
@@ -201,7 +220,9 @@ fn binding_cause(inputs: &GrantInputs<'_>, grant: &Grant) -> Option<EndCause> {
         None => Some(EndCause::BindingDeleted),
         Some(binding) if binding_state(binding, now) == BindingState::Expired => Some(EndCause::BindingExpired),
         Some(binding) if !world.people_of(binding).contains(name.as_str()) => Some(EndCause::BindingEdited),
-        Some(binding) if !roles_of_binding(world, binding).contains(&grant.spec.role) && !gave_before(binding, &interval.since) => Some(EndCause::BindingEdited),
+        Some(binding) if !roles_of_binding(world, binding).contains(&grant.spec.role) && !gave_before(binding, &interval.since) => {
+            Some(EndCause::BindingEdited)
+        }
         Some(_) => None,
     })
 }

@@ -465,7 +465,12 @@ impl Model {
         let of = |task: Task| {
             let findings = match &task {
                 Task::Role(name) => self.plan_role(name).map(|plan| plan.findings),
-                Task::Developer(name) => self.plan_developer(name).map(|plan| plan.findings),
+                Task::Developer(name) => self.plan_developer(name).map(|plan| {
+                    let developer = self.world.developer(name).expect("she is there");
+                    let held = held_roles(&self.world, developer, self.now);
+                    let credentials = self.read(|scene| plan_credentials(scene, developer, &plan, &held, self.now));
+                    [plan.findings, credentials.findings].concat()
+                }),
             };
             findings.unwrap_or_default().into_iter().map(move |finding| (task.clone(), finding)).collect::<Vec<_>>()
         };

@@ -10,10 +10,13 @@
 
 mod cli;
 mod cluster_model;
+mod crowd;
 mod docs;
 mod effective;
 mod generated;
 mod layers;
 mod naive;
 mod properties;
+mod record;
+mod scenarios;
 mod worlds;

@@ -54,6 +54,15 @@ impl<'a> Naive<'a> {
 
     /// Everything that anybody should have, but for Environments that are only observed: there usher changes nothing.
     pub fn cells(&self) -> BTreeSet<Cell> {
+        let mut cells = self.by_roles();
+        for person in self.people.iter().filter(|person| self.active(person)) {
+            cells.extend(self.own(person));
+        }
+        cells
+    }
+
+    /// The part of it that Roles give.
+    pub fn by_roles(&self) -> BTreeSet<Cell> {
         let mut cells = BTreeSet::new();
         for person in self.people.iter().filter(|person| self.active(person)) {
             for binding in self.bindings.iter().filter(|binding| self.holds(person, binding)) {
@@ -67,7 +76,6 @@ impl<'a> Naive<'a> {
                     }
                 }
             }
-            cells.extend(self.own(person));
         }
         cells
     }

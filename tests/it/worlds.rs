@@ -85,11 +85,11 @@ pub fn model(now: Timestamp) -> Model {
     Model::new(now, [ClusterKey::Home, remote()])
 }
 
-fn owned(names: &[&str]) -> Vec<String> {
+pub fn owned(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-fn some_of(names: &'static [&'static str], most: usize) -> impl Strategy<Value = Vec<String>> {
+pub fn some_of(names: &'static [&'static str], most: usize) -> impl Strategy<Value = Vec<String>> {
     subsequence(names.to_vec(), 0..=most.min(names.len())).prop_map(|names| owned(&names))
 }
 
@@ -98,7 +98,7 @@ fn moment() -> impl Strategy<Value = Option<Time>> {
     prop_oneof![6 => Just(None), 1 => select(vec![-60, 0, 30, 60, 120]).prop_map(|minutes| Some(Time(later(minutes))))]
 }
 
-fn seldom(one_in: u32) -> impl Strategy<Value = bool> {
+pub fn seldom(one_in: u32) -> impl Strategy<Value = bool> {
     prop_oneof![one_in - 1 => Just(false), 1 => Just(true)]
 }
 
@@ -163,7 +163,7 @@ fn rules() -> impl Strategy<Value = Vec<AccessRule>> {
     vec(one, 0..=2)
 }
 
-fn namespace_choice() -> impl Strategy<Value = Option<NamespaceChoice>> {
+pub fn namespace_choice() -> impl Strategy<Value = Option<NamespaceChoice>> {
     let labels =
         NamespaceChoice { match_labels: Some(BTreeMap::from([("team".to_owned(), "x".to_owned())])), ..NamespaceChoice::default() };
     let others = NamespaceChoice { match_expressions: Some(vec![expression("team", "NotIn", &["x"])]), ..NamespaceChoice::default() };
@@ -332,85 +332,6 @@ pub fn written() -> impl Strategy<Value = Written> {
             namespaces,
             now: noon(),
         })
-}
-
-/// A crowded world: everybody is there and holds something, so that an edit of Roles always meets somebody.
-pub fn crowded() -> impl Strategy<Value = Written> {
-    let role = |name: &'static str| {
-        let includes = prop_oneof![3 => Just(Vec::new()), 1 => some_of(&["a", "b", "c"], 1)];
-        (includes, vec(0..3_usize, 0..=3), [crowded_access("e"), crowded_access("f"), crowded_access("g")]).prop_map(
-            move |(includes, chosen, access)| {
-                let access = access.into_iter().enumerate().filter(|(at, _)| chosen.contains(at)).map(|(_, access)| access).collect();
-                finish(Role::new(name, RoleSpec { includes, access, ..RoleSpec::default() }), false, 0)
-            },
-        )
-    };
-    (role("a"), role("b"), role("c")).prop_map(|(a, b, c)| held_by_everybody(vec![a, b, c]))
-}
-
-/// A world in which ada and bob hold the Roles a, b and c in dev and prod; c in prod ada alone.
-pub fn held_by_everybody(roles: Vec<Role>) -> Written {
-    let person = |name: &str| {
-        let spec = DeveloperSpec { email: format!("{name}@x"), teams: owned(&["t"]), ..DeveloperSpec::default() };
-        (name.to_owned(), finish(Developer::new(name, spec), false, 0))
-    };
-    let binding = |name: &str, role: &str, teams: &[&str], environments: Option<&[&str]>| {
-        let spec = BindingSpec {
-            role: role.to_owned(),
-            teams: owned(teams),
-            developers: owned(&["ada"]),
-            environments: environments.map(owned),
-            ..BindingSpec::default()
-        };
-        (name.to_owned(), finish(Binding::new(name, spec), false, 0))
-    };
-    let environment = |name: &str| {
-        let match_labels = Some(BTreeMap::from([("env".to_owned(), name.to_owned())]));
-        let spec = EnvironmentSpec {
-            namespaces: Some(NamespaceSelector { match_labels, match_expressions: None }),
-            allow_cluster_scope: true,
-            ..EnvironmentSpec::default()
-        };
-        (name.to_owned(), finish(Environment::new(name, spec), false, 0))
-    };
-    let namespace = |name: &str, env: &str, team: &str| {
-        let labels = [("env", env), ("team", team)].map(|(key, value)| (key.to_owned(), value.to_owned()));
-        ((ClusterKey::Home, name.to_owned()), BTreeMap::from(labels))
-    };
-    Written {
-        developers: [person("ada"), person("bob")].into(),
-        roles: roles.into_iter().map(|role| (role.name_any(), role)).collect(),
-        bindings: [
-            binding("k", "a", &["t"], None),
-            binding("l", "b", &["t"], None),
-            binding("m", "c", &[], None),
-            binding("n", "c", &["t"], Some(&["dev"])),
-        ]
-        .into(),
-        environments: [environment("dev"), environment("prod")].into(),
-        namespaces: [namespace("n1", "dev", "x"), namespace("n2", "dev", "y"), namespace("p1", "prod", "x")].into(),
-        now: noon(),
-    }
-}
-
-fn crowded_access(name: &'static str) -> impl Strategy<Value = Access> {
-    let environments = select(vec![vec!["*"], vec!["dev"], vec!["prod"], vec!["dev", "prod"]]);
-    let rules = subsequence(vec![rule(&["pods"], &["get"]), rule(&["pods"], &["list"]), rule(&["pods"], &["get", "list"])], 0..=2);
-    (environments, namespace_choice(), some_of(&["view", "edit"], 1), rules, seldom(4)).prop_map(
-        move |(environments, namespaces, cluster_roles, mut rules, cluster)| {
-            if rules.is_empty() && (cluster || cluster_roles.is_empty()) {
-                rules.push(rule(&["pods"], &["get"]));
-            }
-            Access {
-                name: name.to_owned(),
-                environments: owned(&environments),
-                namespaces: namespaces.filter(|_| !cluster),
-                cluster_roles: if cluster { Vec::new() } else { cluster_roles },
-                rules,
-                cluster,
-            }
-        },
-    )
 }
 
 /// Takes some objects of one world and some of the other.

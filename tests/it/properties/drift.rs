@@ -12,9 +12,10 @@ use usher::plan::cluster::Key;
 use super::config;
 use super::exact::{difference, settled};
 use crate::cluster_model::Model;
+use crate::crowd::crowded;
 use crate::effective::held;
 use crate::naive::Naive;
-use crate::worlds::{crowded, written};
+use crate::worlds::written;
 
 /// What a hand may do to a binding or ClusterRole of usher's.
 #[derive(Clone, Copy, Debug)]

@@ -10,8 +10,9 @@ use usher::plan::change::Step;
 use super::config;
 use super::exact::settled;
 use crate::cluster_model::Model;
+use crate::crowd::{crowded, held_by_everybody};
 use crate::effective::{Held, verbs};
-use crate::worlds::{Written, crowded, edit, finish, held_by_everybody, rule};
+use crate::worlds::{Written, edit, finish, rule};
 
 /// The writes of one Role that were planned together, in phases.
 type Queue = VecDeque<Vec<Step>>;

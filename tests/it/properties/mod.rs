@@ -2,7 +2,8 @@
 
 mod drift;
 mod ends;
-mod exact;
+pub mod exact;
+mod grants;
 mod instants;
 mod order;
 mod persons;

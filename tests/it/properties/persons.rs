@@ -11,8 +11,9 @@ use usher::api::{ConditionType, DesiredState, Developer, Reason, Role, RoleSpec}
 use usher::plan::cluster::ClusterKey;
 
 use crate::cluster_model::{Model, Task};
+use crate::crowd::held_by_everybody;
 use crate::effective::{Held, held};
-use crate::worlds::{Written, finish, held_by_everybody, later, model};
+use crate::worlds::{Written, finish, later, model};
 
 /// dev with workspaces, and a Role that gives view in it; ada and bob.
 fn world(person_id: Option<&str>) -> Written {

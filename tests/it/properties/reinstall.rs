@@ -9,9 +9,10 @@ use usher::api::Reason;
 use super::config;
 use super::exact::{difference, settled};
 use crate::cluster_model::Model;
+use crate::crowd::crowded;
 use crate::effective::{Held, held};
 use crate::naive::Naive;
-use crate::worlds::{Written, crowded, finish, written};
+use crate::worlds::{Written, finish, written};
 
 /// The same objects, made again: other UIDs, and no memory of what was being deleted.
 fn made_again(written: &Written) -> Written {

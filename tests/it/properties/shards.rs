@@ -9,8 +9,9 @@ use usher::api::{Developer, DeveloperSpec, Role, RoleSpec};
 use usher::plan::cluster::ClusterKey;
 
 use crate::cluster_model::{Model, Task};
+use crate::crowd::held_by_everybody;
 use crate::effective::{Held, held};
-use crate::worlds::{finish, held_by_everybody, model};
+use crate::worlds::{finish, model};
 
 /// A Role with one ClusterRole in the two namespaces of dev.
 fn role() -> Role {

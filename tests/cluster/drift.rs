@@ -235,7 +235,10 @@ async fn bindings(bench: &Bench) -> Vec<(&'static str, String, Hand)> {
     let mut edits = Vec::new();
     let all = snapshot.iter().filter(|(key, _)| key.starts_with("RoleBinding") || key.starts_with("ClusterRoleBinding"));
     for (key, object) in all.filter(|(key, _)| role.iter().any(|part| key.contains(part)) || key.contains("usher:cluster:")) {
-        let (kind, part) = key.split_once(' ').map(|(kind, part)| (if kind == "RoleBinding" { "RoleBinding" } else { "ClusterRoleBinding" }, part)).unwrap();
+        let (kind, part) = key
+            .split_once(' ')
+            .map(|(kind, part)| (if kind == "RoleBinding" { "RoleBinding" } else { "ClusterRoleBinding" }, part))
+            .unwrap();
         let with = |subject: Value| {
             let mut all = object["subjects"].as_array().unwrap().clone();
             all.push(subject);
@@ -277,12 +280,9 @@ async fn every_hand_edit_is_repaired_within_a_second() {
     }
     let slowest = repairs.iter().map(|repair| repair.took).max().unwrap_or_default();
     println!("{} edits, the slowest repair took {slowest:?}", repairs.len());
-    let late: String = repairs
-        .iter()
-        .filter(|repair| !repair.late.is_empty())
-        .map(|repair| format!("\n{:?} for {}: {}", repair.took, repair.what, repair.late))
-        .collect();
-    assert!(late.is_empty(), "repaired too late: {late}");
+    let late = repairs.iter().filter(|repair| !repair.late.is_empty());
+    let late: Vec<_> = late.map(|repair| format!("{:?} for {}: {}", repair.took, repair.what, repair.late)).collect();
+    assert!(late.is_empty(), "repaired too late: {}", late.join("\n"));
     foreign_labels_stay(&bench).await;
 }
 
@@ -359,7 +359,9 @@ async fn foreign_labels_stay(bench: &Bench) {
     settled(bench).await;
     let labelled = bench.snapshot().await;
     let without = |snapshot: &Snapshot| -> Vec<String> {
-        let foreign = |object: &Value| object["metadata"]["labels"]["example.com/cost"] == "rnd" && object["metadata"]["annotations"]["example.com/note"] == "ours";
+        let foreign = |object: &Value| {
+            object["metadata"]["labels"]["example.com/cost"] == "rnd" && object["metadata"]["annotations"]["example.com/note"] == "ours"
+        };
         snapshot.iter().filter(|(_, object)| !foreign(object)).map(|(key, _)| key.clone()).collect()
     };
     assert_eq!(without(&labelled), [""; 0]);

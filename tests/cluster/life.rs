@@ -46,8 +46,7 @@ impl Cast {
         let binding = stage.binding(&role, &person).await;
         let developer = stage.person(&person, more).await;
         let workspace = workspace(&developer);
-        let questions =
-            Questions::new(&[(&person, stage.knows(&developer))], &[&stage.shared, &workspace, ""], &PROBES);
+        let questions = Questions::new(&[(&person, people::subject(&developer))], &[&stage.shared, &workspace, ""], &PROBES);
         let kubeconfig = people::kubeconfig(&shared.client, &workspace).await;
         let account = account(&developer);
         let cast = Self { shared, stage, person, role, binding, workspace, account, kubeconfig, questions };
@@ -133,8 +132,7 @@ async fn suspension_ended_the_grant(cast: &Cast, other: &str) {
         if grants.len() == 3 { Ok(grants) } else { Err(format!("{grants:?}")) }
     })
     .await;
-    let mut seen: Vec<_> =
-        seen.iter().map(|grant| (grant.role.as_str(), grant.state, grant.ended.as_ref().map(|end| end.cause))).collect();
+    let mut seen: Vec<_> = seen.iter().map(|grant| (grant.role.as_str(), grant.state, grant.ended.as_ref().map(|end| end.cause))).collect();
     seen.sort_by_key(|(role, state, _)| (*role == other, *state == GrantState::Active));
     let role = cast.role.as_str();
     assert_eq!(
@@ -205,7 +203,7 @@ async fn an_end_date_is_kept_to_the_second() {
     let developer = stage.person(&person, json!({"endsAt": end.to_string()})).await;
     let workspace = workspace(&developer);
     assert_eq!(developer.data["status"]["summary"]["expires"], end.to_string());
-    let questions = Questions::new(&[(&person, stage.knows(&developer))], &[&stage.shared, &workspace], &LOOK);
+    let questions = Questions::new(&[(&person, people::subject(&developer))], &[&stage.shared, &workspace], &LOOK);
     let all = questions.cells(&[&person], &[&stage.shared, &workspace], &LOOK);
     questions.settle(client, AT_ONCE, &all).await;
 

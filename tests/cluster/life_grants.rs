@@ -48,10 +48,8 @@ impl Held {
     /// Waits until what begins now begins in a later second than the Grant: the record counts in seconds.
     async fn is_older_than_now(&self) {
         let since = grants(&self.stage.client, &self.person).await[0].since.0;
-        wait_until("a later second", SOON, async || {
-            if Timestamp::now().as_second() > since.as_second() { Ok(()) } else { Err("not yet") }
-        })
-        .await;
+        wait_until("a later second", SOON, async || if Timestamp::now().as_second() > since.as_second() { Ok(()) } else { Err("not yet") })
+            .await;
     }
 
     /// Waits for the end of the only Grant, and gives it; nothing is said of it any more afterwards.
@@ -238,7 +236,8 @@ async fn usher_grant_makes_a_binding_that_expires_and_the_record_has_its_reason(
     let role = held.stage.role("edit").await;
     let plane = &held.shared.all.plane;
     let said = plane.usher(&["grant", &role, &held.person, "--for", "3s", "--reason", "On call for payments"]).await.ok();
-    let binding = said.split_whitespace().next().and_then(|word| word.strip_prefix("ubind/")).unwrap_or_else(|| panic!("{said}")).to_owned();
+    let binding =
+        said.split_whitespace().next().and_then(|word| word.strip_prefix("ubind/")).unwrap_or_else(|| panic!("{said}")).to_owned();
     assert!(said.contains(&format!("urole/{role}")) && said.contains(&format!("dev/{}", held.person)), "{said}");
     let made = kind(client, "Binding").await.get(&binding).await.unwrap();
     assert_eq!(made.data["spec"]["developers"], json!([held.person]));

@@ -36,6 +36,7 @@ mod harness;
 mod life;
 mod life_deletion;
 mod life_grants;
+mod life_rehire;
 mod life_strangers;
 mod life_tokens;
 mod poison;

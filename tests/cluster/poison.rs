@@ -18,7 +18,7 @@ use crate::support::people::{self, account, declare, developer};
 use crate::support::{AuditLevel, ControlPlane, wait_until};
 
 const PEOPLE: usize = 100;
-const SERVED_WITHIN: Duration = Duration::from_secs(60);
+const SERVED_WITHIN: Duration = Duration::from_mins(1);
 const LONG: &str = "a-name-as-long-as-a-developers-can-be";
 
 /// Who cannot be served: which condition says so, with which reason and words.
@@ -33,7 +33,8 @@ const POISONED: [(&str, &str, &str, &[&str]); 5] = [
 /// Environments that ask more of people than every one of them has.
 async fn environments(client: &Client) {
     let workspace = json!({"name": "the-personal-workspace-for-{developer}"});
-    declare(client, "Environment", "lab", json!({"home": true, "namespaces": {"matchLabels": {"env": "lab"}}, "workspace": workspace})).await;
+    declare(client, "Environment", "lab", json!({"home": true, "namespaces": {"matchLabels": {"env": "lab"}}, "workspace": workspace}))
+        .await;
     let directory = json!({"namespaces": {"matchLabels": {"env": "directory"}}, "identity": {"user": "id:{personId}"}});
     declare(client, "Environment", "directory", directory).await;
     for env in ["lab", "directory"] {
@@ -47,7 +48,11 @@ async fn environments(client: &Client) {
 /// What stands in the way of two of the five.
 async fn squatters(client: &Client) {
     let namespace = "{apiVersion: v1, kind: Namespace, metadata: {name: the-personal-workspace-for-squatted}}";
-    let account = format!("{{apiVersion: v1, kind: ServiceAccount, metadata: {{name: {}, namespace: {}}}}}", account_of("impersonated"), people::IDENTITIES);
+    let account = format!(
+        "{{apiVersion: v1, kind: ServiceAccount, metadata: {{name: {}, namespace: {}}}}}",
+        account_of("impersonated"),
+        people::IDENTITIES
+    );
     for yaml in [namespace, &account] {
         apply(client, yaml).await;
     }
@@ -157,7 +162,11 @@ async fn says_why(client: &Client, (name, what, reason, words): (&str, &str, &st
                 found["status"] == status && found["reason"] == reason && words.iter().all(|word| message.contains(word))
             })
         };
-        if says(what, "False") && says("Ready", "False") && says("Stalled", "True") { Ok(()) } else { Err(object.data["status"].to_string()) }
+        if says(what, "False") && says("Ready", "False") && says("Stalled", "True") {
+            Ok(())
+        } else {
+            Err(object.data["status"].to_string())
+        }
     })
     .await;
 }
@@ -189,7 +198,9 @@ async fn have_what_is_possible(client: &Client, people: &BTreeMap<String, Dynami
     let mut expected = questions.cells(&["squatted", LONG, "nameless"], &["shared-lab"], &["get pods"]);
     expected.extend(questions.cells(&["impersonated in directory"], &["shared-directory"], &["get pods"]));
     questions.settle(client, Duration::from_secs(10), &expected).await;
-    for (name, targets) in [("twin", None), ("nameless", Some("lab")), ("impersonated", Some("directory")), ("squatted", Some("directory,lab"))] {
+    for (name, targets) in
+        [("twin", None), ("nameless", Some("lab")), ("impersonated", Some("directory")), ("squatted", Some("directory,lab"))]
+    {
         let grants: Vec<_> = people::grants(client, name).await.into_iter().map(|grant| grant.summary.targets).collect();
         assert_eq!(grants, targets.into_iter().map(str::to_owned).collect::<Vec<_>>(), "{name}");
     }

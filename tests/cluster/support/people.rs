@@ -62,12 +62,12 @@ impl Stage {
         developer(&self.client, person, more).await;
         client::ready(&self.client, person).await
     }
+}
 
-    /// How the Environment knows somebody.
-    #[track_caller]
-    pub fn knows(&self, developer: &DynamicObject) -> Subject {
-        Subject::service_account(IDENTITIES, &account(developer))
-    }
+/// How Environments without an authenticator know a Developer.
+#[track_caller]
+pub fn subject(developer: &DynamicObject) -> Subject {
+    Subject::service_account(IDENTITIES, &account(developer))
 }
 
 /// Makes one of usher's objects.
@@ -88,9 +88,7 @@ pub async fn developer(client: &Client, name: &str, more: Value) -> DynamicObjec
 pub async fn edit(client: &Client, kind_name: &str, name: &str, spec: Value) -> DynamicObject {
     let api = kind(client, kind_name).await;
     let patch = Patch::Merge(json!({"spec": spec}));
-    api.patch(name, &PatchParams::default(), &patch)
-        .await
-        .unwrap_or_else(|error| panic!("{kind_name} {name}: {}", explain(&error)))
+    api.patch(name, &PatchParams::default(), &patch).await.unwrap_or_else(|error| panic!("{kind_name} {name}: {}", explain(&error)))
 }
 
 /// Asks for the deletion of one of usher's objects.

@@ -15,11 +15,8 @@ fn spec_rules() -> serde_json::Value {
             "a Binding needs somebody: name at least one Developer under developers, or one team under teams",
         )
         .at(".developers"),
-        Rule::new(
-            "!has(self.startsAt) || !has(self.expiresAt) || self.startsAt < self.expiresAt",
-            "expiresAt must be later than startsAt",
-        )
-        .at(".expiresAt"),
+        Rule::new("!has(self.startsAt) || !has(self.expiresAt) || self.startsAt < self.expiresAt", "expiresAt must be later than startsAt")
+            .at(".expiresAt"),
         Rule::new(
             "!has(self.deleteAfterExpiry) || has(self.expiresAt)",
             "deleteAfterExpiry needs expiresAt: say when the Binding expires, or leave deleteAfterExpiry out",

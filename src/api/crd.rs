@@ -1,8 +1,6 @@
 //! The CustomResourceDefinitions, as they are written to `crds/` and into the chart.
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSONSchemaProps, ValidationRule,
-};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSONSchemaProps, ValidationRule};
 use kube::CustomResourceExt;
 
 use super::{Binding, Developer, Environment, Grant, Role};
@@ -46,18 +44,13 @@ fn name_rules(kind: &str, longest: u32) -> [ValidationRule; 2] {
     };
     [
         rule("!self.metadata.name.contains('.')".to_owned(), format!("the name of a {kind} may not contain dots")),
-        rule(
-            format!("size(self.metadata.name) <= {longest}"),
-            format!("the name of a {kind} may have at most {longest} characters"),
-        ),
+        rule(format!("size(self.metadata.name) <= {longest}"), format!("the name of a {kind} may have at most {longest} characters")),
     ]
 }
 
 /// A field that is left out is not managed, and `[]` means none; null would be neither.
 fn refuse_null(schema: &mut JSONSchemaProps) {
-    use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-        JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
-    };
+    use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{JSONSchemaPropsOrArray, JSONSchemaPropsOrBool};
     schema.nullable = None;
     for property in schema.properties.iter_mut().flat_map(|properties| properties.values_mut()) {
         refuse_null(property);

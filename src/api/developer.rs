@@ -43,17 +43,50 @@ fn spec_rules() -> serde_json::Value {
     derive = "PartialEq",
     derive = "Default",
     doc = "A person. usher gives her a workspace in every Environment, credentials, the access of each Role that a Binding gives her, and accounts in outside systems; and takes all of it away when she is suspended or leaves.",
-    printcolumn(name = "State", type_ = "string", json_path = ".status.state", description = "Pending, Active, Suspended, Locked, Departing or Departed"),
-    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#, description = "Whether the clusters and systems are as asked"),
+    printcolumn(
+        name = "State",
+        type_ = "string",
+        json_path = ".status.state",
+        description = "Pending, Active, Suspended, Locked, Departing or Departed"
+    ),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#,
+        description = "Whether the clusters and systems are as asked"
+    ),
     printcolumn(name = "Teams", type_ = "string", json_path = ".status.summary.teams", description = "Her teams"),
     printcolumn(name = "Roles", type_ = "string", json_path = ".status.summary.roles", description = "The Roles she holds now"),
-    printcolumn(name = "Accounts", type_ = "string", json_path = ".status.summary.accounts", description = "Accounts in order, of those wanted"),
+    printcolumn(
+        name = "Accounts",
+        type_ = "string",
+        json_path = ".status.summary.accounts",
+        description = "Accounts in order, of those wanted"
+    ),
     printcolumn(name = "Expires", type_ = "string", json_path = ".status.summary.expires", description = "When she departs by herself"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Email", type_ = "string", json_path = ".spec.email", priority = 1),
-    printcolumn(name = "Workspace", type_ = "string", json_path = ".status.summary.workspace", description = "The namespace that holds her Secrets", priority = 1),
-    printcolumn(name = "Foreign", type_ = "integer", json_path = ".status.foreignBindings", description = "RBAC that names her and that usher did not make", priority = 1),
-    printcolumn(name = "Message", type_ = "string", json_path = ".status.summary.message", description = "What is wrong, and the remedy", priority = 1)
+    printcolumn(
+        name = "Workspace",
+        type_ = "string",
+        json_path = ".status.summary.workspace",
+        description = "The namespace that holds her Secrets",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Foreign",
+        type_ = "integer",
+        json_path = ".status.foreignBindings",
+        description = "RBAC that names her and that usher did not make",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.summary.message",
+        description = "What is wrong, and the remedy",
+        priority = 1
+    )
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = spec_rules()))]

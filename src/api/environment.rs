@@ -38,10 +38,13 @@ fn workspace_labels(generator: &mut schemars::SchemaGenerator) -> schemars::Sche
     let mut schema = label_map(generator);
     schema.insert(
         "x-kubernetes-validations".into(),
-        rules(&[label_syntax(), Rule::new(
-            "self.all(k, !k.matches('^([^/]+[.])?(kubernetes[.]io|k8s[.]io|usher[.]dev)/'))",
-            "labels of kubernetes.io, k8s.io and usher.dev are not yours to set on workspaces: use a prefix of your own",
-        )]),
+        rules(&[
+            label_syntax(),
+            Rule::new(
+                "self.all(k, !k.matches('^([^/]+[.])?(kubernetes[.]io|k8s[.]io|usher[.]dev)/'))",
+                "labels of kubernetes.io, k8s.io and usher.dev are not yours to set on workspaces: use a prefix of your own",
+            ),
+        ]),
     );
     schema
 }
@@ -102,7 +105,12 @@ fn default_delete_after() -> Span {
     printcolumn(name = "Mode", type_ = "string", json_path = ".spec.mode", description = "Enforce or Observe"),
     printcolumn(name = "Namespaces", type_ = "integer", json_path = ".status.namespaces", description = "Shared namespaces"),
     printcolumn(name = "Workspaces", type_ = "integer", json_path = ".status.workspaces", description = "People's own namespaces"),
-    printcolumn(name = "Pending", type_ = "string", json_path = ".status.summary.pending", description = "Objects to add, change and remove"),
+    printcolumn(
+        name = "Pending",
+        type_ = "string",
+        json_path = ".status.summary.pending",
+        description = "Objects to add, change and remove"
+    ),
     printcolumn(name = "Consistency", type_ = "string", json_path = ".status.consistency", description = "Right cells of those expected"),
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")

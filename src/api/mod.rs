@@ -17,7 +17,7 @@ pub mod span;
 pub use binding::{Binding, BindingSpec, BindingState, BindingStatus};
 pub use condition::{ConditionType, Reason};
 pub use crd::{KINDS, crds};
-pub use developer::{Developer, DeveloperSpec, DeveloperState, DeveloperStatus, DesiredState};
+pub use developer::{DesiredState, Developer, DeveloperSpec, DeveloperState, DeveloperStatus};
 pub use environment::{Environment, EnvironmentSpec, EnvironmentStatus, Mode};
 pub use grant::{Grant, GrantSpec, GrantState};
 pub use role::{Role, RoleSpec, RoleStatus};

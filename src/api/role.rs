@@ -7,9 +7,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::schema::{
-    Rule, conditions, environment_names_or_all, label_expressions, label_map, label_rule, role_names, rules,
-};
+use super::schema::{Rule, conditions, environment_names_or_all, label_expressions, label_map, label_rule, role_names, rules};
 use super::span::Span;
 
 fn access_rules() -> serde_json::Value {
@@ -59,9 +57,24 @@ fn namespace_rules() -> serde_json::Value {
     derive = "Default",
     doc = "What a job needs, in the clusters and outside, in one object. A Role gives nothing by itself: a Binding says who has it. Write `kubectl get urole`, as `kubectl get role` means RBAC's.",
     printcolumn(name = "Holders", type_ = "integer", json_path = ".status.holders", description = "People who hold this Role now"),
-    printcolumn(name = "Environments", type_ = "string", json_path = ".status.summary.environments", description = "Environments in which it gives access"),
-    printcolumn(name = "Providers", type_ = "string", json_path = ".status.summary.providers", description = "Providers at which it gives accounts"),
-    printcolumn(name = "Applied", type_ = "date", json_path = ".status.lastApplied.at", description = "Since the last change of access was applied"),
+    printcolumn(
+        name = "Environments",
+        type_ = "string",
+        json_path = ".status.summary.environments",
+        description = "Environments in which it gives access"
+    ),
+    printcolumn(
+        name = "Providers",
+        type_ = "string",
+        json_path = ".status.summary.providers",
+        description = "Providers at which it gives accounts"
+    ),
+    printcolumn(
+        name = "Applied",
+        type_ = "date",
+        json_path = ".status.lastApplied.at",
+        description = "Since the last change of access was applied"
+    ),
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]

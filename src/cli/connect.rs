@@ -21,15 +21,15 @@ impl Connect {
     pub async fn config(&self) -> Result<Config, Failure> {
         let explicit = std::env::var_os("KUBECONFIG").is_some() || self.context.is_some();
         if !explicit {
-            return Config::infer().await.map_err(|error| {
-                format!("no cluster found: set KUBECONFIG, or run inside a cluster ({error})").into()
-            });
+            return Config::infer()
+                .await
+                .map_err(|error| format!("no cluster found: set KUBECONFIG, or run inside a cluster ({error})").into());
         }
         let options = KubeConfigOptions { context: self.context.clone(), ..KubeConfigOptions::default() };
         let file = Kubeconfig::read().map_err(|error| format!("cannot read the kubeconfig: {}", chain(&error)))?;
-        Config::from_custom_kubeconfig(file, &options)
-            .await
-            .map_err(|error| format!("the kubeconfig cannot be used: {}; check --context and the file that KUBECONFIG names", chain(&error)).into())
+        Config::from_custom_kubeconfig(file, &options).await.map_err(|error| {
+            format!("the kubeconfig cannot be used: {}; check --context and the file that KUBECONFIG names", chain(&error)).into()
+        })
     }
 
     /// A client of the cluster.

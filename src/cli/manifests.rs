@@ -103,9 +103,11 @@ fn unknown(written: Option<&Value>, read: Option<&Value>, path: &str) -> Option<
                 inner => unknown(Some(value), inner, &path),
             }
         }),
-        (Value::Array(written), Some(Value::Array(read))) => {
-            written.iter().zip(read).enumerate().find_map(|(at, (value, inner))| unknown(Some(value), Some(inner), &format!("{path}[{at}]")))
-        }
+        (Value::Array(written), Some(Value::Array(read))) => written
+            .iter()
+            .zip(read)
+            .enumerate()
+            .find_map(|(at, (value, inner))| unknown(Some(value), Some(inner), &format!("{path}[{at}]"))),
         _ => None,
     }
 }

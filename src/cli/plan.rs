@@ -105,9 +105,16 @@ fn markdown(changes: &[Difference], after: &Reading) -> String {
         text.push_str("Nobody gains or loses anything.\n");
     } else {
         text.push_str("| Developer | Environment | Gains | Loses |\n|---|---|---|---|\n");
-        let cell = |items: &std::collections::BTreeSet<String>| items.iter().map(|item| item.replace('|', "\\|")).collect::<Vec<_>>().join("<br>");
+        let cell =
+            |items: &std::collections::BTreeSet<String>| items.iter().map(|item| item.replace('|', "\\|")).collect::<Vec<_>>().join("<br>");
         for change in changes {
-            text.push_str(&format!("| {} | {} | {} | {} |\n", change.developer, change.environment, cell(&change.gains), cell(&change.loses)));
+            text.push_str(&format!(
+                "| {} | {} | {} | {} |\n",
+                change.developer,
+                change.environment,
+                cell(&change.gains),
+                cell(&change.loses)
+            ));
         }
         text.push_str(&format!("\n{}\n", totals(changes)));
     }

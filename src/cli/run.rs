@@ -66,7 +66,9 @@ impl Run {
         let mut watches = Watches::new(memory.clone(), metrics.clone(), ClusterKey::Home);
         watches.declared(&client);
         watches.observed(&client);
-        let listener = TcpListener::bind(self.listen).await.map_err(|error| format!("cannot listen on {}: {error}; choose another --listen", self.listen))?;
+        let listener = TcpListener::bind(self.listen)
+            .await
+            .map_err(|error| format!("cannot listen on {}: {error}; choose another --listen", self.listen))?;
         tracing::info!(address = %listener.local_addr()?, namespace, version = env!("CARGO_PKG_VERSION"), "listening");
         let server = tokio::spawn(super::serve::serve(listener, metrics.clone(), Arc::new(watches.readiness())));
         let identity = self.identity();
@@ -103,7 +105,10 @@ impl Run {
         let context = Arc::new(Context::new(memory, client.clone(), candidate.mandate(), metrics.clone(), recorder));
         let work = async {
             if let Err(error) = defaults::apply(&client, namespace).await {
-                tracing::warn!(error = super::connect::chain(&error), "the defaults could not be made; they are tried again at the next start");
+                tracing::warn!(
+                    error = super::connect::chain(&error),
+                    "the defaults could not be made; they are tried again at the next start"
+                );
             }
             controllers::run(context, watches.relisted()).await;
         };

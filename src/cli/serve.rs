@@ -14,17 +14,13 @@ use crate::telemetry::metrics::Metrics;
 pub async fn serve(listener: TcpListener, metrics: Arc<Metrics>, ready: Arc<dyn Fn() -> bool + Send + Sync>) -> std::io::Result<()> {
     let readiness = move || {
         let ready = ready();
-        async move {
-            if ready { (StatusCode::OK, "ok\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "still reading the cluster\n") }
-        }
+        async move { if ready { (StatusCode::OK, "ok\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "still reading the cluster\n") } }
     };
     let measured = move || {
         let text = metrics.text();
         async move { ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response() }
     };
-    let router = Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(readiness))
-        .route("/metrics", get(measured));
+    let router =
+        Router::new().route("/healthz", get(|| async { "ok\n" })).route("/readyz", get(readiness)).route("/metrics", get(measured));
     axum::serve(listener, router).await
 }

@@ -37,7 +37,10 @@ impl Uninstall {
             )
             .into());
         }
-        let count = release::<Developer>(&client).await? + release::<Role>(&client).await? + release::<Binding>(&client).await? + release::<Environment>(&client).await?;
+        let count = release::<Developer>(&client).await?
+            + release::<Role>(&client).await?
+            + release::<Binding>(&client).await?
+            + release::<Environment>(&client).await?;
         print(&format!(
             "took usher's finalizer off {count} objects; nobody's namespaces, access or credentials were touched.\n\
              Objects that were being deleted are gone now; what was made for those people stays until somebody removes it.\n"

@@ -165,7 +165,14 @@ impl Cluster {
             "labels": merge(old.and_then(|meta| meta.labels.as_ref()), object.labels()),
             "annotations": merge(old.and_then(|meta| meta.annotations.as_ref()), object.annotations()),
         }});
-        match api.patch_metadata(&object.name_any(), &PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() }, &Patch::Merge(patch)).await {
+        match api
+            .patch_metadata(
+                &object.name_any(),
+                &PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() },
+                &Patch::Merge(patch),
+            )
+            .await
+        {
             Ok(patched) => {
                 self.memory.put(&self.key, Namespace { metadata: patched.metadata, ..Namespace::default() });
                 Ok(())

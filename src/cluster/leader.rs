@@ -147,7 +147,9 @@ impl Candidate {
                     self.mandate.until(asked + self.terms.renew_deadline);
                 }
                 Ok(Err(error)) if conflict(&error) => match self.api.get(LEASE).await {
-                    Ok(found) if found.spec.as_ref().and_then(|spec| spec.holder_identity.as_ref()) == Some(&self.identity) => lease = found,
+                    Ok(found) if found.spec.as_ref().and_then(|spec| spec.holder_identity.as_ref()) == Some(&self.identity) => {
+                        lease = found;
+                    }
                     Ok(_) => return,
                     Err(error) => tracing::warn!(%error, "cannot read the lease"),
                 },
@@ -203,6 +205,11 @@ fn won(answer: kube::Result<Lease>, meta: &ObjectMeta) -> Result<Option<Lease>, 
 pub fn held_by(lease: &Lease, now: Timestamp) -> Option<String> {
     let spec = lease.spec.as_ref()?;
     let holder = spec.holder_identity.clone().filter(|holder| !holder.is_empty())?;
-    let end = spec.renew_time.as_ref()?.0.checked_add(jiff::SignedDuration::from_secs(spec.lease_duration_seconds.unwrap_or_default().into())).ok()?;
+    let end = spec
+        .renew_time
+        .as_ref()?
+        .0
+        .checked_add(jiff::SignedDuration::from_secs(spec.lease_duration_seconds.unwrap_or_default().into()))
+        .ok()?;
     (now < end).then_some(holder)
 }

@@ -64,7 +64,11 @@ impl Grants {
         for (grant, present) in [(&old, false), (&grant, true)] {
             let Some(grant) = grant else { continue };
             let names = self.by_developer.entry(grant.spec.developer.name.clone()).or_default();
-            if present { names.insert(name.to_owned()) } else { names.remove(name) };
+            if present {
+                names.insert(name.to_owned())
+            } else {
+                names.remove(name)
+            };
         }
         old
     }
@@ -148,9 +152,8 @@ impl Memory {
         let key = key_of(&object);
         let mut content = self.content.write();
         let buried = object.meta().uid.as_ref().is_some_and(|uid| content.tombstones.contains(uid));
-        let older = K::get(&content, cluster, &key).is_some_and(|kept| {
-            kept.meta().uid == object.meta().uid && version(kept.as_ref()) >= version(&object)
-        });
+        let older = K::get(&content, cluster, &key)
+            .is_some_and(|kept| kept.meta().uid == object.meta().uid && version(kept.as_ref()) >= version(&object));
         if !buried && !older {
             let seen = K::put(&mut content, &self.settings, cluster, &key, Some(Arc::new(object)));
             self.tell(seen);

@@ -130,8 +130,12 @@ impl Watches {
         });
     }
 
-    fn spawn<T, K>(&mut self, kind: &str, stream: impl Stream<Item = Result<Event<T>, watcher::Error>> + Send + 'static, keep: impl Fn(T) -> Option<K> + Send + 'static)
-    where
+    fn spawn<T, K>(
+        &mut self,
+        kind: &str,
+        stream: impl Stream<Item = Result<Event<T>, watcher::Error>> + Send + 'static,
+        keep: impl Fn(T) -> Option<K> + Send + 'static,
+    ) where
         T: Resource + Send + 'static,
         K: Kept,
     {

@@ -25,11 +25,19 @@ pub enum Error {
 /// Makes each default manifest that was not made before. What exists already, or was deleted since, is left as it is.
 pub async fn apply(client: &Client, namespace: &str) -> Result<(), Error> {
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
-    let Some(map) = maps.get_opt(DEFAULTS_CONFIG_MAP).await.map_err(|error| Error::Request("read ConfigMap usher-defaults".to_owned(), error))? else {
+    let Some(map) =
+        maps.get_opt(DEFAULTS_CONFIG_MAP).await.map_err(|error| Error::Request("read ConfigMap usher-defaults".to_owned(), error))?
+    else {
         return Ok(());
     };
-    let mut applied: BTreeSet<String> =
-        map.annotations().get(APPLIED).into_iter().flat_map(|list| list.split(',')).filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    let mut applied: BTreeSet<String> = map
+        .annotations()
+        .get(APPLIED)
+        .into_iter()
+        .flat_map(|list| list.split(','))
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect();
     let before = applied.len();
     for (file, text) in map.data.iter().flatten().filter(|(file, _)| !applied.contains(*file)).collect::<Vec<_>>() {
         create(client, file, text).await?;

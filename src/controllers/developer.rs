@@ -131,7 +131,12 @@ impl Developers {
     /// Takes the credentials once access is gone, and marks what is left.
     async fn leave(&self, name: &str, developer: &Arc<Developer>, progress: &mut Progress) {
         let context = &self.context;
-        let since = context.leaving.lock().entry(name.to_owned()).or_insert_with(|| Leaving { since: Instant::now(), gone: !progress.wrote && progress.plan.found.is_empty() }).since;
+        let since = context
+            .leaving
+            .lock()
+            .entry(name.to_owned())
+            .or_insert_with(|| Leaving { since: Instant::now(), gone: !progress.wrote && progress.plan.found.is_empty() })
+            .since;
         progress.plan = self.plan(developer, context.now());
         if !progress.plan.access_gone() {
             let roles: BTreeSet<&String> = progress.plan.found.iter().map(|(role, _)| role).collect();
@@ -290,7 +295,12 @@ impl Developers {
             match context.objects.begin_grant(grant).await {
                 Ok(()) => {
                     context.metrics.granted("begun");
-                    context.event(developer.as_ref(), true, "Granted", &format!("urole/{} in {}", grant.spec.role, grant.spec.summary.targets));
+                    context.event(
+                        developer.as_ref(),
+                        true,
+                        "Granted",
+                        &format!("urole/{} in {}", grant.spec.role, grant.spec.summary.targets),
+                    );
                 }
                 Err(error) => progress.errors.push(error),
             }
@@ -322,9 +332,9 @@ impl Developers {
             return Ok(None);
         };
         let now = context.now();
-        let status = context.memory.read(|content, _| {
-            developer_status(&content.world, &developer, &progress.plan, (&progress.held, &progress.findings), now)
-        });
+        let status = context
+            .memory
+            .read(|content, _| developer_status(&content.world, &developer, &progress.plan, (&progress.held, &progress.findings), now));
         let first = |status: Option<&crate::api::DeveloperStatus>| {
             status.and_then(|status| status.timeline.as_ref()).is_some_and(|timeline| timeline.access_ready_at.is_some())
         };

@@ -58,11 +58,14 @@ impl Environments {
         }
         let now = context.now();
         let pending = context.pending_in(&name);
-        let (mut status, mut findings) = context.memory.read(|_, scene| {
-            (environment_status(scene, environment, pending), environment_findings(scene, environment))
-        });
+        let (mut status, mut findings) =
+            context.memory.read(|_, scene| (environment_status(scene, environment, pending), environment_findings(scene, environment)));
         if environment.spec.mode == Mode::Enforce && !pending.is_nothing() {
-            findings.push(Finding::new(ConditionType::AccessApplied, Reason::Progressing, format!("{pending} objects are still to be written")));
+            findings.push(Finding::new(
+                ConditionType::AccessApplied,
+                Reason::Progressing,
+                format!("{pending} objects are still to be written"),
+            ));
         }
         let ready = if environment.spec.mode == Mode::Observe {
             (Reason::Observing, "nothing is changed here; set mode: Enforce when the pending changes are what you want")

@@ -232,7 +232,7 @@ mod tests {
     async fn a_time_that_is_set_earlier_wins() {
         let queue = queue();
         let start = Instant::now();
-        queue.push_after("ada", Lane::Expiry, Duration::from_secs(60));
+        queue.push_after("ada", Lane::Expiry, Duration::from_mins(1));
         queue.push_after("ada", Lane::Expiry, Duration::from_secs(10));
         queue.push_after("ada", Lane::Expiry, Duration::from_secs(30));
         assert_eq!(queue.next().await.0, "ada");

@@ -76,7 +76,10 @@ fn developer(context: &Context, name: &str, old: Option<&Developer>, new: Option
     let lane = if leaves { Lane::Departure } else { Lane::New };
     queues.developers.push(name, lane);
     let only_finalizer = old.zip(new).is_some_and(|(old, new)| {
-        old.spec == new.spec && old.meta().deletion_timestamp == new.meta().deletion_timestamp && old.meta().uid == new.meta().uid && old.annotations() == new.annotations()
+        old.spec == new.spec
+            && old.meta().deletion_timestamp == new.meta().deletion_timestamp
+            && old.meta().uid == new.meta().uid
+            && old.annotations() == new.annotations()
     });
     if only_finalizer {
         return;
@@ -107,7 +110,9 @@ fn role(context: &Context, name: &str, old: Option<&Arc<Role>>, new: Option<&Arc
     }
     let queues = &context.queues;
     queues.roles.push(name, Lane::New);
-    let only_finalizer = old.zip(new).is_some_and(|(old, new)| old.spec == new.spec && deleting(old.as_ref()) == deleting(new.as_ref()) && old.annotations() == new.annotations());
+    let only_finalizer = old.zip(new).is_some_and(|(old, new)| {
+        old.spec == new.spec && deleting(old.as_ref()) == deleting(new.as_ref()) && old.annotations() == new.annotations()
+    });
     if only_finalizer {
         return;
     }

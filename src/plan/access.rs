@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use crate::api::metadata::PAUSED;
-use crate::api::{Binding, BindingState, Developer, DesiredState, Role};
+use crate::api::{Binding, BindingState, DesiredState, Developer, Role};
 
 use super::world::{World, deleting};
 

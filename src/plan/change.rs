@@ -271,8 +271,7 @@ fn same_set<T: PartialEq>(left: Option<&[T]>, right: Option<&[T]>) -> bool {
 
 impl Managed for ClusterRole {
     fn same_content(&self, observed: &Self) -> bool {
-        self.rules.as_deref().unwrap_or_default() == observed.rules.as_deref().unwrap_or_default()
-            && observed.aggregation_rule.is_none()
+        self.rules.as_deref().unwrap_or_default() == observed.rules.as_deref().unwrap_or_default() && observed.aggregation_rule.is_none()
     }
     fn put_content(&self, object: &mut Self) {
         object.rules.clone_from(&self.rules);
@@ -321,8 +320,7 @@ fn within(desired: &BTreeMap<String, Quantity>, observed: &BTreeMap<String, Quan
 
 /// Whether two quantities are the same amount: the API server rewrites 0.5 as 500m.
 fn same_quantity(left: &Quantity, right: &Quantity) -> bool {
-    left == right
-        || matches!((ParsedQuantity::try_from(left), ParsedQuantity::try_from(right)), (Ok(left), Ok(right)) if left == right)
+    left == right || matches!((ParsedQuantity::try_from(left), ParsedQuantity::try_from(right)), (Ok(left), Ok(right)) if left == right)
 }
 
 impl Managed for NetworkPolicy {

@@ -11,9 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
 use crate::api::developer::{Identity, Workspace};
-use crate::api::metadata::{
-    DELETE_AT, DEPARTED_AT, DEVELOPER, DEVELOPER_UID, ENVIRONMENT, IDENTITIES_NAMESPACE, PERSON, ROLE,
-};
+use crate::api::metadata::{DELETE_AT, DEPARTED_AT, DEVELOPER, DEVELOPER_UID, ENVIRONMENT, IDENTITIES_NAMESPACE, PERSON, ROLE};
 use crate::api::{ConditionType, Developer, Environment, Mode, Reason};
 
 use super::access::{Standing, next_change_of_developer, paused, standing};
@@ -144,7 +142,9 @@ fn accounts_of<'a>(inputs: &DeveloperInputs<'_>, state: &'a ClusterState) -> Vec
     let accounts = state.service_accounts_of(&name);
     accounts
         .map(|(_, account)| account)
-        .filter(|account| Mark::read(account.labels(), account.annotations()).is_some_and(|mark| inputs.scene.world.owns(inputs.developer, &mark)))
+        .filter(|account| {
+            Mark::read(account.labels(), account.annotations()).is_some_and(|mark| inputs.scene.world.owns(inputs.developer, &mark))
+        })
         .collect()
 }
 
@@ -152,7 +152,9 @@ fn accounts_of<'a>(inputs: &DeveloperInputs<'_>, state: &'a ClusterState) -> Vec
 fn workspaces_of<'a>(inputs: &DeveloperInputs<'_>, state: &'a ClusterState) -> Vec<&'a Arc<Namespace>> {
     state
         .workspaces_of(&inputs.developer.name_any())
-        .filter(|namespace| Mark::read(namespace.labels(), namespace.annotations()).is_some_and(|mark| inputs.scene.world.owns(inputs.developer, &mark)))
+        .filter(|namespace| {
+            Mark::read(namespace.labels(), namespace.annotations()).is_some_and(|mark| inputs.scene.world.owns(inputs.developer, &mark))
+        })
         .collect()
 }
 
@@ -248,7 +250,9 @@ fn unknown_finding(environment: &str, unknown: Unknown) -> Option<Finding> {
         Unknown::Taken { user, by } => Finding::new(
             ConditionType::AccessApplied,
             Reason::Conflict,
-            format!("in uenv/{environment} the user {user} is dev/{by}, who is older; give one of the two another e-mail, username or kubernetesUser"),
+            format!(
+                "in uenv/{environment} the user {user} is dev/{by}, who is older; give one of the two another e-mail, username or kubernetesUser"
+            ),
         ),
     })
 }
@@ -268,7 +272,9 @@ fn account(inputs: &DeveloperInputs<'_>, plan: &mut DeveloperPlan, cluster: &Clu
             plan.findings.push(Finding::new(
                 ConditionType::CredentialsReady,
                 Reason::Conflict,
-                format!("ServiceAccount {name} in {IDENTITIES_NAMESPACE} was not made by usher; delete it, or give the Developer another name"),
+                format!(
+                    "ServiceAccount {name} in {IDENTITIES_NAMESPACE} was not made by usher; delete it, or give the Developer another name"
+                ),
             ));
         } else {
             let write = ensure(build_account(inputs, &plan.person, &name), seen.map(AsRef::as_ref));
@@ -294,10 +300,7 @@ fn build_account(inputs: &DeveloperInputs<'_>, person: &Person, name: &str) -> S
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
             namespace: Some(IDENTITIES_NAMESPACE.to_owned()),
-            labels: Some(labels(
-                &inputs.scene.settings.installation,
-                [(DEVELOPER, developer.as_str()), (PERSON, person.as_str())],
-            )),
+            labels: Some(labels(&inputs.scene.settings.installation, [(DEVELOPER, developer.as_str()), (PERSON, person.as_str())])),
             annotations: Some(workspace::uid_annotation(inputs.developer)),
             ..ObjectMeta::default()
         },
@@ -428,7 +431,11 @@ fn describe(inputs: &DeveloperInputs<'_>, plan: &mut DeveloperPlan) {
             plan.workspaces.push(Workspace {
                 namespace: namespace.name_any(),
                 home: home.is_some_and(|home| *home == environment),
-                delete_at: namespace.annotations().get(DELETE_AT).and_then(|at| at.parse().ok()).map(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time),
+                delete_at: namespace
+                    .annotations()
+                    .get(DELETE_AT)
+                    .and_then(|at| at.parse().ok())
+                    .map(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time),
                 environment,
             });
         }

@@ -93,7 +93,10 @@ pub fn environment_findings(scene: Scene<'_>, environment: &Environment) -> Vec<
         add(
             ConditionType::Accepted,
             Reason::Conflict,
-            format!("namespace {namespace} matches {} too, so it belongs to neither; change its labels or one of the selectors", others.join(" and ")),
+            format!(
+                "namespace {namespace} matches {} too, so it belongs to neither; change its labels or one of the selectors",
+                others.join(" and ")
+            ),
         );
     }
     if let Some(template) = &environment.spec.workspace {

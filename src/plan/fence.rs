@@ -15,15 +15,8 @@ const FORBIDDEN_GROUPS: [&str; 8] = [
     "authentication.k8s.io",
     "usher.dev",
 ];
-const FORBIDDEN_RESOURCES: [&str; 7] = [
-    "*",
-    "serviceaccounts/token",
-    "nodes/proxy",
-    "nodes/status",
-    "namespaces",
-    "namespaces/finalize",
-    "namespaces/status",
-];
+const FORBIDDEN_RESOURCES: [&str; 7] =
+    ["*", "serviceaccounts/token", "nodes/proxy", "nodes/status", "namespaces", "namespaces/finalize", "namespaces/status"];
 
 /// Says why a ClusterRole may not be named, if it may not.
 pub fn refuses_cluster_role(fence: &Fence, name: &str) -> Option<String> {
@@ -41,13 +34,12 @@ pub fn refuses_rules(fence: &Fence, access: &Access) -> Option<String> {
     if !fence.inline_rules {
         return Some("inline rules are switched off by the value fence.inlineRules: name clusterRoles instead".to_owned());
     }
-    access.rules.iter().find_map(|rule| {
-        refuses_rule(rule).or_else(|| access.cluster.then(|| refuses_cluster_wide(fence, rule)).flatten())
-    })
+    access.rules.iter().find_map(|rule| refuses_rule(rule).or_else(|| access.cluster.then(|| refuses_cluster_wide(fence, rule)).flatten()))
 }
 
 fn refuses_rule(rule: &AccessRule) -> Option<String> {
-    let forbidden = |what: &str, word: &str| Some(format!("{what} \"{word}\" may not be given by inline rules: name what is needed one by one"));
+    let forbidden =
+        |what: &str, word: &str| Some(format!("{what} \"{word}\" may not be given by inline rules: name what is needed one by one"));
     if let Some(verb) = rule.verbs.iter().find(|verb| FORBIDDEN_VERBS.contains(&verb.as_str()) || verb.starts_with("impersonate")) {
         return forbidden("the verb", verb);
     }

@@ -7,7 +7,7 @@ use k8s_openapi::api::rbac::v1::Subject;
 use kube::ResourceExt;
 
 use crate::api::metadata::IDENTITIES_NAMESPACE;
-use crate::api::{Developer, DesiredState, Environment};
+use crate::api::{DesiredState, Developer, Environment};
 
 use super::cluster::ClusterKey;
 use super::person::Person;

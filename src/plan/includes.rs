@@ -18,8 +18,7 @@ pub struct Includes {
 impl Includes {
     /// Works out the includes of these Roles.
     pub fn of<'a>(roles: impl IntoIterator<Item = &'a Arc<Role>>) -> Self {
-        let direct: BTreeMap<String, Vec<String>> =
-            roles.into_iter().map(|role| (role.name_any(), role.spec.includes.clone())).collect();
+        let direct: BTreeMap<String, Vec<String>> = roles.into_iter().map(|role| (role.name_any(), role.spec.includes.clone())).collect();
         let cycles: BTreeMap<String, BTreeSet<String>> = direct
             .keys()
             .filter_map(|name| {

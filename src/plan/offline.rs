@@ -78,7 +78,10 @@ fn matrix(scene: Scene<'_>, now: Timestamp) -> Matrix {
         for (role, via) in held_roles(scene.world, developer, now) {
             let Some(object) = scene.world.live_role(&role) else { continue };
             for (environment, words) in role_words(scene, object, &via) {
-                matrix.entry((name.clone(), environment)).or_default().extend(words.into_iter().map(|text| format!("urole/{role}: {text}")));
+                matrix
+                    .entry((name.clone(), environment))
+                    .or_default()
+                    .extend(words.into_iter().map(|text| format!("urole/{role}: {text}")));
             }
         }
     }
@@ -101,7 +104,10 @@ fn role_words(scene: Scene<'_>, role: &Role, via: &Via) -> BTreeMap<String, BTre
         let Some(access) = role.spec.access.iter().find(|access| access.name == place.entry) else { continue };
         if via.values().any(|scope| place.environments.iter().all(|environment| covers(scope, environment))) {
             for environment in &place.environments {
-                words.entry(environment.clone()).or_default().extend(access.rules.iter().map(|rule| format!("{} cluster-wide", rule_words(rule))));
+                words
+                    .entry(environment.clone())
+                    .or_default()
+                    .extend(access.rules.iter().map(|rule| format!("{} cluster-wide", rule_words(rule))));
             }
         }
     }

@@ -155,7 +155,10 @@ fn references(scene: Scene<'_>, state: &ClusterState, access: &Access, environme
             findings.push(Finding::new(
                 ConditionType::ReferencesResolved,
                 Reason::ClusterRoleNotFound,
-                format!("access {}: ClusterRole {name} does not exist in the cluster of uenv/{environment}; make it, or name another", access.name),
+                format!(
+                    "access {}: ClusterRole {name} does not exist in the cluster of uenv/{environment}; make it, or name another",
+                    access.name
+                ),
             ));
         }
     }

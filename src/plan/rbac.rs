@@ -107,11 +107,7 @@ fn annotations(origin: &Origin<'_>, named: &Named<'_>) -> BTreeMap<String, Strin
 }
 
 fn role_ref(cluster_role: &str) -> RoleRef {
-    RoleRef {
-        api_group: Some("rbac.authorization.k8s.io".to_owned()),
-        kind: "ClusterRole".to_owned(),
-        name: cluster_role.to_owned(),
-    }
+    RoleRef { api_group: Some("rbac.authorization.k8s.io".to_owned()), kind: "ClusterRole".to_owned(), name: cluster_role.to_owned() }
 }
 
 /// A RoleBinding of a Role in a namespace of an Environment.

@@ -92,11 +92,9 @@ pub const DEVELOPER_CONDITIONS: [ConditionType; 5] = [
     ConditionType::CredentialsReady,
 ];
 /// The conditions of a Role or Binding.
-pub const ROLE_CONDITIONS: [ConditionType; 3] =
-    [ConditionType::Accepted, ConditionType::ReferencesResolved, ConditionType::AccessApplied];
+pub const ROLE_CONDITIONS: [ConditionType; 3] = [ConditionType::Accepted, ConditionType::ReferencesResolved, ConditionType::AccessApplied];
 /// The conditions of an Environment.
-pub const ENVIRONMENT_CONDITIONS: [ConditionType; 3] =
-    [ConditionType::Accepted, ConditionType::Connected, ConditionType::AccessApplied];
+pub const ENVIRONMENT_CONDITIONS: [ConditionType; 3] = [ConditionType::Accepted, ConditionType::Connected, ConditionType::AccessApplied];
 
 /// Where a Developer stands, for the column.
 pub fn state(standing: Standing, settled: bool) -> DeveloperState {
@@ -119,8 +117,7 @@ pub fn developer_status(
 ) -> DeveloperStatus {
     let previous = developer.status.clone().unwrap_or_default();
     let (reason, settled) = ready_reason(plan.standing, findings);
-    let conditions =
-        conditions(&DEVELOPER_CONDITIONS, findings, (reason, ""), developer.metadata.generation, (&previous.conditions, now));
+    let conditions = conditions(&DEVELOPER_CONDITIONS, findings, (reason, ""), developer.metadata.generation, (&previous.conditions, now));
     let ready = conditions.first().is_some_and(|condition| condition.status == "True");
     let message = if ready { String::new() } else { conditions.first().map(|condition| condition.message.clone()).unwrap_or_default() };
     let mut timeline = previous.timeline.unwrap_or_default();
@@ -135,7 +132,12 @@ pub fn developer_status(
         summary: Some(DeveloperSummary {
             roles: held.keys().map(|name| name.as_str()).collect::<Vec<_>>().join(","),
             teams: developer.spec.teams.join(","),
-            workspace: plan.workspaces.iter().find(|workspace| workspace.home).map(|workspace| workspace.namespace.clone()).unwrap_or_default(),
+            workspace: plan
+                .workspaces
+                .iter()
+                .find(|workspace| workspace.home)
+                .map(|workspace| workspace.namespace.clone())
+                .unwrap_or_default(),
             accounts: String::new(),
             expires: developer.spec.ends_at.as_ref().map(|time| seconds(time.0)).unwrap_or_default(),
             message,
@@ -163,7 +165,8 @@ fn ready_reason(standing: Standing, findings: &[Finding]) -> (Reason, bool) {
 }
 
 fn held_role(world: &World, name: &str, held: &Held) -> HeldRole {
-    let ends: Vec<Option<Time>> = held.via.keys().map(|name| world.binding(name).and_then(|binding| binding.spec.expires_at.clone())).collect();
+    let ends: Vec<Option<Time>> =
+        held.via.keys().map(|name| world.binding(name).and_then(|binding| binding.spec.expires_at.clone())).collect();
     let expires_at = if ends.iter().any(Option::is_none) { None } else { ends.into_iter().flatten().max_by_key(|time| time.0) };
     HeldRole {
         name: name.to_owned(),

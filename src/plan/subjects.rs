@@ -82,14 +82,12 @@ pub fn owner(behind: Option<&Arc<Developer>>, now: Timestamp) -> Owner {
 pub type Names = BTreeMap<String, BTreeMap<Known, String>>;
 
 /// Collects the names of some Developers, in the Environments that are asked for.
-pub fn names<'a>(
-    scene: Scene<'_>,
-    people: impl Iterator<Item = (&'a String, BTreeSet<&'a str>)>,
-    now: Timestamp,
-) -> Names {
+pub fn names<'a>(scene: Scene<'_>, people: impl Iterator<Item = (&'a String, BTreeSet<&'a str>)>, now: Timestamp) -> Names {
     let mut names = Names::new();
     for (name, environments) in people {
-        let Some(developer) = scene.world.developer(name).filter(|developer| standing(developer, now) == Standing::Active) else { continue };
+        let Some(developer) = scene.world.developer(name).filter(|developer| standing(developer, now) == Standing::Active) else {
+            continue;
+        };
         let person = person_of(scene, developer);
         for environment in environments {
             let Some(object) = scene.world.environment(environment) else { continue };

@@ -112,7 +112,8 @@ impl Territory {
         if let Some(names) = &choice.names {
             return self.shared(environment).filter(|name| names.contains(name)).collect();
         }
-        let Some(selector) = selector(choice.match_labels.as_ref(), choice.match_expressions.as_ref()).filter(|selector| !selector.selects_all())
+        let Some(selector) =
+            selector(choice.match_labels.as_ref(), choice.match_expressions.as_ref()).filter(|selector| !selector.selects_all())
         else {
             return Vec::new();
         };

@@ -74,9 +74,9 @@ fn missing_wide(scene: Scene<'_>, developer: &Developer, role: &Role, via: &Via,
         for environment in &place.environments {
             let Some(object) = scene.world.environment(environment) else { continue };
             let Ok(known) = known_in(scene, developer, object) else { continue };
-            let seen = state.cluster_role_bindings_of(&role_name).any(|(_, bound)| {
-                Some(&bound.object.role_ref.name) == reference.as_ref() && bound.subjects.contains(&known)
-            });
+            let seen = state
+                .cluster_role_bindings_of(&role_name)
+                .any(|(_, bound)| Some(&bound.object.role_ref.name) == reference.as_ref() && bound.subjects.contains(&known));
             if !seen {
                 missing.insert((place.cluster.clone(), environment.clone(), String::new()));
             }

@@ -12,8 +12,8 @@ use kube::{Resource, ResourceExt};
 
 use crate::api::environment::{Isolation, WorkspaceTemplate};
 use crate::api::metadata::{
-    ADOPTED, DEVELOPER, DEVELOPER_UID, ENVIRONMENT, INSTALLATION, ISOLATION, KUBECONFIG_SECRET, OWNER_BINDING, PERSON,
-    WELCOME_CONFIG_MAP, WORKSPACE, WORKSPACE_OBJECT,
+    ADOPTED, DEVELOPER, DEVELOPER_UID, ENVIRONMENT, INSTALLATION, ISOLATION, KUBECONFIG_SECRET, OWNER_BINDING, PERSON, WELCOME_CONFIG_MAP,
+    WORKSPACE, WORKSPACE_OBJECT,
 };
 use crate::api::{ConditionType, Developer, Environment, Reason};
 
@@ -97,14 +97,15 @@ pub fn find(site: &Site<'_>) -> Result<Found, Finding> {
     if let Some(role) = site.state.roles_in(&name).next() {
         return Err(refuse(
             Reason::Conflict,
-            format!("urole/{role} gives access in namespace {name}, so it is shared; pin another one, or wait until its Environment is settled"),
+            format!(
+                "urole/{role} gives access in namespace {name}, so it is shared; pin another one, or wait until its Environment is settled"
+            ),
         ));
     }
     match pinned {
-        Some(_) if seen.labels().contains_key(INSTALLATION) => Err(refuse(
-            Reason::Conflict,
-            format!("namespace {name} belongs to another installation of usher; pin another namespace"),
-        )),
+        Some(_) if seen.labels().contains_key(INSTALLATION) => {
+            Err(refuse(Reason::Conflict, format!("namespace {name} belongs to another installation of usher; pin another namespace")))
+        }
         Some(_) => Ok(Found { name, adopted: true }),
         None => Err(refuse(
             Reason::Conflict,
@@ -154,14 +155,12 @@ fn own_or_conflict(site: &Site<'_>, seen: &Namespace, name: String) -> Result<Fo
         return Ok(Found { name, adopted: seen.annotations().contains_key(ADOPTED) });
     }
     let other = seen.labels().get(DEVELOPER).cloned().unwrap_or_default();
-    let whose = if other == developer {
-        format!("of another person who was called {developer}")
-    } else {
-        format!("of dev/{other}")
-    };
+    let whose = if other == developer { format!("of another person who was called {developer}") } else { format!("of dev/{other}") };
     Err(refuse(
         Reason::Conflict,
-        format!("namespace {name} is the workspace {whose}; pin another namespace under workspaces, or delete it when its content is not needed"),
+        format!(
+            "namespace {name} is the workspace {whose}; pin another namespace under workspaces, or delete it when its content is not needed"
+        ),
     ))
 }
 
@@ -262,7 +261,11 @@ fn owner_binding(site: &Site<'_>, namespace: &str, owner: Option<&Known>, object
     if let Some(owner) = wanted {
         let binding = RoleBinding {
             metadata: meta(site, namespace, &name),
-            role_ref: RoleRef { api_group: Some("rbac.authorization.k8s.io".to_owned()), kind: "ClusterRole".to_owned(), name: role.clone() },
+            role_ref: RoleRef {
+                api_group: Some("rbac.authorization.k8s.io".to_owned()),
+                kind: "ClusterRole".to_owned(),
+                name: role.clone(),
+            },
             subjects: Some(vec![owner.subject()]),
         };
         let seen = site.state.role_bindings.get(&key(namespace, &name));

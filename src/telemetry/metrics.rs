@@ -72,8 +72,16 @@ impl Default for Metrics {
         registry.register("queue_length", "Objects that wait for a pass, by kind", metrics.queue.clone());
         registry.register("queue_oldest_seconds", "Seconds that the oldest object has waited, by kind", metrics.oldest.clone());
         registry.register("leader", "1 while this replica works, else 0", metrics.leader.clone());
-        registry.register("time_to_ready_seconds", "Seconds from a Developer's creation until all access is in place", metrics.time_to_ready.clone());
-        registry.register("time_to_revoke_seconds", "Seconds from the first pass that saw somebody leave until no binding names her", metrics.time_to_revoke.clone());
+        registry.register(
+            "time_to_ready_seconds",
+            "Seconds from a Developer's creation until all access is in place",
+            metrics.time_to_ready.clone(),
+        );
+        registry.register(
+            "time_to_revoke_seconds",
+            "Seconds from the first pass that saw somebody leave until no binding names her",
+            metrics.time_to_revoke.clone(),
+        );
         registry.register("grants", "Grants by what was done: begun, changed", metrics.grants.clone());
         Self { registry, ..metrics }
     }

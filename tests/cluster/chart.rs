@@ -34,11 +34,7 @@ async fn uninstall_keeps_kinds_people_and_identities() {
     let plane = ControlPlane::exclusive(AuditLevel::Metadata).await;
     let client = plane.admin_client().await;
     let install = Install::new(&plane, &[]).await;
-    apply(
-        &client,
-        "{apiVersion: usher.dev/v1alpha1, kind: Developer, metadata: {name: ada}, spec: {email: ada@example.com}}",
-    )
-    .await;
+    apply(&client, "{apiVersion: usher.dev/v1alpha1, kind: Developer, metadata: {name: ada}, spec: {email: ada@example.com}}").await;
     let before = kept(&client).await;
     assert_eq!(before.len(), 8, "{before:?}");
 
@@ -55,8 +51,7 @@ async fn uninstall_keeps_kinds_people_and_identities() {
 #[tokio::test]
 async fn values_that_do_not_exist_are_refused() {
     let plane = ControlPlane::exclusive(AuditLevel::Metadata).await;
-    let helm =
-        async |values: &[&str]| Install::in_plane(&plane).helm(&["template", "usher", "charts/usher"], values).await;
+    let helm = async |values: &[&str]| Install::in_plane(&plane).helm(&["template", "usher", "charts/usher"], values).await;
     helm(&["starterRoles=false"]).await.ok();
     for value in ["starterRole=false", "fence.mayBindd={view}", "credentials.lifetime=a month", "replicas=many"] {
         let output = helm(&[value]).await;
@@ -81,13 +76,9 @@ async fn kept(client: &Client) -> Vec<(String, String)> {
 
 async fn uid<K>(client: &Client, name: &str) -> (String, String)
 where
-    K: Resource<DynamicType = (), Scope = kube::core::ClusterResourceScope>
-        + Clone
-        + std::fmt::Debug
-        + DeserializeOwned,
+    K: Resource<DynamicType = (), Scope = kube::core::ClusterResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
 {
-    let object =
-        Api::<K>::all(client.clone()).get(name).await.unwrap_or_else(|error| panic!("{name}: {}", explain(&error)));
+    let object = Api::<K>::all(client.clone()).get(name).await.unwrap_or_else(|error| panic!("{name}: {}", explain(&error)));
     assert!(object.meta().deletion_timestamp.is_none(), "{name} is going");
     (name.to_owned(), object.uid().expect("a UID"))
 }

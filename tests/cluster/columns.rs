@@ -42,8 +42,8 @@ async fn assert_printed(plane: &ControlPlane, short: &str, name: &str, expected:
         let arguments = [&["get", short, name], flags].concat();
         let text = plane.kubectl(&arguments).await.ok();
         let [row] = rows(&text).try_into().unwrap_or_else(|_| panic!("not one row:\n{text}"));
-        let same = row.len() == expected.len()
-            && row.iter().zip(expected).all(|(seen, wanted)| seen.0 == wanted.0 && fits(&seen.1, wanted.1));
+        let same =
+            row.len() == expected.len() && row.iter().zip(expected).all(|(seen, wanted)| seen.0 == wanted.0 && fits(&seen.1, wanted.1));
         assert!(same, "kubectl {}:\n{text}\nwanted {expected:?}", arguments.join(" "));
     }
 }
@@ -66,8 +66,7 @@ pub fn rows(text: &str) -> Vec<Vec<(String, String)>> {
 }
 
 fn fits(seen: &str, wanted: &str) -> bool {
-    let young =
-        || seen.strip_suffix(['s', 'm']).is_some_and(|number| number.chars().all(|c| c.is_ascii_digit() || c == 'm'));
+    let young = || seen.strip_suffix(['s', 'm']).is_some_and(|number| number.chars().all(|c| c.is_ascii_digit() || c == 'm'));
     if wanted == YOUNG { young() } else { seen == wanted }
 }
 
@@ -139,8 +138,7 @@ async fn role() {
         "observedGeneration": 1, "holders": 12, "lastApplied": {"generation": 3, "at": long_ago.to_string(), "took": "80ms"},
         "summary": {"environments": "dev,staging,prod", "providers": "forge"},
     });
-    let spec =
-        json!({"access": [{"name": "work", "environments": ["dev", "staging", "prod"], "clusterRoles": ["edit"]}]});
+    let spec = json!({"access": [{"name": "work", "environments": ["dev", "staging", "prod"], "clusterRoles": ["edit"]}]});
     let object = stored(&client, "Role", &name, spec, Some(status)).await;
     let row = [
         ("NAME", name.as_str()),
@@ -184,14 +182,8 @@ async fn environment() {
     let client = plane.admin_client().await;
     let name = name("staging");
     let status = json!({"observedGeneration": 1, "namespaces": 4, "workspaces": 0, "consistency": "100%", "summary": {"cluster": "in-cluster", "pending": "+2 ~0 -1"}});
-    let object = stored(
-        &client,
-        "Environment",
-        &name,
-        json!({"namespaces": {"matchLabels": {"env": name}}, "mode": "Observe"}),
-        Some(status),
-    )
-    .await;
+    let object =
+        stored(&client, "Environment", &name, json!({"namespaces": {"matchLabels": {"env": name}}, "mode": "Observe"}), Some(status)).await;
     let row = [
         ("NAME", name.as_str()),
         ("CLUSTER", "in-cluster"),
@@ -257,8 +249,7 @@ async fn grants_are_selected_by_developer_role_and_state() {
         grants.push(stored(&client, "Grant", &name("grant"), grant_spec(developer, role, state), None).await);
     }
     let named = |indexes: &[usize]| {
-        let mut names: Vec<_> =
-            indexes.iter().map(|&index| format!("grant.usher.dev/{}", grants[index].name_any())).collect();
+        let mut names: Vec<_> = indexes.iter().map(|&index| format!("grant.usher.dev/{}", grants[index].name_any())).collect();
         names.sort();
         names
     };
@@ -296,10 +287,8 @@ async fn categories_part_input_from_record() {
     ];
     let kinds = async |category: &str| {
         let text = plane.kubectl(&["get", category, "-o", "name"]).await.ok();
-        let mut kinds: Vec<_> = text
-            .lines()
-            .filter_map(|line| line.strip_suffix(&format!(".usher.dev/{name}")).map(str::to_owned))
-            .collect();
+        let mut kinds: Vec<_> =
+            text.lines().filter_map(|line| line.strip_suffix(&format!(".usher.dev/{name}")).map(str::to_owned)).collect();
         kinds.sort();
         kinds
     };

@@ -32,7 +32,8 @@ async fn object_is_collected_when_its_owner_is_gone() {
     let namespace = name("collect");
     client::namespace(&client, &namespace, &[]).await;
     let config_map = |name: &str, owners: serde_json::Value| {
-        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": namespace, "ownerReferences": owners}}).to_string()
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": namespace, "ownerReferences": owners}})
+            .to_string()
     };
     let owner = apply(&client, &config_map("owner", json!([]))).await;
     let reference = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": owner.metadata.uid});
@@ -70,22 +71,14 @@ async fn quota_counts_and_refuses() {
     let quotas = Api::<ResourceQuota>::namespaced(client.clone(), &namespace);
     let wait_for_use = async |wanted: &str| {
         wait_until(&format!("the quota counts {wanted}"), SOON, async || {
-            let used = quotas
-                .get("few")
-                .await
-                .map_err(|error| error.to_string())?
-                .status
-                .and_then(|status| status.used)
-                .unwrap_or_default();
+            let used =
+                quotas.get("few").await.map_err(|error| error.to_string())?.status.and_then(|status| status.used).unwrap_or_default();
             if used.get("secrets").is_some_and(|used| used.0 == wanted) { Ok(()) } else { Err(format!("{used:?}")) }
         })
         .await;
     };
     let secret = |name: &str| {
-        client::manifest(
-            &json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": namespace}})
-                .to_string(),
-        )
+        client::manifest(&json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "namespace": namespace}}).to_string())
     };
 
     wait_for_use("0").await;

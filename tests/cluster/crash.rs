@@ -15,7 +15,7 @@ use crate::support::access::{Matrix, Questions, Subject};
 use crate::support::audit::Audit;
 use crate::support::client::{self, explain, kind};
 use crate::support::fleet::{list, object, put};
-use crate::support::install::Install;
+use crate::support::install::{Install, PATIENT};
 use crate::support::operator::Operator;
 use crate::support::{AuditLevel, ControlPlane, wait_until};
 
@@ -206,7 +206,7 @@ async fn killed_twenty_times_in_the_midst_of_churn_it_ends_exact() {
     println!("the dice: USHER_TEST_SEED={seed}");
     let plane = ControlPlane::exclusive(AuditLevel::Metadata).await;
     let client = plane.admin_client().await;
-    let install = Install::new(&plane, &["environments.default=false", "starterRoles=false"]).await;
+    let install = Install::new(&plane, &["environments.default=false", "starterRoles=false", PATIENT[0], PATIENT[1]]).await;
     environments(&client).await;
     // With a name of its own, as a container that is started again in its Pod has, it need not wait for the end of its own Lease.
     let mut operator = Operator::start_with(&install, &["--identity", "usher-0"]).await;

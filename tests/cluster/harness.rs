@@ -20,10 +20,7 @@ fn names_are_unique_labels() {
     let names: std::collections::BTreeSet<_> = (0..2_000).map(|_| name("ada")).collect();
     assert_eq!(names.len(), 2_000);
     assert!(
-        names
-            .iter()
-            .all(|name| name.len() <= 11
-                && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')),
+        names.iter().all(|name| name.len() <= 11 && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')),
         "{names:?}"
     );
 }
@@ -81,14 +78,10 @@ async fn matrix_shows_what_rbac_gives() {
 
 #[test]
 fn difference_names_only_cells_that_differ() {
-    let questions =
-        Questions::new(&[("ada", Subject::user("ada")), ("bob", Subject::user("bob"))], &["one", ""], &["get pods"]);
+    let questions = Questions::new(&[("ada", Subject::user("ada")), ("bob", Subject::user("bob"))], &["one", ""], &["get pods"]);
     let expected = questions.cells(&["ada", "bob"], &["one"], &["get pods"]);
     let actual = questions.cells(&["ada"], &["one", ""], &["get pods"]);
-    assert_eq!(
-        access::difference(&actual, &expected),
-        "\n  missing  bob: get pods in one\n  excess   ada: get pods in the whole cluster"
-    );
+    assert_eq!(access::difference(&actual, &expected), "\n  missing  bob: get pods in one\n  excess   ada: get pods in the whole cluster");
     assert_eq!(access::difference(&expected, &expected), "");
 }
 
@@ -109,17 +102,11 @@ async fn audit_shows_the_operators_requests_and_nobody_elses() {
     .await;
 
     let file = plane.dir().join("audit-test.kubeconfig");
-    install::write_kubeconfig(
-        &file,
-        plane,
-        &install::token(plane, install::NAMESPACE, "usher").await,
-        install::NAMESPACE,
-    );
+    install::write_kubeconfig(&file, plane, &install::token(plane, install::NAMESPACE, "usher").await, install::NAMESPACE);
     let client = client_of(&file).await;
     let audit = Audit::from_now(plane);
     act_as_operator(&client).await;
-    let ignored =
-        client::manifest("{apiVersion: v1, kind: ConfigMap, metadata: {name: audit-admin, namespace: usher-system}}");
+    let ignored = client::manifest("{apiVersion: v1, kind: ConfigMap, metadata: {name: audit-admin, namespace: usher-system}}");
     client::apply_as(&admin, client::TEST, ignored).await.unwrap();
 
     let expected = [
@@ -156,9 +143,7 @@ async fn act_as_operator(client: &kube::Client) {
     watch.next().await.unwrap().unwrap();
     drop(watch);
     maps.delete("audit", &DeleteParams::default()).await.unwrap();
-    let lease = client::manifest(
-        "{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: usher, namespace: usher-system}}",
-    );
+    let lease = client::manifest("{apiVersion: coordination.k8s.io/v1, kind: Lease, metadata: {name: usher, namespace: usher-system}}");
     let leases = Api::<k8s_openapi::api::coordination::v1::Lease>::namespaced(client.clone(), install::NAMESPACE);
     leases.patch("usher", &PatchParams::apply("usher"), &Patch::Apply(&lease)).await.unwrap();
     let review: SelfSubjectAccessReview =

@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::support::audit::{Audit, Event, counts, lines};
 use crate::support::client::{self, explain};
 use crate::support::fleet::{Fleet, Member, developer, list};
-use crate::support::install::Install;
+use crate::support::install::{Install, PATIENT};
 use crate::support::operator::Operator;
 use crate::support::{AuditLevel, ControlPlane, throughout, wait_until};
 
@@ -34,8 +34,8 @@ impl House {
     async fn new(size: usize) -> Self {
         let plane = ControlPlane::exclusive(AuditLevel::Metadata).await;
         let client = plane.admin_client().await;
-        let install = Install::new(&plane, &["environments.default=false", "starterRoles=false"]).await;
-        let operator = Operator::start(&install).await;
+        let install = Install::new(&plane, &["environments.default=false", "starterRoles=false", PATIENT[0], PATIENT[1]]).await;
+        let operator = Operator::start_with(&install, &["--identity", "usher-0"]).await;
         operator.ready().await;
         let mut fleet = Fleet::new(size);
         let audit = Audit::from_now(&plane);
@@ -79,7 +79,6 @@ async fn settled_cluster_is_not_written_to() {
     house.operator.ready().await;
     house.still_silent(&audit, "a restart", Duration::from_secs(10)).await;
 
-    // The Lease of one that was killed holds for another ten seconds; only then the next one looks at everything.
     let audit = Audit::from_now(&house.plane);
     house.operator.restart().await;
     house.operator.ready().await;

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use crate::support::audit::{Audit, Event, lines};
 use crate::support::client::{self, api_for, explain, kind, manifest, ready};
 use crate::support::fleet::{gone, object, put};
-use crate::support::install::Install;
+use crate::support::install::{Install, PATIENT};
 use crate::support::operator::Operator;
 use crate::support::{AuditLevel, ControlPlane, wait_until};
 
@@ -112,9 +112,9 @@ impl House {
     async fn new() -> Self {
         let plane = ControlPlane::exclusive(AuditLevel::Metadata).await;
         let client = plane.admin_client().await;
-        let install = Install::new(&plane, &[]).await;
+        let install = Install::new(&plane, &PATIENT).await;
         let audit = Audit::from_now(&plane);
-        let operator = Operator::start(&install).await;
+        let operator = Operator::start_with(&install, &["--identity", "usher-0"]).await;
         operator.ready().await;
         client::namespace(&client, "shop", &[("usher.dev/managed", "true")]).await;
         Self { operator, plane, client, install, audit }
@@ -179,7 +179,7 @@ impl House {
             let list =
                 api.list(&ListParams::default().labels("app.kubernetes.io/managed-by=usher")).await.map_err(|error| explain(&error))?;
             let mut found = list.items.into_iter().next().ok_or("there is none")?;
-            found.types = probe.types.clone();
+            found.types.clone_from(&probe.types);
             Ok::<_, String>(found)
         })
         .await
@@ -287,7 +287,7 @@ async fn without_inline_rules_it_takes_back_what_it_generated_and_does_the_rest_
         Ok::<_, String>(roles.items.iter().map(ResourceExt::name_any).collect::<Vec<_>>())
     };
     assert_eq!(generated().await.unwrap().len(), 2, "one for the namespaces, one for the cluster");
-    house.install.upgrade("charts/usher".as_ref(), &["fence.inlineRules=false"]).await.ok();
+    house.install.upgrade("charts/usher".as_ref(), &["fence.inlineRules=false", PATIENT[0], PATIENT[1]]).await.ok();
     let rights = rights(&house.client).await;
     let bound: Vec<_> = rights.iter().filter(|right| right.verb == "bind" || right.verb == "escalate").collect();
     assert!(bound.iter().all(|right| right.verb == "bind" && right.name.is_some()) && bound.len() == 3, "{bound:?}");

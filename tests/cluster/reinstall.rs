@@ -13,13 +13,13 @@ use crate::support::access::{assert_matrix_eq, difference};
 use crate::support::audit::{Audit, lines};
 use crate::support::client::{apply, condition, kind, wait_for_condition};
 use crate::support::fleet::Fleet;
-use crate::support::install::Install;
+use crate::support::install::{Install, PATIENT};
 use crate::support::operator::Operator;
 use crate::support::{AuditLevel, ControlPlane, throughout, wait_until};
 
 const SOON: Duration = Duration::from_mins(1);
 /// So long nothing is written before the operator counts as having done what it wanted to do.
-const CALM: Duration = Duration::from_secs(2);
+const CALM: Duration = Duration::from_secs(1);
 /// The plurals of usher's kinds.
 const CRDS: [&str; 5] = ["developers", "roles", "bindings", "environments", "grants"];
 /// How people put things back: as in a book, with the reasons before the people, and the wrong way round.
@@ -28,7 +28,9 @@ const ORDERS: [[&str; 4]; 3] = [
     ["Binding", "Role", "Environment", "Developer"],
     ["Developer", "Binding", "Role", "Environment"],
 ];
-pub const VALUES: [&str; 2] = ["environments.default=false", "starterRoles=false"];
+pub const VALUES: [&str; 4] = ["environments.default=false", "starterRoles=false", PATIENT[0], PATIENT[1]];
+/// A name to come back under.
+const NAMED: [&str; 2] = ["--identity", "usher-0"];
 
 /// A control plane with an operator and a company.
 pub struct House {
@@ -56,7 +58,7 @@ impl House {
         let install = Install::in_plane(&plane);
         install.helm(&["install", "usher", chart.to_str().expect("a path in UTF-8"), "--create-namespace"], &VALUES).await.ok();
         install.write_kubeconfig(&plane).await;
-        let operator = Operator::start(&install).await;
+        let operator = Operator::start_with(&install, &NAMED).await;
         operator.ready().await;
         let audit = Audit::from_now(&plane);
         let mut fleet = Fleet::new(6);
@@ -195,7 +197,7 @@ async fn crds_deleted_while_the_operator_is_down_change_nothing() {
             let calm = Audit::from_now(&house.plane);
             throughout("nobody works", Duration::from_secs(1), async || if calm.writes().is_empty() { Ok(()) } else { Err("somebody") })
                 .await;
-            next.set(Some(Operator::start(&house.install).await));
+            next.set(Some(Operator::start_with(&house.install, &NAMED).await));
             house.gone(plurals).await;
             house.audit.still(CALM).await;
             house.put_back(order).await;

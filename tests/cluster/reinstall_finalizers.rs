@@ -14,7 +14,7 @@ use crate::support::operator::Operator;
 use crate::support::{AuditLevel, ControlPlane, throughout, wait_until};
 
 const SOON: Duration = Duration::from_mins(1);
-const CALM: Duration = Duration::from_secs(2);
+const CALM: Duration = Duration::from_secs(1);
 
 struct House {
     // Dropped first, as its log goes with the control plane.

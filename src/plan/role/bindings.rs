@@ -176,9 +176,7 @@ impl<'a> Planner<'a, '_> {
     /// Decides about somebody whom no Binding explains in this place.
     fn keep(&mut self, binding: &SeenBinding<'_>, known: &Known, who: Owner, placed: bool, target: &mut Target) {
         let digest = subject_digest(known);
-        let listed = |annotation: &str| {
-            binding.annotations.get(annotation).is_some_and(|list| list.split(',').any(|item| item == digest))
-        };
+        let listed = |annotation: &str| binding.annotations.get(annotation).is_some_and(|list| list.split(',').any(|item| item == digest));
         let issued = matches!(known, Known::ServiceAccount(_)) || issued_to(binding.annotations, known).is_some();
         let orphan = match who {
             Owner::Nobody => issued,
@@ -208,10 +206,7 @@ impl<'a> Planner<'a, '_> {
             Some((_, namespace)) => {
                 state.role_bindings.get(&(namespace.clone(), name.to_owned())).is_some_and(|bound| bound.subjects.contains(known))
             }
-            None => state
-                .cluster_role_bindings
-                .get(&(String::new(), name.to_owned()))
-                .is_some_and(|bound| bound.subjects.contains(known)),
+            None => state.cluster_role_bindings.get(&(String::new(), name.to_owned())).is_some_and(|bound| bound.subjects.contains(known)),
         }
     }
 
@@ -365,4 +360,3 @@ fn orphans(binding: &SeenBinding<'_>, target: &Target) -> Finding {
         ),
     )
 }
-

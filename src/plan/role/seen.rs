@@ -48,16 +48,17 @@ pub(super) struct SeenBinding<'a> {
 /// The bindings of a Role that were seen in a cluster.
 pub(super) fn seen_in<'a>(inputs: &RoleInputs<'_>, cluster: &ClusterKey, state: &'a ClusterState) -> Vec<SeenBinding<'a>> {
     let role = inputs.role.metadata.name.as_deref().unwrap_or_default();
-    let inside = state.role_bindings_of(role).filter(|((namespace, _), _)| {
-        state.namespaces.get(namespace).is_none_or(|namespace| !deleting(namespace.as_ref()))
-    });
+    let inside = state
+        .role_bindings_of(role)
+        .filter(|((namespace, _), _)| state.namespaces.get(namespace).is_none_or(|namespace| !deleting(namespace.as_ref())));
     let inside = inside.map(|((namespace, _), bound)| {
         let environment = bound.object.labels().get(ENVIRONMENT).cloned().unwrap_or_default();
         seen_binding(cluster, Some((environment, namespace.clone())), bound.object.as_ref(), &bound.subjects, Seen::Inside(bound))
     });
-    let wide = state.cluster_role_bindings.iter().filter(|(_, bound)| {
-        bound.ours && bound.object.labels().get(crate::api::metadata::ROLE).is_some_and(|label| label == role)
-    });
+    let wide = state
+        .cluster_role_bindings
+        .iter()
+        .filter(|(_, bound)| bound.ours && bound.object.labels().get(crate::api::metadata::ROLE).is_some_and(|label| label == role));
     let wide = wide.map(|(_, bound)| seen_binding(cluster, None, bound.object.as_ref(), &bound.subjects, Seen::Wide(bound)));
     inside.chain(wide).collect()
 }
@@ -116,4 +117,3 @@ pub(super) fn delete(binding: &SeenBinding<'_>) -> Change {
         Seen::Wide(bound) => Change::ClusterRoleBinding(remove(bound.object.as_ref())),
     }
 }
-

@@ -29,7 +29,7 @@ async fn stage() -> (Stage, Matrix) {
 /// A finalizer holds nothing up: what was deleted is gone soon.
 async fn gone(stage: &Stage, kind: &str, what: &str) {
     let api = stage.api(kind).await;
-    wait_until(&format!("{kind} {what} is gone"), std::time::Duration::from_secs(20), async || {
+    wait_until(&format!("{kind} {what} is gone"), std::time::Duration::from_mins(1), async || {
         match api.get_opt(&stage.name(what)).await.map_err(|error| explain(&error))? {
             None => Ok(()),
             Some(object) => Err(format!("{:?}", object.metadata.finalizers)),

@@ -8,7 +8,7 @@ use crate::support::audit::Audit;
 use crate::support::wait_until;
 
 const DEV: &[&str] = &["dev-pay", "dev-web"];
-const SOON: std::time::Duration = std::time::Duration::from_secs(30);
+const SOON: std::time::Duration = std::time::Duration::from_mins(1);
 
 async fn viewer(stage: &Stage, cluster_role: &str) {
     stage.role("viewer", json!([stage.entry(&["dev"], json!({"clusterRoles": [cluster_role]}))])).await;

@@ -44,7 +44,7 @@ async fn a_workspace_is_made_as_its_template_says() {
     let stage = stage().await;
     let name = workspace(&stage, "dev", "ada");
     // Ready speaks of the template that is there when the workspace is looked at, so that is waited for.
-    wait_until("the quota", std::time::Duration::from_secs(20), async || {
+    wait_until("the quota", std::time::Duration::from_mins(1), async || {
         let found = stage.plane().kubectl(&["get", "quota,limits,networkpolicy,rolebinding", "-n", &name, "-o", "name"]).await.stdout;
         if found.lines().count() == 4 { Ok(()) } else { Err(found) }
     })
@@ -114,7 +114,7 @@ async fn a_workspace_is_its_owners_alone_and_follows_the_template() {
     let people = [("ada", stage.subject("ada").await), ("bob", stage.subject("bob").await)];
     let questions = Questions::new(&people, &[&hers, &his], &["get pods", "create pods", "create serviceaccounts"]);
     let own = |probes| &questions.cells(&["ada"], &[&hers], probes) | &questions.cells(&["bob"], &[&his], probes);
-    let soon = std::time::Duration::from_secs(30);
+    let soon = std::time::Duration::from_mins(1);
     questions.settle(&stage.client, soon, &own(DEVELOP)).await;
     for (cluster_role, gives) in [("view", super::VIEW), ("edit", super::EDIT), ("usher-developer", DEVELOP)] {
         let edit = async { stage.environment("dev", json!({"workspace": {"clusterRole": cluster_role}})).await };
@@ -143,7 +143,7 @@ async fn usher(plane: &ControlPlane, arguments: &[&str]) -> String {
 /// Writes the kubeconfig that `usher kubeconfig` prints, once it knows both workspaces: people were Ready before they had the second.
 async fn kubeconfig(stage: &Stage, person: &str) -> PathBuf {
     let file = stage.plane().dir().join(format!("{person}.kubeconfig"));
-    wait_until("a kubeconfig with both workspaces", std::time::Duration::from_secs(30), async || {
+    wait_until("a kubeconfig with both workspaces", std::time::Duration::from_mins(1), async || {
         let text = usher(stage.plane(), &["kubeconfig", &stage.name(person)]).await;
         let whole = ["dev", "staging"].iter().all(|environment| text.contains(&workspace(stage, environment, person)));
         std::fs::write(&file, &text).expect("space on the disk");

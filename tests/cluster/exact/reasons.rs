@@ -29,7 +29,7 @@ async fn stage(roles: [&str; 2]) -> Stage {
 async fn via(stage: &Stage, role: &str, wanted: impl Fn(&[String]) -> bool) {
     let api = stage.api("Developer").await;
     let role = stage.name(role);
-    wait_until(&format!("ada's status on {role}"), std::time::Duration::from_secs(20), async || {
+    wait_until(&format!("ada's status on {role}"), std::time::Duration::from_mins(1), async || {
         let ada = api.get(&stage.name("ada")).await.map_err(|error| error.to_string())?;
         let held = ada.data["status"]["roles"].as_array().cloned().unwrap_or_default();
         let held = held.into_iter().find(|held| held["name"] == role).unwrap_or_default();

@@ -62,7 +62,7 @@ async fn bindings_are_made_before_those_they_replace_go() {
         let bindings = here.filter(|event| event.resource == "rolebindings" && event.code < 300);
         bindings.map(|event| (event.namespace, event.verb)).collect()
     };
-    wait_until("two made and two deleted", std::time::Duration::from_secs(20), async || {
+    wait_until("two made and two deleted", std::time::Duration::from_mins(1), async || {
         let written = written();
         let deleted = written.iter().filter(|(_, verb)| verb == "delete").count();
         if deleted == 2 { Ok(()) } else { Err(format!("{written:?}")) }
@@ -217,7 +217,7 @@ async fn from_one_environment_to_another_by_a_label() {
     for (from, to) in [("dev", "staging"), ("staging", "dev"), ("dev", "staging")] {
         let edit = async |stage: &Stage| {
             stage.label("dev-pay", Some(to), "pay").await;
-            wait_until("the binding of the other", std::time::Duration::from_secs(20), async || {
+            wait_until("the binding of the other", std::time::Duration::from_mins(1), async || {
                 let seen = (count(stage, from).await, count(stage, to).await);
                 if seen == (0, 1) { Ok(()) } else { Err(format!("{seen:?}")) }
             })

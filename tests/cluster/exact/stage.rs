@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::access::{Matrix, Questions, Subject};
 use crate::support::client::{self, apply_as, explain, kind, ready};
-use crate::support::install::Install;
+use crate::support::install::{Install, PATIENT};
 use crate::support::operator::Operator;
 use crate::support::{AuditLevel, ControlPlane, Shared, name, operated};
 
@@ -67,7 +67,7 @@ impl Stage {
     pub async fn alone_with(values: &[&str]) -> Self {
         let plane = ControlPlane::exclusive(AuditLevel::Metadata).await;
         let own = ["environments.default=false", "starterRoles=false"];
-        let install = Install::new(&plane, &[&own, values].concat()).await;
+        let install = Install::new(&plane, &[&own, values, &PATIENT].concat()).await;
         let operator = Operator::start(&install).await;
         operator.ready().await;
         let client = plane.admin_client().await;
@@ -255,7 +255,7 @@ impl Stage {
     /// Waits until the operator has looked at an object as it is now.
     pub async fn seen(&self, kind: &str, what: &str) {
         let api = self.api(kind).await;
-        let soon = std::time::Duration::from_secs(30);
+        let soon = std::time::Duration::from_mins(1);
         crate::support::wait_until(&format!("{kind} {what} is looked at"), soon, async || {
             let object = api.get(&self.name(what)).await.map_err(|error| explain(&error))?;
             let observed = object.data["status"]["observedGeneration"].as_i64();
@@ -266,7 +266,7 @@ impl Stage {
 
     /// Takes for granted that access is `now`, which the next step begins with, after something that was no step.
     pub async fn stands(&mut self, now: Matrix) {
-        self.questions.settle(&self.client, std::time::Duration::from_secs(30), &now).await;
+        self.questions.settle(&self.client, std::time::Duration::from_mins(1), &now).await;
         self.now = now;
     }
 
@@ -318,7 +318,7 @@ impl Stage {
 
 /// Waits until the condition has this status and reason for the object's present generation, and gives its message.
 pub async fn says(api: &Api<DynamicObject>, name: &str, condition: &str, (status, reason): (&str, &str)) -> String {
-    let soon = std::time::Duration::from_secs(30);
+    let soon = std::time::Duration::from_mins(1);
     crate::support::wait_until(&format!("{name} says {condition}={status} {reason}"), soon, async || {
         let object = api.get(name).await.map_err(|error| explain(&error))?;
         let found = client::condition(&object, condition).cloned().unwrap_or_default();

@@ -11,7 +11,7 @@ use crate::support::wait_until;
 
 const DEV: &[&str] = &["dev-pay", "dev-web"];
 /// How late usher may be on a busy machine. It is never early.
-const LATE: SignedDuration = SignedDuration::from_secs(1);
+const LATE: SignedDuration = SignedDuration::from_secs(2);
 
 async fn stage() -> Stage {
     let stage = Stage::new().await;
@@ -40,7 +40,7 @@ async fn changes_at(stage: &Stage, person: &str, moment: Timestamp, to: bool) {
 #[tokio::test]
 async fn a_binding_gives_from_its_start_to_its_expiry() {
     let mut stage = stage().await;
-    let (start, end) = (from_now(4), from_now(8));
+    let (start, end) = (from_now(8), from_now(14));
     stage.bind("timed", "viewer", &["ada"], json!({"startsAt": start.to_string(), "expiresAt": end.to_string()})).await;
     let api = stage.api("Binding").await;
     let state = async |wanted: &str| {
@@ -64,7 +64,7 @@ async fn a_binding_gives_from_its_start_to_its_expiry() {
 #[tokio::test]
 async fn a_developer_holds_from_her_start_to_her_end() {
     let mut stage = stage().await;
-    let (start, end) = (from_now(5), from_now(10));
+    let (start, end) = (from_now(8), from_now(14));
     let bob = stage.cells(&["bob"], DEV, VIEW);
     stage
         .step("bob alone", bob.clone(), async |stage| {

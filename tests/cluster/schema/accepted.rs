@@ -24,7 +24,5 @@ async fn good_objects_are_accepted_with_their_defaults() {
 
 fn compare(case: &Case, spec: &Value) -> Vec<String> {
     let differs = case.then.iter().filter(|(pointer, wanted)| spec.pointer(pointer).unwrap_or(&Value::Null) != *wanted);
-    differs
-        .map(|(pointer, wanted)| format!("- {}: {pointer} is {:?}, not {wanted}", case.what, spec.pointer(pointer)))
-        .collect()
+    differs.map(|(pointer, wanted)| format!("- {}: {pointer} is {:?}, not {wanted}", case.what, spec.pointer(pointer))).collect()
 }

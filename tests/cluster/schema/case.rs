@@ -41,8 +41,7 @@ impl Case {
 
     /// The object with this name and spec.
     pub fn object(&self, name: &str, spec: &Value) -> DynamicObject {
-        let object =
-            json!({"apiVersion": "usher.dev/v1alpha1", "kind": self.kind, "metadata": {"name": name}, "spec": spec});
+        let object = json!({"apiVersion": "usher.dev/v1alpha1", "kind": self.kind, "metadata": {"name": name}, "spec": spec});
         serde_json::from_value(object).unwrap_or_else(|error| panic!("{}: {error}", self.what))
     }
 

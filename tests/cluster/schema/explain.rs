@@ -13,13 +13,8 @@ fn every_field_of_every_kind_is_described() {
     let mut count = 0;
     for crd in usher::api::crds() {
         for version in &crd.spec.versions {
-            let schema =
-                version.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref()).expect("a schema");
-            assert!(
-                schema.description.as_ref().is_some_and(|text| text.len() > 40),
-                "{} has no description",
-                crd.name_any()
-            );
+            let schema = version.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref()).expect("a schema");
+            assert!(schema.description.as_ref().is_some_and(|text| text.len() > 40), "{} has no description", crd.name_any());
             walk(schema, &crd.spec.names.kind, &mut |path, field| {
                 count += 1;
                 if field.description.as_ref().is_none_or(|text| text.trim().is_empty()) {

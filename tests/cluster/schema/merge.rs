@@ -133,8 +133,7 @@ async fn somebody_elses_entry_is_a_conflict() {
 async fn accepted_objects_survive_the_types() {
     for case in table(include_str!("accepted.yaml")) {
         let written = case.object("x", &case.spec);
-        let spec = usher_spec(&case.kind, &without_nulls(&written.data["spec"]))
-            .unwrap_or_else(|error| panic!("{}: {error}", case.what));
+        let spec = usher_spec(&case.kind, &without_nulls(&written.data["spec"])).unwrap_or_else(|error| panic!("{}: {error}", case.what));
         let lost = lost(&case.spec, &spec, "spec");
         assert!(lost.is_empty(), "{}: {lost:?}", case.what);
     }
@@ -143,11 +142,9 @@ async fn accepted_objects_survive_the_types() {
 /// What the API server makes of nulls.
 fn without_nulls(value: &Value) -> Value {
     match value {
-        Value::Object(fields) => fields
-            .iter()
-            .filter(|(_, field)| !field.is_null())
-            .map(|(name, field)| (name.clone(), without_nulls(field)))
-            .collect(),
+        Value::Object(fields) => {
+            fields.iter().filter(|(_, field)| !field.is_null()).map(|(name, field)| (name.clone(), without_nulls(field))).collect()
+        }
         Value::Array(entries) => entries.iter().map(without_nulls).collect(),
         other => other.clone(),
     }
@@ -170,16 +167,12 @@ fn usher_spec(kind: &str, spec: &Value) -> Result<Value, serde_json::Error> {
 /// The paths that were written and are not in what was read. Empty lists and `false` may be left out where they are defaults.
 fn lost(written: &Value, read: &Value, path: &str) -> Vec<String> {
     match (written, read) {
-        (Value::Object(fields), _) => fields
-            .iter()
-            .flat_map(|(name, value)| lost(value, &read[name.as_str()], &format!("{path}.{name}")))
-            .collect(),
-        (Value::Array(entries), Value::Array(others)) if entries.len() == others.len() => entries
-            .iter()
-            .zip(others)
-            .enumerate()
-            .flat_map(|(at, (one, other))| lost(one, other, &format!("{path}[{at}]")))
-            .collect(),
+        (Value::Object(fields), _) => {
+            fields.iter().flat_map(|(name, value)| lost(value, &read[name.as_str()], &format!("{path}.{name}"))).collect()
+        }
+        (Value::Array(entries), Value::Array(others)) if entries.len() == others.len() => {
+            entries.iter().zip(others).enumerate().flat_map(|(at, (one, other))| lost(one, other, &format!("{path}[{at}]"))).collect()
+        }
         (Value::Array(entries), Value::Null) if entries.is_empty() => Vec::new(),
         // Times may be written differently.
         (Value::Null, _) | (Value::Bool(false), Value::Null) | (Value::String(_), Value::String(_)) => Vec::new(),

@@ -66,18 +66,11 @@ async fn kubectl_refuses_unknown_fields() {
     let plane = bare().await;
     for (kind, spec, field) in [
         ("Developer", "{email: ada@example.com, emial: x}", "spec.emial"),
-        (
-            "Role",
-            "{access: [{name: work, environments: [dev], clusterRoles: [view], clusterRole: view}]}",
-            "spec.access[0].clusterRole",
-        ),
+        ("Role", "{access: [{name: work, environments: [dev], clusterRoles: [view], clusterRole: view}]}", "spec.access[0].clusterRole"),
         ("Binding", "{role: viewer, developers: [ada], expireAt: \"2026-01-01T00:00:00Z\"}", "spec.expireAt"),
         ("Environment", "{workspace: {quotas: {pods: \"1\"}}}", "spec.workspace.quotas"),
     ] {
-        let object = format!(
-            "{{apiVersion: usher.dev/v1alpha1, kind: {kind}, metadata: {{name: {}}}, spec: {spec}}}",
-            name("strict")
-        );
+        let object = format!("{{apiVersion: usher.dev/v1alpha1, kind: {kind}, metadata: {{name: {}}}, spec: {spec}}}", name("strict"));
         let output = plane.kubectl_with(&["apply", "--dry-run=server", "-f", "-"], &object).await;
         assert!(!output.success, "{kind}: {}", output.stdout);
         assert!(output.stderr.contains(&format!("unknown field \"{field}\"")), "{kind}: {}", output.stderr);

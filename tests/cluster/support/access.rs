@@ -18,7 +18,7 @@ const AT_ONCE: usize = 16;
 /// How long access has to stay exact once it is.
 const STAYS: Duration = Duration::from_millis(200);
 /// Long enough for any edit on a busy machine.
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_mins(1);
 
 /// Somebody whom the API server knows.
 #[derive(Clone, Debug)]
@@ -68,8 +68,7 @@ pub async fn can(client: &Client, subject: &Subject, verb: &str, resource: &str,
         ..SubjectAccessReview::default()
     };
     let api = Api::<SubjectAccessReview>::all(client.clone());
-    let answer =
-        api.create(&PostParams::default(), &review).await.unwrap_or_else(|error| panic!("{}", explain(&error)));
+    let answer = api.create(&PostParams::default(), &review).await.unwrap_or_else(|error| panic!("{}", explain(&error)));
     answer.status.expect("an answer").allowed
 }
 
@@ -123,11 +122,7 @@ impl Questions {
         for person in people {
             for namespace in namespaces {
                 for probe in probes {
-                    cells.insert(Cell {
-                        person: (*person).to_owned(),
-                        namespace: (*namespace).to_owned(),
-                        probe: (*probe).to_owned(),
-                    });
+                    cells.insert(Cell { person: (*person).to_owned(), namespace: (*namespace).to_owned(), probe: (*probe).to_owned() });
                 }
             }
         }
@@ -164,13 +159,7 @@ impl Questions {
 impl Questions {
     /// Asks without a pause from before `edit` is made until access is exactly `after`, and a little longer. All the time it has to be within before ∪ after and
     /// at least before ∩ after (DESIGN.md, promise 1). Says how often everything was asked while it changed.
-    pub async fn follow(
-        &self,
-        client: &Client,
-        what: &str,
-        (before, after): (&Matrix, &Matrix),
-        edit: impl Future<Output = ()>,
-    ) -> usize {
+    pub async fn follow(&self, client: &Client, what: &str, (before, after): (&Matrix, &Matrix), edit: impl Future<Output = ()>) -> usize {
         let (least, most) = (before & after, before | after);
         assert_matrix_eq(&self.ask(client).await, before);
         let made: Slot<Option<Instant>> = Slot::new(None);

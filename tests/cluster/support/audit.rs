@@ -77,8 +77,7 @@ impl Audit {
     pub fn from_now(plane: &ControlPlane) -> Self {
         let file = plane.audit_log();
         // Never in the middle of a line.
-        let whole =
-            std::fs::read(&file).unwrap_or_default().iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1);
+        let whole = std::fs::read(&file).unwrap_or_default().iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1);
         Self { file, from: whole as u64 }
     }
 
@@ -155,11 +154,7 @@ fn event(line: &str) -> Option<Event> {
         subresource: text("/objectRef/subresource"),
         namespace: text("/objectRef/namespace"),
         name: text("/objectRef/name"),
-        code: value
-            .pointer("/responseStatus/code")
-            .and_then(Value::as_u64)
-            .and_then(|code| code.try_into().ok())
-            .unwrap_or_default(),
+        code: value.pointer("/responseStatus/code").and_then(Value::as_u64).and_then(|code| code.try_into().ok()).unwrap_or_default(),
         body: value.get("requestObject").cloned(),
         uri: text("/requestURI"),
         credential: text("/user/extra/authentication.kubernetes.io~1credential-id/0"),

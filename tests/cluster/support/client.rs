@@ -64,14 +64,10 @@ pub fn explain(error: &Error) -> String {
 
 /// Makes a namespace with labels.
 pub async fn namespace(client: &Client, name: &str, labels: &[(&str, &str)]) -> Namespace {
-    let labels: serde_json::Map<_, _> =
-        labels.iter().map(|(key, value)| ((*key).to_owned(), Value::from(*value))).collect();
-    let namespace =
-        serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}});
+    let labels: serde_json::Map<_, _> = labels.iter().map(|(key, value)| ((*key).to_owned(), Value::from(*value))).collect();
+    let namespace = serde_json::json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}});
     let api = Api::<Namespace>::all(client.clone());
-    api.patch(name, &PatchParams::apply(TEST), &Patch::Apply(&namespace))
-        .await
-        .unwrap_or_else(|error| panic!("{}", explain(&error)))
+    api.patch(name, &PatchParams::apply(TEST), &Patch::Apply(&namespace)).await.unwrap_or_else(|error| panic!("{}", explain(&error)))
 }
 
 /// Deletes an object and does not wait for it to be gone.
@@ -95,9 +91,8 @@ pub async fn wait_for_condition(api: &Api<DynamicObject>, name: &str, wanted: &s
     wait_until(&format!("{name} is {wanted}={status}"), SOON, async || {
         let object = api.get(name).await.map_err(|error| explain(&error))?;
         let found = condition(&object, wanted);
-        let current = found.is_some_and(|found| {
-            found["status"] == status && found["observedGeneration"].as_i64() == object.metadata.generation
-        });
+        let current =
+            found.is_some_and(|found| found["status"] == status && found["observedGeneration"].as_i64() == object.metadata.generation);
         if current {
             Ok(object)
         } else {
@@ -117,8 +112,7 @@ pub async fn ready(client: &Client, developer: &str) -> DynamicObject {
 /// The API of one of usher's kinds, untyped, so that a test sees what is stored and not what our types make of it.
 pub async fn kind(client: &Client, kind: &str) -> Api<DynamicObject> {
     let gvk = GroupVersionKind::gvk("usher.dev", "v1alpha1", kind);
-    let (resource, _) =
-        discovery::pinned_kind(client, &gvk).await.unwrap_or_else(|error| panic!("{kind}: {}", explain(&error)));
+    let (resource, _) = discovery::pinned_kind(client, &gvk).await.unwrap_or_else(|error| panic!("{kind}: {}", explain(&error)));
     Api::all_with(client.clone(), &resource)
 }
 
@@ -132,8 +126,7 @@ pub async fn install_crds(client: &Client) {
     }
     wait_until("usher's kinds are served", SOON, async || {
         let served = client.list_api_group_resources("usher.dev/v1alpha1").await.map_err(|error| explain(&error))?;
-        let mut missing =
-            crds.iter().filter(|crd| !served.resources.iter().any(|resource| resource.name == crd.spec.names.plural));
+        let mut missing = crds.iter().filter(|crd| !served.resources.iter().any(|resource| resource.name == crd.spec.names.plural));
         match missing.next() {
             Some(crd) => Err(format!("{} are not", crd.spec.names.plural)),
             None => Ok(()),
@@ -143,8 +136,7 @@ pub async fn install_crds(client: &Client) {
     wait_until("usher's kinds are in the aggregated discovery that kubectl reads", SOON, async || {
         let groups = client.list_api_groups_aggregated().await.map_err(|error| explain(&error))?;
         let groups = serde_json::to_value(groups).map_err(|error| error.to_string())?;
-        let ours =
-            groups["items"].as_array().into_iter().flatten().find(|group| group["metadata"]["name"] == "usher.dev");
+        let ours = groups["items"].as_array().into_iter().flatten().find(|group| group["metadata"]["name"] == "usher.dev");
         let count = ours.and_then(|group| group["versions"][0]["resources"].as_array()).map_or(0, Vec::len);
         if count == crds.len() { Ok(()) } else { Err(format!("{count} kinds")) }
     })

@@ -52,17 +52,15 @@ impl ControlPlane {
     pub async fn exclusive(audit: AuditLevel) -> Self {
         let turn = shared::turn().await;
         let etcd = super::bare().await;
-        let mut plane = off_thread(move || Self::start_blocking(Some(etcd.dir()), audit))
-            .await
-            .unwrap_or_else(|problem| panic!("{problem}"));
+        let mut plane =
+            off_thread(move || Self::start_blocking(Some(etcd.dir()), audit)).await.unwrap_or_else(|problem| panic!("{problem}"));
         plane.turn = Some(turn);
         plane
     }
 
     /// Starts one, on the etcd of the control plane in `share` if that is given.
     pub fn start_blocking(share: Option<&Path>, audit: AuditLevel) -> Result<Self, String> {
-        let mut script =
-            process::spawn(script(share, audit)).map_err(|error| format!("cannot run hack/control-plane: {error}"))?;
+        let mut script = process::spawn(script(share, audit)).map_err(|error| format!("cannot run hack/control-plane: {error}"))?;
         let stdin = script.stdin.take();
         let complaints = collect(script.stderr.take().expect("a pipe"));
         let (sender, ready) = mpsc::channel();
@@ -77,9 +75,7 @@ impl ControlPlane {
             drop(stdin);
             let _ = script.wait();
             let said = complaints.lock().expect("not poisoned").join("\n");
-            return Err(format!(
-                "no control plane, as hack/control-plane says:\n{said}\nIf tools are missing: hack/install-tools"
-            ));
+            return Err(format!("no control plane, as hack/control-plane says:\n{said}\nIf tools are missing: hack/install-tools"));
         };
         let env = read_env(&dir.join("env"))?;
         Ok(Self { script, stdin, dir, env, turn: None })
@@ -160,9 +156,7 @@ impl Drop for ControlPlane {
 /// A client for the current context of a kubeconfig file, on the caller's runtime.
 pub async fn client_of(kubeconfig: &Path) -> Client {
     let file = Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
-    let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
-        .await
-        .expect("a kubeconfig that fits together");
+    let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.expect("a kubeconfig that fits together");
     Client::try_from(config).expect("a client")
 }
 
@@ -205,9 +199,5 @@ fn collect(stderr: ChildStderr) -> Arc<Mutex<Vec<String>>> {
 /// Reads the `NAME=value` lines that the script writes; it quotes for a shell, which paths and numbers do not need.
 fn read_env(file: &Path) -> Result<BTreeMap<String, String>, String> {
     let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    Ok(text
-        .lines()
-        .filter_map(|line| line.split_once('='))
-        .map(|(name, value)| (name.to_owned(), value.replace('\\', "")))
-        .collect())
+    Ok(text.lines().filter_map(|line| line.split_once('=')).map(|(name, value)| (name.to_owned(), value.replace('\\', ""))).collect())
 }

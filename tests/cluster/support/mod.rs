@@ -6,8 +6,8 @@
 pub mod access;
 pub mod audit;
 pub mod client;
-pub mod fleet;
 mod control_plane;
+pub mod fleet;
 pub mod install;
 mod name;
 #[allow(dead_code, reason = "used as soon as `usher run` works")]

@@ -40,11 +40,9 @@ impl Operator {
     pub async fn start_with(install: &Install, flags: &[&str]) -> Self {
         static COUNTER: AtomicU32 = AtomicU32::new(1);
         let log = install.dir().join(format!("operator-{}.log", COUNTER.fetch_add(1, Ordering::Relaxed)));
-        let arguments: Vec<_> =
-            ["run", "--listen", "127.0.0.1:0"].iter().chain(flags).map(|&argument| argument.to_owned()).collect();
+        let arguments: Vec<_> = ["run", "--listen", "127.0.0.1:0"].iter().chain(flags).map(|&argument| argument.to_owned()).collect();
         let (kubeconfig, file) = (install.kubeconfig(), log.clone());
-        off_thread(move || Self { child: launch(&arguments, &kubeconfig, &file), arguments, kubeconfig, log: file })
-            .await
+        off_thread(move || Self { child: launch(&arguments, &kubeconfig, &file), arguments, kubeconfig, log: file }).await
     }
 
     /// Waits until it serves and says that it is ready. A process that ended fails the test at once.
@@ -176,11 +174,7 @@ fn launch(arguments: &[String], kubeconfig: &Path, log: &Path) -> Child {
     if let Some(path) = std::env::var_os("PATH") {
         command.env("PATH", path);
     }
-    command
-        .env("KUBECONFIG", kubeconfig)
-        .env("USHER_NAMESPACE", NAMESPACE)
-        .env("USHER_LOG_FORMAT", "json")
-        .env("RUST_BACKTRACE", "1");
+    command.env("KUBECONFIG", kubeconfig).env("USHER_NAMESPACE", NAMESPACE).env("USHER_LOG_FORMAT", "json").env("RUST_BACKTRACE", "1");
     let err = out.try_clone().expect("a file handle");
     command.stdin(Stdio::null()).stdout(out).stderr(err);
     process::spawn(command).unwrap_or_else(|error| panic!("cannot start usher: {error}"))

@@ -11,10 +11,7 @@ type Job = Box<dyn FnOnce() + Send>;
 /// each test.
 static SPAWNER: LazyLock<Mutex<mpsc::Sender<Job>>> = LazyLock::new(|| {
     let (sender, jobs) = mpsc::channel::<Job>();
-    std::thread::Builder::new()
-        .name("spawner".to_owned())
-        .spawn(move || jobs.into_iter().for_each(|job| job()))
-        .expect("a thread");
+    std::thread::Builder::new().name("spawner".to_owned()).spawn(move || jobs.into_iter().for_each(|job| job())).expect("a thread");
     Mutex::new(sender)
 });
 

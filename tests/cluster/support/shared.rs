@@ -7,7 +7,7 @@ use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 use super::client;
 use super::control_plane::{AuditLevel, ControlPlane, off_thread};
-use super::install::Install;
+use super::install::{Install, PATIENT};
 use super::operator::{LogOnFailure, Operator};
 
 /// On two cores more control planes than this are in each other's way.
@@ -60,7 +60,7 @@ pub async fn operated() -> Shared {
             let etcd = bare().await;
             let start = off_thread(|| ControlPlane::start_blocking(Some(etcd.dir()), AuditLevel::Metadata)).await;
             let plane = start.unwrap_or_else(|problem| panic!("{problem}"));
-            let install = Install::new(&plane, &[]).await;
+            let install = Install::new(&plane, &PATIENT).await;
             let operator = Operator::start(&install).await;
             operator.ready().await;
             Operated { plane, install, operator }

@@ -7,11 +7,7 @@ use std::time::{Duration, Instant};
 const POLL: Duration = Duration::from_millis(20);
 
 /// Asks until `probe` gives a value. `Err` is what it saw instead: when `deadline` has passed, the test fails with `what` and the last of these.
-pub async fn wait_until<T, E: Display>(
-    what: &str,
-    deadline: Duration,
-    mut probe: impl AsyncFnMut() -> Result<T, E>,
-) -> T {
+pub async fn wait_until<T, E: Display>(what: &str, deadline: Duration, mut probe: impl AsyncFnMut() -> Result<T, E>) -> T {
     let since = Instant::now();
     loop {
         match probe().await {

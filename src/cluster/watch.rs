@@ -4,7 +4,9 @@ use std::collections::HashSet;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use backon::ExponentialBuilder;
 use futures::{Stream, StreamExt};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, LimitRange, Namespace, ResourceQuota, Secret, ServiceAccount};
@@ -12,7 +14,8 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding};
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, Config, Event, watcher};
+use kube::runtime::utils::ResetTimerBackoff;
+use kube::runtime::watcher::{self, Config, Event, ExponentialBackoff, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
@@ -27,6 +30,18 @@ use crate::telemetry::metrics::Metrics;
 
 use super::error::not_found;
 use super::memory::{Kept, Memory, key_of};
+
+/// How soon an interrupted watch tries again, how late at most, and after how much calm it is as impatient as at first. The latest decides how long it
+/// takes to notice that CRDs are back, so it is short; a dozen requests every few seconds hurt no API server.
+const SOONEST: Duration = Duration::from_millis(500);
+const LATEST: Duration = Duration::from_secs(5);
+const CALM: Duration = Duration::from_mins(1);
+
+/// The time until the next try: longer each time, and not the same for all.
+fn patience() -> ResetTimerBackoff<ExponentialBackoff> {
+    let builder = ExponentialBuilder::default().with_min_delay(SOONEST).with_max_delay(LATEST).without_max_times().with_jitter();
+    ResetTimerBackoff::new(ExponentialBackoff::from(builder), CALM)
+}
 
 /// The watches of one cluster.
 pub struct Watches {
@@ -151,7 +166,7 @@ impl Watches {
         };
         let (waiting, complete, relisted) = (self.waiting.clone(), self.complete.clone(), self.relisted.clone());
         self.tasks.spawn(async move {
-            let mut stream = std::pin::pin!(stream.default_backoff());
+            let mut stream = std::pin::pin!(stream.backoff(patience()));
             while let Some(event) = stream.next().await {
                 if feed.take(event, &keep) {
                     if std::mem::replace(&mut feed.first, false) {

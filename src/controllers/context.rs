@@ -22,6 +22,7 @@ use crate::cluster::objects::Objects;
 use crate::plan::change::{Step, Verb};
 use crate::plan::cluster::ClusterKey;
 use crate::plan::environment::Pending;
+use crate::plan::role::Failed;
 use crate::telemetry::metrics::Metrics;
 
 use super::doorbell::Doorbell;
@@ -113,6 +114,8 @@ pub struct Carried {
     pub written: usize,
     /// What failed.
     pub errors: Vec<Error>,
+    /// Where it failed.
+    pub failed: Failed,
 }
 
 impl Context {
@@ -167,12 +170,11 @@ impl Context {
     pub async fn carry_out(&self, phases: Vec<Vec<Step>>) -> Carried {
         let mut carried = Carried::default();
         let mut broken: Vec<String> = Vec::new();
-        let mut unmade: Vec<String> = Vec::new();
         for phase in phases {
             let mut steps = phase;
             steps.retain(|step| !step.change.meta().namespace.as_ref().is_some_and(|namespace| broken.contains(namespace)));
-            // A ClusterRole that could not be made may be somebody else's: whoever is bound to it would get his rules.
-            steps.retain(|step| !step.change.gives().is_some_and(|name| unmade.iter().any(|unmade| unmade == name)));
+            let (barred, steps): (Vec<Step>, Vec<Step>) = steps.into_iter().partition(|step| carried.failed.bars(step));
+            barred.iter().for_each(|step| carried.failed.note(step));
             let writes = steps.into_iter().map(|step| async move {
                 let answer = self.carry_out_step(&step).await;
                 (step, answer)
@@ -182,10 +184,9 @@ impl Context {
                 match answer {
                     Ok(()) => carried.written += 1,
                     Err(error) => {
-                        match step.change.kind() {
-                            "Namespace" => broken.extend(step.change.meta().name.clone()),
-                            "ClusterRole" => unmade.extend(step.change.meta().name.clone()),
-                            _ => {}
+                        carried.failed.note(&step);
+                        if step.change.kind() == "Namespace" {
+                            broken.extend(step.change.meta().name.clone());
                         }
                         carried.errors.push(error);
                     }

@@ -17,7 +17,7 @@ use crate::api::{ConditionType, Role};
 use crate::cluster::crds;
 use crate::cluster::error::Error;
 use crate::plan::finding::Finding;
-use crate::plan::role::{RoleInputs, RolePlan, plan_role};
+use crate::plan::role::{Additions, Failed, RoleInputs, RolePlan, plan_role};
 use crate::plan::status::role_status;
 use crate::plan::world::deleting;
 
@@ -31,13 +31,19 @@ const MOST_PATIENCE: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How soon to look whether the other Role has added it.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-/// Plans are made again after they added something; a few times is enough for any edit.
-const MOST_ROUNDS: usize = 4;
+/// A Role that hangs while it takes holds up the others at most this long.
+const TURN: Duration = Duration::from_secs(10);
+/// Plans are made again after they added something and when it is their turn to take; a few times is enough for any edit.
+const MOST_ROUNDS: usize = 6;
 
 /// Passes over Roles.
 pub struct Roles {
     context: Arc<Context>,
     waiting: Mutex<HashMap<String, Instant>>,
+    /// Since when a Role fails.
+    failing: Mutex<HashMap<String, Instant>>,
+    /// Held by the Role that takes from people who stay: two that did so at once could each count on what the other is about to take.
+    taking: tokio::sync::Mutex<()>,
 }
 
 impl Pass for Roles {
@@ -55,13 +61,14 @@ impl Pass for Roles {
 struct Rounds {
     plan: RolePlan,
     errors: Vec<Error>,
+    failed: Failed,
     written: usize,
 }
 
 impl Roles {
     /// Passes over Roles.
     pub fn new(context: Arc<Context>) -> Self {
-        Self { context, waiting: Mutex::default() }
+        Self { context, waiting: Mutex::default(), failing: Mutex::default(), taking: tokio::sync::Mutex::default() }
     }
 
     async fn run(&self, name: &str) -> Done {
@@ -94,6 +101,7 @@ impl Roles {
         let (start, started) = (Instant::now(), context.tick());
         let rounds = self.rounds(role).await?;
         let took = start.elapsed();
+        self.note_failure(&name, rounds.errors.iter().any(|error| !matches!(error, Error::Stale { .. })));
         let settled = rounds.errors.is_empty() && !rounds.plan.waits;
         context.set_pending(("Role", &name), rounds.plan.withheld.iter());
         self.report_outcome(&name, &rounds, (settled, started));
@@ -116,12 +124,18 @@ impl Roles {
     /// Plans and carries out until nothing is left to do. What is added comes first; then the plan is made again, and removes.
     async fn rounds(&self, role: &Arc<Role>) -> Result<Rounds, Error> {
         let context = &self.context;
-        let mut rounds = Rounds::default();
+        let mut rounds = Rounds { failed: Failed::none(self.awaits(&role.name_any())), ..Rounds::default() };
         let mut may_end = context.epoch().is_some();
         let mut nothing_left = false;
+        let mut turn = None;
         for _ in 0..MOST_ROUNDS {
             let epoch = context.epoch().unwrap_or_default();
-            let mut plan = self.plan(role, &epoch, may_end);
+            let mut plan = self.plan(role, &epoch, may_end, &rounds.failed);
+            let before_turn = plan.takes.filter(|_| turn.is_none());
+            if before_turn == Some(0) {
+                turn = Some(self.turn().await);
+                continue;
+            }
             if plan.ends && may_end {
                 let fresh = context.read_epoch().await?;
                 may_end = fresh.is_some();
@@ -129,35 +143,41 @@ impl Roles {
                     continue;
                 }
             }
-            let plan_is_empty = plan.phases.is_empty();
-            let carried = context.carry_out(std::mem::take(&mut plan.phases)).await;
+            nothing_left = plan.phases.is_empty();
+            let mut phases = std::mem::take(&mut plan.phases);
+            phases.truncate(before_turn.unwrap_or(phases.len()));
+            let carried = context.carry_out(phases).await;
             rounds.written += carried.written;
-            let failed = !carried.errors.is_empty();
-            rounds.errors = carried.errors;
-            let more = plan.adds;
+            rounds.errors.extend(carried.errors);
+            rounds.failed.extend(carried.failed);
+            let more = plan.additions == Additions::Planned || before_turn.is_some();
             rounds.plan = plan;
-            nothing_left = plan_is_empty;
-            if plan_is_empty || failed || !more {
+            if nothing_left || !more {
                 break;
             }
         }
         // What is told is what is left after the last write.
         if rounds.errors.is_empty() && rounds.written > 0 && !nothing_left {
             let epoch = context.epoch().unwrap_or_default();
-            let plan = self.plan(role, &epoch, may_end);
+            let plan = self.plan(role, &epoch, may_end, &rounds.failed);
             rounds.plan = plan;
         }
         Ok(rounds)
     }
 
-    fn plan(&self, role: &Arc<Role>, epoch: &str, may_end: bool) -> RolePlan {
+    /// Waits until no other Role takes. What is planned then has seen all that others took.
+    async fn turn(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        tokio::time::timeout(TURN, self.taking.lock()).await.ok()
+    }
+
+    fn plan(&self, role: &Arc<Role>, epoch: &str, may_end: bool, failed: &Failed) -> RolePlan {
         let name = role.name_any();
         let patient = self.patient(&name);
         let now = self.context.now();
         let plan = self.context.memory.read(|content, scene| {
             // That it is being deleted since this pass began is for the next one, which looks first whether its kind is going away.
             let role = content.world.role(&name).filter(|found| deleting(found.as_ref()) == deleting(role.as_ref())).unwrap_or(role);
-            plan_role(&RoleInputs { scene, role, now, epoch, may_end, patient })
+            plan_role(&RoleInputs { scene, role, now, epoch, may_end, patient, failed })
         });
         let mut waiting = self.waiting.lock();
         if plan.waits {
@@ -174,6 +194,21 @@ impl Roles {
         let Some(since) = self.waiting.lock().get(name).copied() else { return true };
         let fails = self.context.roles.lock().values().any(|outcome| !outcome.errors.is_empty());
         since.elapsed() < if fails { PATIENCE } else { MOST_PATIENCE }
+    }
+
+    /// Whether what cannot be added is still waited for, before what it may replace is removed elsewhere. Another try often helps; but it may fail for ever.
+    fn awaits(&self, name: &str) -> bool {
+        self.failing.lock().get(name).is_none_or(|since| since.elapsed() < PATIENCE)
+    }
+
+    /// Notes since when a Role fails.
+    fn note_failure(&self, name: &str, fails: bool) {
+        let mut failing = self.failing.lock();
+        if fails {
+            failing.entry(name.to_owned()).or_insert_with(Instant::now);
+        } else {
+            failing.remove(name);
+        }
     }
 
     /// Lets Bindings and Developers know how the Role is.

@@ -1,7 +1,7 @@
 //! A cluster in memory that carries out the writes of plans, as strictly as an API server: what exists cannot be created, only what was seen can be
 //! replaced or deleted, a roleRef cannot change, and nothing can be put where there is no namespace.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -21,7 +21,7 @@ use usher::plan::developer::{DeveloperInputs, DeveloperPlan, plan_developer};
 use usher::plan::environment::environment_findings;
 use usher::plan::finding::Finding;
 use usher::plan::placement::Scene;
-use usher::plan::role::{RoleInputs, RolePlan, plan_role};
+use usher::plan::role::{Additions, Failed, RoleInputs, RolePlan, plan_role};
 use usher::plan::settings::Settings;
 use usher::plan::world::World;
 
@@ -52,6 +52,8 @@ pub struct Model {
     pub epoch: String,
     pub may_end: bool,
     pub patient: bool,
+    /// Namespaces in which every write fails.
+    pub broken: BTreeSet<String>,
     versions: u64,
 }
 
@@ -79,6 +81,7 @@ impl Model {
             epoch: "epoch-1".to_owned(),
             may_end: true,
             patient: true,
+            broken: BTreeSet::new(),
             versions: 0,
         };
         for cluster in model.clusters.keys().cloned().collect::<Vec<_>>() {
@@ -259,9 +262,13 @@ impl Model {
     }
 
     pub fn plan_role(&self, name: &str) -> Option<RolePlan> {
+        self.plan_role_after(name, &Failed::default())
+    }
+
+    fn plan_role_after(&self, name: &str, failed: &Failed) -> Option<RolePlan> {
         let role = self.world.role(name)?.clone();
         let (now, epoch, may_end, patient) = (self.now, self.epoch.as_str(), self.may_end, self.patient);
-        Some(self.read(|scene| plan_role(&RoleInputs { scene, role: role.as_ref(), now, epoch, may_end, patient })))
+        Some(self.read(|scene| plan_role(&RoleInputs { scene, role: role.as_ref(), now, epoch, may_end, patient, failed })))
     }
 
     pub fn plan_developer(&self, name: &str) -> Option<DeveloperPlan> {
@@ -269,18 +276,27 @@ impl Model {
         Some(self.read(|scene| plan_developer(&DeveloperInputs { scene, developer: developer.as_ref(), now: self.now })))
     }
 
+    fn fails(&self, step: &Step) -> bool {
+        step.change.meta().namespace.as_ref().is_some_and(|namespace| self.broken.contains(namespace))
+    }
+
     /// Plans a Role and carries it out until there is nothing more to do, as its controller does. Tells whether something was written, and whether
     /// a removal waits for other Roles. `look` sees the model after every write.
     pub fn role_pass(&mut self, name: &str, look: &mut dyn FnMut(&Self)) -> (bool, bool) {
         let mut wrote = false;
+        let mut failed = Failed::none(self.patient);
         for _ in 0..MOST_PASSES {
-            let Some(plan) = self.plan_role(name) else { return (wrote, false) };
+            let Some(plan) = self.plan_role_after(name, &failed) else { return (wrote, false) };
             for step in plan.phases.iter().flatten() {
+                if self.fails(step) || failed.bars(step) {
+                    failed.note(step);
+                    continue;
+                }
                 wrote = true;
                 self.carry_out(step);
                 look(self);
             }
-            if !plan.adds {
+            if plan.additions != Additions::Planned {
                 return (wrote, plan.waits);
             }
         }

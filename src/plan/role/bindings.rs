@@ -1,6 +1,6 @@
 //! The writes of a Role's bindings.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
@@ -20,7 +20,7 @@ use crate::plan::world::deleting;
 
 use super::desired::Desired;
 use super::seen::{Seen, SeenBinding, Slot, behind, delete, seen_in, without};
-use super::{Others, Phases, RoleInputs, RolePlan};
+use super::{Additions, Others, Phases, RoleInputs, RolePlan};
 
 /// Every binding by slot and name, with those whom the plan names in it.
 type Targets = BTreeMap<(Slot, String), BTreeSet<Known>>;
@@ -38,15 +38,60 @@ struct Target {
 
 /// The writes of a Role's bindings.
 #[derive(Default)]
-struct Writes {
+struct Writes<'a> {
     /// Of people who leave.
     leave: Vec<Step>,
-    /// Of people who leave, where the rest of the removal has to wait for what is added.
-    leave_first: Vec<Step>,
     add: Vec<Step>,
-    take: Vec<Step>,
+    take: Vec<Taking<'a>>,
+    gaining: Gaining<'a>,
     /// In Environments that are only observed.
     withheld: Vec<Step>,
+}
+
+/// A removal, of people who leave among others.
+struct Taking<'a> {
+    binding: &'a SeenBinding<'a>,
+    write: Step,
+    leavers: BTreeSet<Known>,
+    losers: BTreeSet<Known>,
+}
+
+/// Who is named somewhere from now on, once what is added is written: in which namespaces, or everywhere.
+#[derive(Default)]
+struct Gaining<'a>(HashMap<(&'a ClusterKey, Known), HashSet<Option<&'a str>>>);
+
+impl<'a> Gaining<'a> {
+    fn add<'b>(&mut self, slot: &'a Slot, subjects: impl Iterator<Item = &'b Known>) {
+        for known in subjects {
+            self.0.entry((&slot.cluster, known.clone())).or_default().insert(slot.namespace());
+        }
+    }
+
+    /// Whether what somebody gains may be what replaces her loss in a place.
+    fn replaces(&self, slot: &Slot, known: &Known) -> bool {
+        let Some(places) = self.0.get(&(&slot.cluster, known.clone())) else { return false };
+        slot.namespace().is_none_or(|namespace| places.contains(&None) || places.contains(&Some(namespace)))
+    }
+}
+
+impl Writes<'_> {
+    /// What is added goes first, and the plan is made again before anything is taken from those who gain by it: it may be what replaces their loss.
+    /// Nobody else waits for it, as it may never succeed.
+    fn in_order(self) -> Phases {
+        let mut phases = Phases { leave: self.leave, add: self.add, ..Phases::default() };
+        for Taking { binding, write, leavers, losers } in self.take {
+            let now: BTreeSet<Known> = losers.iter().filter(|known| !self.gaining.replaces(&binding.slot, known)).cloned().collect();
+            if now.len() == losers.len() {
+                phases.take.push(write);
+            } else if !leavers.is_empty() {
+                // The others have their turn when the plan is made again.
+                phases.leave.push(step(&binding.slot, without(binding, &leavers)));
+            } else if !now.is_empty() {
+                phases.take.push(step(&binding.slot, without(binding, &now)));
+            }
+        }
+        phases
+    }
 }
 
 /// Works out the writes of bindings.
@@ -73,23 +118,33 @@ impl<'a> Planner<'a, '_> {
             if !names.contains(&(slot.clone(), name.clone())) && !subjects.is_empty() && !self.idle(slot) && !waits() {
                 let Some(change) = self.make(slot, name, subjects) else { continue };
                 let write = step(slot, change);
-                if self.observed(slot) { writes.withheld.push(write) } else { writes.add.push(write) }
+                if self.observed(slot) { writes.withheld.push(write) } else { self.adds(slot, write, subjects.iter(), &mut writes) }
             }
         }
         for binding in &seen {
             self.write(binding, &targets, &mut writes);
         }
-        self.plan.withheld = writes.withheld;
-        self.plan.adds = !writes.add.is_empty();
-        if self.plan.adds {
-            writes.leave.extend(writes.leave_first);
-            return Phases { leave: writes.leave, add: writes.add, ..Phases::default() };
+        self.plan.withheld = std::mem::take(&mut writes.withheld);
+        writes.in_order()
+    }
+
+    /// Adds a write by which people gain. What failed in this pass is left to the next one.
+    fn adds<'c, 'd>(&mut self, slot: &'c Slot, write: Step, gained: impl Iterator<Item = &'d Known>, writes: &mut Writes<'c>) {
+        let failed = self.inputs.failed.holds(&write);
+        if failed && !self.inputs.failed.awaited {
+            return;
         }
-        Phases { leave: writes.leave, take: writes.take, ..Phases::default() }
+        writes.gaining.add(slot, gained);
+        if failed {
+            self.plan.additions = self.plan.additions.max(Additions::Awaited);
+        } else {
+            self.plan.additions = Additions::Planned;
+            writes.add.push(write);
+        }
     }
 
     /// Adds the writes that bring a binding to its target. Those who leave go at once, whatever else waits or is only observed.
-    fn write(&mut self, binding: &SeenBinding<'_>, targets: &Targets, writes: &mut Writes) {
+    fn write<'c>(&mut self, binding: &'c SeenBinding<'c>, targets: &Targets, writes: &mut Writes<'c>) {
         let target = self.target(binding, targets);
         let (leavers, losers): (BTreeSet<Known>, BTreeSet<Known>) =
             binding.subjects.difference(&target.subjects).cloned().partition(|known| self.owner(binding, known) == Owner::Leaving);
@@ -107,13 +162,14 @@ impl<'a> Planner<'a, '_> {
             return;
         }
         self.plan.ends |= !losers.is_empty();
-        if target.subjects.iter().any(|known| !binding.subjects.contains(known)) {
-            writes.add.extend(write);
-        } else if leave.is_some() && losers.is_empty() && !target.moving {
-            writes.leave.extend(write);
+        let Some(write) = write else { return };
+        let mut gained = target.subjects.difference(&binding.subjects).peekable();
+        if gained.peek().is_some() {
+            self.adds(&binding.slot, write, gained, writes);
+        } else if !leavers.is_empty() && losers.is_empty() && !target.moving {
+            writes.leave.push(write);
         } else {
-            writes.take.extend(write);
-            writes.leave_first.extend(leave);
+            writes.take.push(Taking { binding, write, leavers, losers });
         }
     }
 

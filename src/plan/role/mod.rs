@@ -19,7 +19,8 @@ use crate::api::{ConditionType, Reason, Role};
 use self::bindings::Planner;
 use self::desired::Desired;
 use super::access::{Via, frozen, holders, next_change_of_role, paused};
-use super::change::Step;
+use super::change::{Change, Step, Write};
+use super::cluster::ClusterKey;
 use super::finding::Finding;
 use super::placement::{Places, Scene, places, title};
 use super::verify::outstanding_among;
@@ -39,6 +40,70 @@ pub struct RoleInputs<'a> {
     pub may_end: bool,
     /// Whether to wait for what other Roles still have to add, before removing from the same people.
     pub patient: bool,
+    /// What could not be written since the pass began.
+    pub failed: &'a Failed,
+}
+
+/// Where writes failed. Nothing more is added there in this pass, and it holds up nobody elsewhere.
+#[derive(Clone, Debug, Default)]
+pub struct Failed {
+    places: BTreeSet<(ClusterKey, Option<String>)>,
+    cluster_roles: BTreeSet<String>,
+    /// Whether what was to be added there is still waited for, before anything is removed that it may replace.
+    pub awaited: bool,
+}
+
+impl Failed {
+    /// Nothing failed yet.
+    pub fn none(awaited: bool) -> Self {
+        Self { awaited, ..Self::default() }
+    }
+
+    /// Notes a write that failed, or was not tried as another failed.
+    pub fn note(&mut self, step: &Step) {
+        self.places.insert(place(step));
+        if let Change::ClusterRole(_) = &step.change {
+            self.cluster_roles.extend(step.change.meta().name.clone());
+        }
+    }
+
+    /// Adds what failed later.
+    pub fn extend(&mut self, later: Self) {
+        self.places.extend(later.places);
+        self.cluster_roles.extend(later.cluster_roles);
+    }
+
+    /// Whether a write is to where one failed: in the same place, or of the same ClusterRole.
+    pub fn holds(&self, step: &Step) -> bool {
+        self.places.contains(&place(step)) || self.unmade(step)
+    }
+
+    /// Whether a write must not be tried after what failed. A ClusterRole that could not be made may be somebody else's: whoever is bound to it would get
+    /// its rules. One that is to go may still be named by a binding that did not go.
+    pub fn bars(&self, step: &Step) -> bool {
+        let goes = matches!(&step.change, Change::ClusterRole(Write::Delete(_)));
+        self.unmade(step) || (goes && !self.places.is_empty())
+    }
+
+    fn unmade(&self, step: &Step) -> bool {
+        step.change.gives().is_some_and(|name| self.cluster_roles.contains(name))
+    }
+}
+
+fn place(step: &Step) -> (ClusterKey, Option<String>) {
+    (step.cluster.clone(), step.change.meta().namespace.clone())
+}
+
+/// Whether anything is still to be added.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Additions {
+    /// Nothing that a removal has to wait for.
+    #[default]
+    None,
+    /// Only what failed in this pass and will be tried again.
+    Awaited,
+    /// The plan adds.
+    Planned,
 }
 
 /// The next writes for a Role.
@@ -46,8 +111,10 @@ pub struct RoleInputs<'a> {
 pub struct RolePlan {
     /// Writes to make now, in phases: those of one phase do not depend on each other.
     pub phases: Vec<Vec<Step>>,
-    /// Whether the plan adds, so that it must be made again before anything is removed.
-    pub adds: bool,
+    /// What is to be added, so that the plan must be made again before what it may replace is removed.
+    pub additions: Additions,
+    /// The phase from which on access of people who stay is taken: only while no other Role takes, as it may count on what that one is about to take.
+    pub takes: Option<usize>,
     /// Whether access of somebody who stays ends, which wants a look at the CRDs first.
     pub ends: bool,
     /// Whether a removal waits for what another Role still has to add.
@@ -80,10 +147,13 @@ struct Phases {
 }
 
 impl Phases {
-    fn in_order(self) -> Vec<Vec<Step>> {
-        let mut phases = vec![self.leave, self.widen, self.add, self.take, self.narrow];
-        phases.retain(|phase| !phase.is_empty());
-        phases
+    /// The phases, and which of them is the first that takes from people who stay.
+    fn in_order(self) -> (Vec<Vec<Step>>, Option<usize>) {
+        let filled = |phases: Vec<Vec<Step>>| phases.into_iter().filter(|phase| !phase.is_empty()).collect::<Vec<_>>();
+        let (mut phases, taking) = (filled(vec![self.leave, self.widen, self.add]), filled(vec![self.take, self.narrow]));
+        let takes = (!taking.is_empty()).then_some(phases.len());
+        phases.extend(taking);
+        (phases, takes)
     }
 }
 
@@ -104,7 +174,7 @@ pub fn plan_role(inputs: &RoleInputs<'_>) -> RolePlan {
     let frozen = frozen(scene.world, inputs.role);
     let mut phases = Planner { inputs, plan: &mut plan, desired: &desired, others: &others, frozen }.bindings();
     rules::cluster_roles(inputs, &desired, &mut plan, &mut phases);
-    plan.phases = phases.in_order();
+    (plan.phases, plan.takes) = phases.in_order();
     plan.findings.extend(places.findings);
     plan.findings.extend(references(scene, inputs.role));
     plan.findings.extend(desired.taken.iter().map(|name| {

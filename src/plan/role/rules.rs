@@ -12,7 +12,7 @@ use crate::plan::cluster::{ClusterKey, ClusterState};
 
 use super::desired::Desired;
 use super::seen::seen_in;
-use super::{Phases, RoleInputs, RolePlan};
+use super::{Additions, Phases, RoleInputs, RolePlan};
 
 /// Adds the writes of ClusterRoles to a plan: what bindings need comes before them, what they do not need any more after them.
 pub(super) fn cluster_roles(inputs: &RoleInputs<'_>, desired: &Desired, plan: &mut RolePlan, phases: &mut Phases) {
@@ -28,13 +28,15 @@ pub(super) fn cluster_roles(inputs: &RoleInputs<'_>, desired: &Desired, plan: &m
         if only_observed(inputs, desired, &object.name_any()) {
             plan.withheld.push(step);
         } else if seen.is_none_or(|seen| widens(seen, object)) {
-            phases.widen.push(step);
-        } else if !plan.adds {
+            if !inputs.failed.holds(&step) {
+                phases.widen.push(step);
+            }
+        } else if plan.additions == Additions::None {
             // While something is added the narrowing waits: the plan is made again once it is there.
             phases.narrow.push(step);
         }
     }
-    if !plan.adds {
+    if plan.additions == Additions::None {
         unused(inputs, desired, &used, phases);
     }
 }
@@ -66,7 +68,7 @@ fn remaining(inputs: &RoleInputs<'_>, cluster: &ClusterKey, state: &ClusterState
         .leave
         .iter()
         .chain(&phases.take)
-        .filter(|step| step.cluster == *cluster)
+        .filter(|step| step.cluster == *cluster && !inputs.failed.holds(step))
         .filter_map(|step| match &step.change {
             Change::RoleBinding(Write::Delete(meta)) | Change::ClusterRoleBinding(Write::Delete(meta)) => {
                 Some((meta.namespace.clone(), meta.name.clone()))

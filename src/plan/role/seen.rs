@@ -28,6 +28,13 @@ pub(super) struct Slot {
     pub(super) cluster_role: String,
 }
 
+impl Slot {
+    /// Nothing stands for everywhere.
+    pub(super) fn namespace(&self) -> Option<&str> {
+        self.place.as_ref().map(|(_, namespace)| namespace.as_str())
+    }
+}
+
 /// A binding that was seen.
 pub(super) enum Seen<'a> {
     Inside(&'a Bound<RoleBinding>),

@@ -181,17 +181,19 @@ fn withheld(model: &Model) -> Vec<String> {
     roles.chain(people).map(|step| title(&step)).collect()
 }
 
+/// What a binding gives, and to whom.
+fn given(binding: &impl RbacBinding) -> Value {
+    let title = |it: &k8s_openapi::api::rbac::v1::Subject| {
+        let namespace = it.namespace.as_ref().map(|namespace| format!("{namespace}/")).unwrap_or_default();
+        format!("{} {namespace}{}", it.kind, it.name)
+    };
+    json!({"gives": binding.role_ref().name, "to": binding.subjects().iter().map(title).collect::<Vec<_>>()})
+}
+
 /// What usher made: bindings with what they give to whom, ClusterRoles with their rules, the rest by name.
 fn objects(model: &Model) -> BTreeMap<String, Value> {
     let mut objects = BTreeMap::new();
     let state = &model.clusters[&ClusterKey::Home];
-    fn given(binding: &impl RbacBinding) -> Value {
-        let title = |it: &k8s_openapi::api::rbac::v1::Subject| {
-            let namespace = it.namespace.as_ref().map(|namespace| format!("{namespace}/")).unwrap_or_default();
-            format!("{} {namespace}{}", it.kind, it.name)
-        };
-        json!({"gives": binding.role_ref().name, "to": binding.subjects().iter().map(title).collect::<Vec<_>>()})
-    }
     for ((namespace, name), bound) in state.role_bindings.iter().filter(|(_, bound)| bound.ours) {
         objects.insert(format!("RoleBinding {namespace}/{name}"), given(bound.object.as_ref()));
     }

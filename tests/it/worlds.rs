@@ -26,6 +26,9 @@ pub const ROLES: [&str; 4] = ["a", "b", "c", "d"];
 pub const BINDINGS: [&str; 4] = ["k", "l", "m", "n"];
 pub const ENVIRONMENTS: [&str; 3] = ["dev", "prod", "stage"];
 
+/// What a model is to see.
+pub type Change = Box<dyn FnOnce(&mut Model)>;
+
 /// Everything that people wrote, and the namespaces.
 #[derive(Clone, Default)]
 pub struct Written {
@@ -37,16 +40,17 @@ pub struct Written {
     pub now: Timestamp,
 }
 
+fn line<K: ResourceExt>(object: &K) -> (bool, Option<String>) {
+    let paused = object.annotations().keys().map(|key| format!(" {key}")).collect::<String>();
+    (object.meta().deletion_timestamp.is_some(), object.creation_timestamp().map(|time| format!("{}{paused}", time.0)))
+}
+
 impl fmt::Debug for Written {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let meta = |object: &dyn Fn() -> (bool, Option<String>)| {
             let (deleting, created) = object();
             format!("{}{}", created.unwrap_or_default(), if deleting { " DELETING" } else { "" })
         };
-        fn line<K: ResourceExt>(object: &K) -> (bool, Option<String>) {
-            let paused = object.annotations().keys().map(|key| format!(" {key}")).collect::<String>();
-            (object.meta().deletion_timestamp.is_some(), object.creation_timestamp().map(|time| format!("{}{paused}", time.0)))
-        }
         let text = |value: serde_json::Result<String>| value.unwrap_or_default();
         writeln!(f, "now {}", self.now)?;
         for (name, it) in &self.developers {
@@ -420,8 +424,8 @@ impl Written {
     }
 
     /// Everything that a model is to see, object by object.
-    pub fn changes(&self, model: &Model) -> Vec<Box<dyn FnOnce(&mut Model)>> {
-        let mut changes: Vec<Box<dyn FnOnce(&mut Model)>> = Vec::new();
+    pub fn changes(&self, model: &Model) -> Vec<Change> {
+        let mut changes: Vec<Change> = Vec::new();
         let world = &model.world;
         for (name, object) in differing(world.environments().map(|(name, _)| name), &self.environments) {
             changes.push(Box::new(move |model| model.set_environment(&name, object)));

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -219,6 +220,11 @@ async fn the_record_and_the_columns_say_what_she_has() {
     stage.says("Developer", "ada", "Ready", ("True", "AsPlanned")).await;
     stage.says("Binding", "payments", "Ready", ("True", "AsPlanned")).await;
     let grant = grant(&stage).await;
+    wait_until("her status names her Role", Duration::from_secs(10), async || {
+        let status = stage.api("Developer").await.get(&stage.name("ada")).await.unwrap().data["status"].clone();
+        if status["roles"].as_array().is_some_and(|roles| !roles.is_empty()) { Ok(()) } else { Err(status) }
+    })
+    .await;
     assert_eq!(
         columns(&stage, "dev", "ada", &["STATE", "READY", "ROLES", "WORKSPACE", "FOREIGN", "MESSAGE"]).await,
         ["Active", "True", &stage.name("developer"), &workspace(&stage, "dev", "ada"), "0", ""]
@@ -259,8 +265,15 @@ async fn columns(stage: &Stage, short: &str, what: &str, names: &[&str]) -> Vec<
 async fn grant(stage: &Stage) -> Value {
     let (ada, role) = (stage.name("ada"), stage.name("developer"));
     let selector = format!("spec.developer.name={ada},spec.role={role},spec.state=Active");
-    let grants = stage.read(&["grants", "--field-selector", &selector]).await;
-    let [grant] = grants["items"].as_array().unwrap().as_slice() else { panic!("not one Grant: {grants}") };
+    // The record follows access, and the status follows the record.
+    let grant = wait_until("there is one Grant", Duration::from_secs(10), async || {
+        let grants = stage.read(&["grants", "--field-selector", &selector]).await;
+        match grants["items"].as_array().unwrap().as_slice() {
+            [grant] => Ok(grant.clone()),
+            _ => Err(grants),
+        }
+    })
+    .await;
     let (spec, since) = (&grant["spec"], &grant["spec"]["since"]);
     let uid = stage.read(&["dev", &ada]).await["metadata"]["uid"].clone();
     assert_eq!(spec["developer"], json!({"name": ada, "uid": uid}));

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{DEVELOP, EDIT, GET, MAKE, Stage, VIEW};
+use crate::support::access::Matrix;
 
 /// An inline rule on widgets.
 fn widgets(verbs: &[&str]) -> serde_json::Value {
@@ -36,7 +37,7 @@ async fn inline_rules_follow_each_edit() {
             stage.role("backend", json!([stage.entry(&["dev", "prod"], json!({"rules": rules}))])).await;
         })
         .await;
-    stage.step("no entry", Default::default(), async |stage| stage.role("backend", json!([])).await).await;
+    stage.step("no entry", Matrix::new(), async |stage| stage.role("backend", json!([])).await).await;
 }
 
 #[tokio::test]

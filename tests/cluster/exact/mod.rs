@@ -3,6 +3,7 @@
 //! Each test has a [`Stage`]: Environments dev, staging and prod of its own, told apart by a label that nobody else uses, with two shared namespaces each, and
 //! four people. A step asks the whole matrix of people, namespaces and permissions all the time while an edit is made: [`Stage::step`].
 
+mod broken;
 mod deletions;
 mod findings;
 mod homes;

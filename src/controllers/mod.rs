@@ -13,6 +13,7 @@ pub mod queue;
 pub mod report;
 pub mod role;
 pub mod triggers;
+mod turns;
 pub mod workspace;
 
 use std::sync::Arc;

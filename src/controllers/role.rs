@@ -24,6 +24,7 @@ use crate::plan::world::deleting;
 use super::context::{Context, RoleOutcome};
 use super::frame::{Done, Pass};
 use super::report::{announce, error_findings};
+use super::turns::{Turn, Turns};
 
 /// A removal waits at most this long for what another Role still has to add to the same person, as long as no Role fails: a busy API server is no reason for a gap.
 const MOST_PATIENCE: Duration = Duration::from_secs(30);
@@ -31,8 +32,6 @@ const MOST_PATIENCE: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How soon to look whether the other Role has added it.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
-/// A Role that hangs while it takes holds up the others at most this long.
-const TURN: Duration = Duration::from_secs(10);
 /// Plans are made again after they added something and when it is their turn to take; a few times is enough for any edit.
 const MOST_ROUNDS: usize = 6;
 
@@ -42,8 +41,7 @@ pub struct Roles {
     waiting: Mutex<HashMap<String, Instant>>,
     /// Since when a Role fails.
     failing: Mutex<HashMap<String, Instant>>,
-    /// Held by the Role that takes from people who stay: two that did so at once could each count on what the other is about to take.
-    taking: tokio::sync::Mutex<()>,
+    turns: Turns,
 }
 
 impl Pass for Roles {
@@ -68,7 +66,7 @@ struct Rounds {
 impl Roles {
     /// Passes over Roles.
     pub fn new(context: Arc<Context>) -> Self {
-        Self { context, waiting: Mutex::default(), failing: Mutex::default(), taking: tokio::sync::Mutex::default() }
+        Self { context, waiting: Mutex::default(), failing: Mutex::default(), turns: Turns::default() }
     }
 
     async fn run(&self, name: &str) -> Done {
@@ -127,13 +125,14 @@ impl Roles {
         let mut rounds = Rounds { failed: Failed::none(self.awaits(&role.name_any())), ..Rounds::default() };
         let mut may_end = context.epoch().is_some();
         let mut nothing_left = false;
-        let mut turn = None;
+        let mut turn: Option<Turn<'_>> = None;
         for _ in 0..MOST_ROUNDS {
             let epoch = context.epoch().unwrap_or_default();
             let mut plan = self.plan(role, &epoch, may_end, &rounds.failed);
-            let before_turn = plan.takes.filter(|_| turn.is_none());
+            let before_turn = plan.takes.filter(|_| turn.as_ref().is_none_or(|turn| !turn.covers(&plan.losers)));
             if before_turn == Some(0) {
-                turn = Some(self.turn().await);
+                drop(turn.take());
+                turn = Some(self.turns.take(std::mem::take(&mut plan.losers)).await);
                 continue;
             }
             if plan.ends && may_end {
@@ -163,11 +162,6 @@ impl Roles {
             rounds.plan = plan;
         }
         Ok(rounds)
-    }
-
-    /// Waits until no other Role takes. What is planned then has seen all that others took.
-    async fn turn(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
-        tokio::time::timeout(TURN, self.taking.lock()).await.ok()
     }
 
     fn plan(&self, role: &Arc<Role>, epoch: &str, may_end: bool, failed: &Failed) -> RolePlan {

@@ -169,6 +169,7 @@ impl<'a> Planner<'a, '_> {
         } else if !leavers.is_empty() && losers.is_empty() && !target.moving {
             writes.leave.push(write);
         } else {
+            self.plan.losers.extend(losers.iter().cloned());
             writes.take.push(Taking { binding, write, leavers, losers });
         }
     }

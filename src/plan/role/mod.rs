@@ -9,7 +9,7 @@ mod rules;
 mod seen;
 
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -22,6 +22,7 @@ use super::access::{Via, frozen, holders, next_change_of_role, paused};
 use super::change::{Change, Step, Write};
 use super::cluster::ClusterKey;
 use super::finding::Finding;
+use super::identity::Known;
 use super::placement::{Places, Scene, places, title};
 use super::verify::outstanding_among;
 use super::world::deleting;
@@ -113,8 +114,10 @@ pub struct RolePlan {
     pub phases: Vec<Vec<Step>>,
     /// What is to be added, so that the plan must be made again before what it may replace is removed.
     pub additions: Additions,
-    /// The phase from which on access of people who stay is taken: only while no other Role takes, as it may count on what that one is about to take.
+    /// The phase from which on access of people who stay is taken.
     pub takes: Option<usize>,
+    /// Those people. It may be done only while no other Role takes from them, as each may count on what the other is about to take.
+    pub losers: HashSet<Known>,
     /// Whether access of somebody who stays ends, which wants a look at the CRDs first.
     pub ends: bool,
     /// Whether a removal waits for what another Role still has to add.
@@ -174,6 +177,9 @@ pub fn plan_role(inputs: &RoleInputs<'_>) -> RolePlan {
     let frozen = frozen(scene.world, inputs.role);
     let mut phases = Planner { inputs, plan: &mut plan, desired: &desired, others: &others, frozen }.bindings();
     rules::cluster_roles(inputs, &desired, &mut plan, &mut phases);
+    if !phases.narrow.is_empty() {
+        plan.losers.extend(desired.slots.values().flatten().cloned());
+    }
     (plan.phases, plan.takes) = phases.in_order();
     plan.findings.extend(places.findings);
     plan.findings.extend(references(scene, inputs.role));

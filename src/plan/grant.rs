@@ -209,8 +209,11 @@ fn cause(inputs: &GrantInputs<'_>, grant: &Grant) -> EndCause {
 fn binding_cause(inputs: &GrantInputs<'_>, grant: &Grant) -> Option<EndCause> {
     let (world, now) = (inputs.scene.world, inputs.now);
     let name = inputs.developer.name_any();
-    // Whether a Binding gave its present Role as long as this one: then it is the Role that does not include this one any more.
+    // Whether a Binding was never edited, or gave its present Role as long as this one: then it is the Role that does not include this one any more.
     let gave_before = |binding: &Binding, since: &Time| {
+        if binding.metadata.generation == Some(1) {
+            return true;
+        }
         let others = inputs.grants.iter().filter(|other| other.spec.role == binding.spec.role);
         others.flat_map(|other| &other.spec.via).any(|other| other.name == binding.name_any() && other.since.0 <= since.0)
     };

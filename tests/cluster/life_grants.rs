@@ -12,7 +12,7 @@ use crate::support::client::{self, kind};
 use crate::support::people::{self, Stage, declare, edit, grants, reaches, remove};
 use crate::support::{Shared, name, operated, throughout, wait_until};
 
-const SOON: Duration = Duration::from_secs(15);
+const SOON: Duration = Duration::from_secs(30);
 
 /// A person who holds a Role by a Binding, and the Grant of it.
 struct Held {
@@ -168,7 +168,7 @@ async fn an_expired_binding_ends_the_grant() {
     let grant = held.ended().await;
     assert_end(&grant, EndCause::BindingExpired, "unknown");
     let late = grant.ended.unwrap().at.0.duration_since(end);
-    assert!(!late.is_negative() && late < SignedDuration::from_secs(2), "{late}");
+    assert!(!late.is_negative() && late < SignedDuration::from_secs(15), "{late}");
 }
 
 #[tokio::test]

@@ -10,8 +10,8 @@ use crate::support::access::can;
 use crate::support::wait_until;
 
 const DEV: &[&str] = &["dev-pay", "dev-web"];
-/// How late usher may be on a busy machine. It is never early.
-const LATE: SignedDuration = SignedDuration::from_secs(2);
+/// How late usher may be on a machine that does much else at once. It is never early; how fast it is, `make bench` says.
+const LATE: SignedDuration = SignedDuration::from_secs(15);
 
 async fn stage() -> Stage {
     let stage = Stage::new().await;
@@ -28,7 +28,7 @@ fn from_now(seconds: i64) -> Timestamp {
 async fn changes_at(stage: &Stage, person: &str, moment: Timestamp, to: bool) {
     let (subject, place) = (stage.subject(person).await, stage.name("dev-pay"));
     let what = format!("{person} at {moment}: {to}");
-    let (asked, seen) = wait_until(&what, Duration::from_secs(20), async || {
+    let (asked, seen) = wait_until(&what, Duration::from_secs(40), async || {
         let asked = Timestamp::now();
         if can(&stage.client, &subject, "get", "pods", Some(&place)).await == to { Ok((asked, Timestamp::now())) } else { Err("no") }
     })
@@ -40,11 +40,11 @@ async fn changes_at(stage: &Stage, person: &str, moment: Timestamp, to: bool) {
 #[tokio::test]
 async fn a_binding_gives_from_its_start_to_its_expiry() {
     let mut stage = stage().await;
-    let (start, end) = (from_now(8), from_now(14));
+    let (start, end) = (from_now(8), from_now(20));
     stage.bind("timed", "viewer", &["ada"], json!({"startsAt": start.to_string(), "expiresAt": end.to_string()})).await;
     let api = stage.api("Binding").await;
     let state = async |wanted: &str| {
-        wait_until(&format!("it is {wanted}"), Duration::from_secs(5), async || {
+        wait_until(&format!("it is {wanted}"), Duration::from_secs(20), async || {
             let seen = api.get(&stage.name("timed")).await.unwrap().data["status"]["state"].clone();
             if seen == wanted { Ok(()) } else { Err(seen) }
         })
@@ -64,7 +64,7 @@ async fn a_binding_gives_from_its_start_to_its_expiry() {
 #[tokio::test]
 async fn a_developer_holds_from_her_start_to_her_end() {
     let mut stage = stage().await;
-    let (start, end) = (from_now(8), from_now(14));
+    let (start, end) = (from_now(8), from_now(20));
     let bob = stage.cells(&["bob"], DEV, VIEW);
     stage
         .step("bob alone", bob.clone(), async |stage| {
@@ -115,7 +115,7 @@ async fn the_binding_that_lasts_keeps_what_the_other_gave_too() {
         .await;
     let expired = async |stage: &Stage| {
         let api = stage.api("Binding").await;
-        wait_until("the short one is expired", Duration::from_secs(20), async || {
+        wait_until("the short one is expired", Duration::from_secs(40), async || {
             let state = api.get(&stage.name("short")).await.unwrap().data["status"]["state"].clone();
             if state == "Expired" { Ok(()) } else { Err(state) }
         })

@@ -21,7 +21,7 @@ pub const IDENTITIES: &str = "usher-identities";
 /// The Secret with a person's kubeconfig.
 pub const SECRET: &str = "usher-kubeconfig";
 /// Long enough for anything that a busy machine does.
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_mins(1);
 
 /// An Environment of a test's own: one shared namespace, and no workspaces, so that nobody else's people are concerned.
 pub struct Stage {

@@ -19,6 +19,12 @@ pub enum ConditionType {
     AccessApplied,
     /// Credentials are as planned.
     CredentialsReady,
+    /// Every API server that answers was asked and denies.
+    AccessGone,
+    /// What was issued is refused everywhere.
+    CredentialsRevoked,
+    /// Nothing is left.
+    Complete,
     /// Waiting cannot help: somebody has to change something (kstatus).
     Stalled,
 }
@@ -40,6 +46,10 @@ pub enum Reason {
     Pending,
     /// The person is suspended.
     Suspended,
+    /// The person is locked.
+    Locked,
+    /// The Lock is over.
+    Lifted,
     /// The person is leaving.
     Departing,
     /// The person has left.
@@ -72,6 +82,16 @@ pub enum Reason {
     NoEnvironment,
     /// Access stays for subjects that no Binding explains.
     Orphans,
+    /// Locks cannot be read, so nothing is added to anybody.
+    LocksUnreadable,
+    /// Something is left that could not be removed.
+    LeftoversRemain,
+    /// What is left was waived.
+    Waived,
+    /// Many left at once, so that destruction is held.
+    Braked,
+    /// The person came back.
+    Returned,
     /// A write failed and is tried again.
     ApplyFailed,
     /// The cluster does not answer.

@@ -3,18 +3,23 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSONSchemaProps, ValidationRule};
 use kube::CustomResourceExt;
 
-use super::{Binding, Developer, Environment, Grant, Role};
+use super::{Binding, Departure, Developer, Environment, Grant, Lock, Role};
 
 /// The plural names of usher's kinds, as in `<plural>.usher.dev`.
-pub const KINDS: [&str; 5] = ["bindings", "developers", "environments", "grants", "roles"];
+pub const KINDS: [&str; 7] = ["bindings", "departures", "developers", "environments", "grants", "locks", "roles"];
+
+/// Those of them that decide who has what: objects of the others come and go without a meaning for access.
+pub const DECIDING: [&str; 4] = ["bindings", "developers", "environments", "roles"];
 
 /// Every CustomResourceDefinition of usher, in the order of their names.
 pub fn crds() -> Vec<CustomResourceDefinition> {
     vec![
         finish(Binding::crd(), Some(("Binding", 63))),
+        finish(Departure::crd(), None),
         finish(Developer::crd(), Some(("Developer", 38))),
         finish(Environment::crd(), Some(("Environment", 24))),
         finish(Grant::crd(), None),
+        finish(Lock::crd(), Some(("Lock", 63))),
         finish(Role::crd(), Some(("Role", 40))),
     ]
 }

@@ -59,6 +59,16 @@ pub const CONTENT: &str = "usher.dev/content";
 pub const DATA_DIGEST: &str = "usher.dev/data-digest";
 /// Annotation: who asked for this object, stamped at admission.
 pub const REQUESTED_BY: &str = "usher.dev/requested-by";
+/// Annotation: for whom the requester acted. Only a trusted applier may say so.
+pub const ON_BEHALF_OF: &str = "usher.dev/on-behalf-of";
+/// Annotation: the change that asked for it, for example the URL of a pull request. Only a trusted applier may say so.
+pub const CHANGE: &str = "usher.dev/change";
+/// Annotation on a Departure: leftovers that are accepted, `<target>=<reason>`, several divided by `;`.
+pub const WAIVE: &str = "usher.dev/waive";
+/// Annotation: lets exactly the batch with this digest through the brake.
+pub const RELEASE: &str = "usher.dev/release";
+/// Annotation on a CRD of usher's: `"true"` allows its deletion.
+pub const ALLOW_DELETION: &str = "usher.dev/allow-deletion";
 /// Annotation: `"true"` stops work on the object, except that leaving is carried out all the same.
 pub const PAUSED: &str = "usher.dev/paused";
 /// Annotation on the ConfigMap of default manifests: those that were applied already.

@@ -6,9 +6,11 @@
 pub mod binding;
 pub mod condition;
 mod crd;
+pub mod departure;
 pub mod developer;
 pub mod environment;
 pub mod grant;
+pub mod lock;
 pub mod metadata;
 pub mod role;
 mod schema;
@@ -16,9 +18,11 @@ pub mod span;
 
 pub use binding::{Binding, BindingSpec, BindingState, BindingStatus};
 pub use condition::{ConditionType, Reason};
-pub use crd::{KINDS, crds};
+pub use crd::{DECIDING, KINDS, crds};
+pub use departure::{Departure, DepartureSpec, DepartureState, DepartureStatus};
 pub use developer::{DesiredState, Developer, DeveloperSpec, DeveloperState, DeveloperStatus};
 pub use environment::{Environment, EnvironmentSpec, EnvironmentStatus, Mode};
 pub use grant::{Grant, GrantSpec, GrantState};
+pub use lock::{Lock, LockSpec, LockState, LockStatus};
 pub use role::{Role, RoleSpec, RoleStatus};
 pub use span::Span;

@@ -5,8 +5,8 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Api, Client};
 
-use crate::api::KINDS;
 use crate::api::metadata::GROUP;
+use crate::api::{DECIDING, KINDS};
 use crate::plan::name::digest;
 
 use super::apply::failed;
@@ -29,8 +29,7 @@ pub async fn health(client: &Client) -> Result<Health, Error> {
     if let Some((kind, _)) = broken {
         return Ok(Health::Broken(kind));
     }
-    // Grants explain nobody's access: other ones change nothing about the rest.
-    let deciding = KINDS.iter().zip(found).filter(|(kind, _)| **kind != "grants").filter_map(|(_, meta)| meta);
+    let deciding = KINDS.iter().zip(found).filter(|(kind, _)| DECIDING.contains(kind)).filter_map(|(_, meta)| meta);
     let uids: Vec<String> = deciding.filter_map(|meta| meta.uid).collect();
     Ok(Health::Whole(digest(&uids.iter().map(String::as_str).collect::<Vec<_>>())))
 }

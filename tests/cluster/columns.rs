@@ -237,6 +237,60 @@ async fn grant() {
     delete(&client, &object).await;
 }
 
+#[tokio::test]
+async fn lock() {
+    let plane = bare().await;
+    let client = plane.admin_client().await;
+    let name = name("ada-laptop");
+    let spec = json!({"developer": "ada", "reason": "SEC-91 laptop stolen", "lifted": true});
+    let status = json!({"state": "Lifted", "accessGoneMs": 300, "summary": {"targets": "4/4", "accessGone": "0.3s"}});
+    let object = stored(&client, "Lock", &name, spec, Some(status)).await;
+    let row = [
+        ("NAME", name.as_str()),
+        ("DEVELOPER", "ada"),
+        ("STATE", "Lifted"),
+        ("ACCESS-GONE", "0.3s"),
+        ("TARGETS", "4/4"),
+        ("BY", "bob@example.com"),
+        ("REASON", "SEC-91 laptop stolen"),
+        ("AGE", YOUNG),
+    ];
+    assert_printed(plane, "ulock", &name, &row, 0).await;
+    delete(&client, &object).await;
+}
+
+fn departure_spec(developer: &str) -> Value {
+    let developer = json!({"name": developer, "uid": "00000000-0000-0000-0000-000000000000"});
+    json!({"developer": developer, "requestedBy": "bob@example.com", "requestedAt": "2026-11-28T09:00:00Z"})
+}
+
+#[tokio::test]
+async fn departure() {
+    let plane = bare().await;
+    let client = plane.admin_client().await;
+    let name = name("ada-20261128");
+    let status = json!({
+        "state": "Incomplete", "accessGoneMs": 400, "completedAt": "2026-11-28T09:00:20Z",
+        "summary": {"accounts": "3/4", "accessGone": "0.4s", "leftovers": "1", "nextTry": "2026-11-28T09:10:00Z", "message": "forge refuses"},
+    });
+    let object = stored(&client, "Departure", &name, departure_spec("ada"), Some(status)).await;
+    let row = [
+        ("NAME", name.as_str()),
+        ("DEVELOPER", "ada"),
+        ("STATE", "Incomplete"),
+        ("ACCESS-GONE", "0.4s"),
+        ("ACCOUNTS", "3/4"),
+        ("LEFTOVERS", "1"),
+        ("NEXT-TRY", "2026-11-28T09:10:00Z"),
+        ("AGE", YOUNG),
+        ("COMPLETED", "2026-11-28T09:00:20Z"),
+        ("REQUESTED-BY", "bob@example.com"),
+        ("MESSAGE", "forge refuses"),
+    ];
+    assert_printed(plane, "departure", &name, &row, 3).await;
+    delete(&client, &object).await;
+}
+
 /// The questions of an auditor: who had what, asked of the API server and not of a filter behind it.
 #[tokio::test]
 async fn grants_are_selected_by_developer_role_and_state() {
@@ -283,7 +337,9 @@ async fn categories_part_input_from_record() {
         stored(&client, "Role", &name, json!({}), None).await,
         stored(&client, "Binding", &name, json!({"role": "viewer", "developers": ["ada"]}), None).await,
         stored(&client, "Environment", &name, json!({}), None).await,
+        stored(&client, "Lock", &name, json!({"developer": "ada", "reason": "x", "lifted": true}), None).await,
         stored(&client, "Grant", &name, grant_spec("ada", "viewer", "Active"), None).await,
+        stored(&client, "Departure", &name, departure_spec("ada"), None).await,
     ];
     let kinds = async |category: &str| {
         let text = plane.kubectl(&["get", category, "-o", "name"]).await.ok();
@@ -292,8 +348,8 @@ async fn categories_part_input_from_record() {
         kinds.sort();
         kinds
     };
-    assert_eq!(kinds("usher").await, ["binding", "developer", "environment", "role"]);
-    assert_eq!(kinds("usher-audit").await, ["grant"]);
+    assert_eq!(kinds("usher").await, ["binding", "developer", "environment", "lock", "role"]);
+    assert_eq!(kinds("usher-audit").await, ["departure", "grant"]);
     for object in &objects {
         delete(&client, object).await;
     }
@@ -311,9 +367,11 @@ async fn short_names_are_ushers() {
         seen,
         [
             ["bindings", "ubind", api, "false", "Binding"],
+            ["departures", "departure", api, "false", "Departure"],
             ["developers", "dev", api, "false", "Developer"],
             ["environments", "uenv", api, "false", "Environment"],
             ["grants", "grant", api, "false", "Grant"],
+            ["locks", "ulock", api, "false", "Lock"],
             ["roles", "urole", api, "false", "Role"],
         ]
     );

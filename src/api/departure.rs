@@ -5,6 +5,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::developer::Identity;
 use super::grant::GrantedDeveloper;
 use super::schema::conditions;
 
@@ -69,6 +70,9 @@ pub struct DepartureStatus {
     /// Milliseconds from the request until every API server that answers denied; asked, not assumed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_gone_ms: Option<i64>,
+    /// How the clusters knew the person.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub identities: Vec<Identity>,
     /// Each place where the person had something.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub targets: Vec<DepartureTarget>,

@@ -130,6 +130,8 @@ pub enum EndCause {
     RoleEdited,
     /// The person was suspended.
     DeveloperSuspended,
+    /// The person was locked.
+    DeveloperLocked,
     /// The person left.
     DeveloperDeparted,
     /// The Developer was deleted.

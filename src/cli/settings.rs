@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::api::Span;
 use crate::api::metadata::{SETTINGS_CONFIG_MAP, SETTINGS_KEY};
 use crate::cluster::leader::Terms;
-use crate::plan::settings::{Fence, Server, Settings};
+use crate::plan::settings::{Fence, Offboarding, Server, Settings};
 
 use super::Failure;
 
@@ -22,6 +22,7 @@ pub struct Values {
     cluster: ClusterValues,
     credentials: CredentialValues,
     fence: FenceValues,
+    offboarding: OffboardingValues,
     leader_election: LeaderValues,
 }
 
@@ -44,6 +45,20 @@ struct FenceValues {
     may_bind: Option<BTreeSet<String>>,
     inline_rules: Option<bool>,
     cluster_scope: ScopeValues,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct OffboardingValues {
+    foreign_bindings: Option<String>,
+    brake: BrakeValues,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct BrakeValues {
+    max_removals: Option<usize>,
+    max_percent: Option<usize>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -121,12 +136,27 @@ impl Values {
             installation: system.uid().unwrap_or_default(),
             server: self.server(config),
             token_lifetime,
+            offboarding: self.offboarding()?,
             fence: Fence {
                 may_bind: self.fence.may_bind.clone().unwrap_or(default.may_bind),
                 inline_rules: self.fence.inline_rules.unwrap_or(default.inline_rules),
                 cluster_scope_verbs: self.fence.cluster_scope.verbs.clone().unwrap_or(default.cluster_scope_verbs),
                 cluster_scope_secrets: self.fence.cluster_scope.secrets.unwrap_or(default.cluster_scope_secrets),
             },
+        })
+    }
+
+    fn offboarding(&self) -> Result<Offboarding, Failure> {
+        let (values, default) = (&self.offboarding, Offboarding::default());
+        let remove_foreign = match values.foreign_bindings.as_deref() {
+            None | Some("Remove") => true,
+            Some("Report") => false,
+            Some(other) => return Err(format!("offboarding.foreignBindings is {other}; write Remove or Report").into()),
+        };
+        Ok(Offboarding {
+            remove_foreign,
+            brake_people: values.brake.max_removals.unwrap_or(default.brake_people),
+            brake_percent: values.brake.max_percent.unwrap_or(default.brake_percent),
         })
     }
 

@@ -17,17 +17,18 @@ use super::error::Error;
 pub enum Health {
     /// All there; a digest of the UIDs of those that decide about access.
     Whole(String),
-    /// This one is being deleted or missing.
-    Broken(&'static str),
+    /// These are being deleted or missing.
+    Broken(Vec<&'static str>),
 }
 
 /// Reads all of usher's CRDs, live.
 pub async fn health(client: &Client) -> Result<Health, Error> {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     let found = try_join_all(KINDS.iter().map(|kind| read(&api, kind))).await?;
-    let broken = KINDS.iter().zip(&found).find(|(_, meta)| meta.as_ref().is_none_or(|meta| meta.deletion_timestamp.is_some()));
-    if let Some((kind, _)) = broken {
-        return Ok(Health::Broken(kind));
+    let broken = KINDS.iter().zip(&found).filter(|(_, meta)| meta.as_ref().is_none_or(|meta| meta.deletion_timestamp.is_some()));
+    let broken: Vec<&'static str> = broken.map(|(kind, _)| *kind).collect();
+    if !broken.is_empty() {
+        return Ok(Health::Broken(broken));
     }
     let deciding = KINDS.iter().zip(found).filter(|(kind, _)| DECIDING.contains(kind)).filter_map(|(_, meta)| meta);
     let uids: Vec<String> = deciding.filter_map(|meta| meta.uid).collect();

@@ -14,7 +14,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::api::metadata::{DEVELOPER, ROLE, WORKSPACE};
-use crate::api::{Binding, Developer, Environment, Grant, Role};
+use crate::api::{Binding, Departure, Developer, Environment, Grant, Lock, Role};
 use crate::plan::cluster::{Bound, ClusterKey, ClusterState, Key, Table, replace};
 use crate::plan::identity::developer_of_service_account;
 use crate::plan::placement::Scene;
@@ -32,6 +32,12 @@ pub enum Seen {
     Binding(String, Option<Arc<Binding>>, Option<Arc<Binding>>),
     /// An Environment, before and after.
     Environment(String, Option<Arc<Environment>>, Option<Arc<Environment>>),
+    /// A Lock, before and after.
+    Lock(String, Option<Arc<Lock>>, Option<Arc<Lock>>),
+    /// Whether Locks can be read changed.
+    LocksReadable,
+    /// A Departure, before and after.
+    Departure(String, Option<Arc<Departure>>, Option<Arc<Departure>>),
     /// A Grant of a Developer that went away.
     GrantGone(String),
     /// A namespace, before and after.
@@ -182,6 +188,12 @@ impl Memory {
         K::get(&self.content.read(), cluster, key)
     }
 
+    /// Takes in whether Locks are read, and whether their kind is going away or missing, each if known.
+    pub fn set_locks_readable(&self, read: Option<bool>, going: Option<bool>) {
+        let changed = self.content.write().world.set_locks_readable(read, going);
+        self.tell(changed.then_some(Seen::LocksReadable));
+    }
+
     fn tell(&self, seen: Option<Seen>) {
         if let (Some(seen), Some(listener)) = (seen, self.listener.lock().as_ref()) {
             // Nobody listens any more once this replica stops leading.
@@ -240,6 +252,24 @@ impl Kept for Environment {
             state.territory.set_environments(&settings.namespace, here);
         }
         Some(Seen::Environment(name.clone(), old, object))
+    }
+}
+
+impl Kept for Lock {
+    fn get(content: &Content, _: &ClusterKey, (_, name): &Key) -> Option<Arc<Self>> {
+        content.world.lock(name).cloned()
+    }
+    fn put(content: &mut Content, _: &Settings, _: &ClusterKey, (_, name): &Key, object: Option<Arc<Self>>) -> Option<Seen> {
+        Some(Seen::Lock(name.clone(), content.world.set_lock(name, object.clone()), object))
+    }
+}
+
+impl Kept for Departure {
+    fn get(content: &Content, _: &ClusterKey, (_, name): &Key) -> Option<Arc<Self>> {
+        content.world.departures().get(name).cloned()
+    }
+    fn put(content: &mut Content, _: &Settings, _: &ClusterKey, (_, name): &Key, object: Option<Arc<Self>>) -> Option<Seen> {
+        Some(Seen::Departure(name.clone(), content.world.set_departure(name, object.clone()), object))
     }
 }
 

@@ -3,6 +3,7 @@
 //! Entry points: [`memory::Memory`], [`watch::Watches`], [`apply::Cluster`].
 
 pub mod apply;
+pub mod ask;
 pub mod crds;
 pub mod error;
 pub mod leader;

@@ -12,6 +12,7 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, LimitRange, Namespace, ResourceQuota, Secret, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding};
+use kube::api::ListParams;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::utils::ResetTimerBackoff;
@@ -22,7 +23,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::api::metadata::{IDENTITIES_NAMESPACE, KUBECONFIG_SECRET, MANAGED_BY, MANAGER, WELCOME_CONFIG_MAP};
-use crate::api::{Binding, Developer, Environment, Grant, Role};
+use crate::api::{Binding, Departure, Developer, Environment, Grant, Lock, Role};
 use crate::plan::change::ours;
 use crate::plan::cluster::{ClusterKey, Key};
 use crate::plan::name::fingerprint;
@@ -75,6 +76,58 @@ impl Watches {
         self.guarded::<Binding>(client);
         self.guarded::<Environment>(client);
         self.guarded::<Grant>(client);
+        self.guarded::<Departure>(client);
+        self.locks(client);
+    }
+
+    /// Starts to watch Locks. While that does not work, nothing is added to anybody; but nobody waits for it, as removals need no Lock.
+    fn locks(&mut self, client: &Client) {
+        self.memory.set_locks_readable(Some(false), None);
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let mut feed = self.feed("Lock");
+        let (waiting, complete, api) = (self.waiting.clone(), self.complete.clone(), Api::<Lock>::all(client.clone()));
+        self.tasks.spawn(async move {
+            let stream = watcher(Api::<DeserializeGuard<Lock>>::all(api.clone().into_client()), Config::default());
+            let mut stream = std::pin::pin!(stream.backoff(patience()));
+            let mut listed = false;
+            loop {
+                let event = tokio::select! {
+                    event = stream.next() => event,
+                    // A watch that goes on says nothing until something changes, so somebody has to ask.
+                    () = tokio::time::sleep(SOONEST), if listed && !feed.memory.read(|content, _| content.world.locks_readable()) => {
+                        let one = ListParams::default().limit(1);
+                        feed.memory.set_locks_readable(Some(api.list_metadata(&one).await.is_ok()), None);
+                        continue;
+                    }
+                };
+                let Some(event) = event else { return };
+                let (failed, begins) = (event.is_err(), matches!(event, Ok(Event::Init)));
+                if failed || begins {
+                    feed.memory.set_locks_readable(Some(false), None);
+                    listed &= !begins;
+                }
+                if feed.take(event, &keep_parsed("Lock")) && !failed {
+                    listed = true;
+                    feed.memory.set_locks_readable(Some(true), None);
+                }
+                if (failed || listed) && std::mem::replace(&mut feed.first, false) {
+                    waiting.fetch_sub(1, Ordering::SeqCst);
+                    complete.notify_waiters();
+                }
+            }
+        });
+    }
+
+    fn feed(&self, kind: &str) -> Feed {
+        Feed {
+            kind: kind.to_owned(),
+            memory: self.memory.clone(),
+            metrics: self.metrics.clone(),
+            cluster: self.cluster.clone(),
+            known: HashSet::new(),
+            listing: None,
+            first: true,
+        }
     }
 
     /// Starts to watch what the cluster holds.
@@ -136,13 +189,7 @@ impl Watches {
     {
         let kind = K::kind(&()).into_owned();
         let stream = watcher(Api::<DeserializeGuard<K>>::all(client.clone()), Config::default());
-        self.spawn(&kind.clone(), stream, move |guarded| match guarded.0 {
-            Ok(object) => Some(object),
-            Err(error) => {
-                tracing::warn!(kind, name = error.metadata.name, %error, "this object does not fit its schema and is left as it was; mend or delete it");
-                None
-            }
-        });
+        self.spawn(&kind.clone(), stream, keep_parsed(&kind));
     }
 
     fn spawn<T, K>(
@@ -155,15 +202,7 @@ impl Watches {
         K: Kept,
     {
         self.waiting.fetch_add(1, Ordering::SeqCst);
-        let mut feed = Feed {
-            kind: kind.to_owned(),
-            memory: self.memory.clone(),
-            metrics: self.metrics.clone(),
-            cluster: self.cluster.clone(),
-            known: HashSet::new(),
-            listing: None,
-            first: true,
-        };
+        let mut feed = self.feed(kind);
         let (waiting, complete, relisted) = (self.waiting.clone(), self.complete.clone(), self.relisted.clone());
         self.tasks.spawn(async move {
             let mut stream = std::pin::pin!(stream.backoff(patience()));
@@ -234,6 +273,18 @@ impl Feed {
         object.meta_mut().managed_fields = None;
         if let Some(object) = keep(object) {
             self.memory.put(&self.cluster, object);
+        }
+    }
+}
+
+/// Keeps what fits its schema, and says what does not.
+fn keep_parsed<K>(kind: &str) -> impl Fn(DeserializeGuard<K>) -> Option<K> + Send + 'static {
+    let kind = kind.to_owned();
+    move |guarded| match guarded.0 {
+        Ok(object) => Some(object),
+        Err(error) => {
+            tracing::warn!(kind, name = error.metadata.name, %error, "this object does not fit its schema and is left as it was; mend or delete it");
+            None
         }
     }
 }

@@ -48,6 +48,10 @@ pub struct Queues {
     pub environments: Queue,
     /// Workspaces whose end has come.
     pub workspaces: Queue,
+    /// Locks.
+    pub locks: Queue,
+    /// Receipts.
+    pub departures: Queue,
 }
 
 impl Default for Queues {
@@ -58,6 +62,8 @@ impl Default for Queues {
             bindings: Queue::new(REPORT_GAP),
             environments: Queue::new(REPORT_GAP),
             workspaces: Queue::new(Duration::ZERO),
+            locks: Queue::new(Duration::ZERO),
+            departures: Queue::new(Duration::ZERO),
         }
     }
 }
@@ -150,13 +156,17 @@ impl Context {
 
     /// Reads the CRDs live. Returns their digest, or nothing while one of them is being deleted or missing.
     pub async fn read_epoch(&self) -> Result<Option<String>, Error> {
-        let epoch = match crds::health(&self.client).await? {
-            Health::Whole(epoch) => Some(epoch),
-            Health::Broken(kind) => {
-                tracing::warn!(kind, "a CRD of usher's is being deleted or missing: until it is back, what disappears ends nothing");
-                None
+        let (epoch, locks_go) = match crds::health(&self.client).await? {
+            Health::Whole(epoch) => (Some(epoch), false),
+            Health::Broken(kinds) => {
+                tracing::warn!(
+                    kinds = kinds.join(","),
+                    "a CRD of usher's is being deleted or missing: until it is back, what disappears ends nothing"
+                );
+                (None, kinds.contains(&"locks"))
             }
         };
+        self.memory.set_locks_readable(None, Some(locks_go));
         self.epoch.lock().clone_from(&epoch);
         Ok(epoch)
     }

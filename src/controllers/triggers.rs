@@ -7,10 +7,11 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{Resource, ResourceExt};
 
 use crate::api::metadata::{CLUSTER_PREFIX, DELETE_AT, DEVELOPER, ENVIRONMENT, PAUSED, ROLE, ROLE_PREFIX, WORKSPACE};
-use crate::api::{Binding, Developer, Environment, Role};
+use crate::api::{Binding, Departure, Developer, Environment, Lock, Role};
 use crate::cluster::memory::Seen;
 use crate::plan::access::{active_people, holders, roles_of_binding, roles_of_developer, standing};
 use crate::plan::cluster::{Bound, ClusterKey, RbacBinding};
+use crate::plan::departures::lasts;
 use crate::plan::identity::Known;
 use crate::plan::subjects::behind;
 use crate::plan::world::deleting;
@@ -31,6 +32,9 @@ pub fn wake(context: &Context, seen: &Seen) {
         Seen::ClusterRole(name, roles, came_or_went) => cluster_role(context, name, roles, *came_or_went),
         Seen::Personal(developers) => developers.iter().for_each(|developer| context.queues.developers.push(developer, Lane::Drift)),
         Seen::Stranger(name) => stranger(context, name),
+        Seen::Lock(name, old, new) => lock(context, name, old.as_deref(), new.as_deref()),
+        Seen::LocksReadable => wake_all(context),
+        Seen::Departure(name, old, new) => departure(context, name, old.as_deref(), new.as_deref()),
         Seen::GrantGone(developer) => context.queues.developers.push(developer, Lane::Drift),
     }
 }
@@ -40,12 +44,14 @@ pub fn wake_all(context: &Context) {
     context.memory.read(|content, _| {
         let now = context.now();
         for (name, developer) in content.world.developers() {
-            let lane = if standing(developer, now).leaves() { Lane::Departure } else { Lane::New };
+            let lane = if standing(&content.world, developer, now).leaves() { Lane::Departure } else { Lane::New };
             context.queues.developers.push(name, lane);
         }
         content.world.roles().for_each(|(name, _)| context.queues.roles.push(name, Lane::New));
         content.world.bindings().for_each(|(name, _)| context.queues.bindings.push(name, Lane::New));
         content.world.environments().for_each(|(name, _)| context.queues.environments.push(name, Lane::New));
+        content.world.locks().for_each(|(name, _)| context.queues.locks.push(name, Lane::Departure));
+        content.world.departures().all().for_each(|(name, _)| context.queues.departures.push(name, Lane::Sweep));
         for state in content.clusters.values() {
             state.namespaces.values().for_each(|namespace| retention(context, namespace));
         }
@@ -72,7 +78,7 @@ fn developer(context: &Context, name: &str, old: Option<&Developer>, new: Option
         }
         return;
     }
-    let leaves = new.is_none_or(|new| standing(new, context.now()).leaves());
+    let leaves = new.is_none_or(|new| context.memory.read(|content, _| standing(&content.world, new, context.now()).leaves()));
     let lane = if leaves { Lane::Departure } else { Lane::New };
     queues.developers.push(name, lane);
     let only_finalizer = old.zip(new).is_some_and(|(old, new)| {
@@ -163,6 +169,34 @@ fn binding(context: &Context, name: &str, old: Option<&Binding>, new: Option<&Bi
             active_people(world, binding, context.now()).iter().for_each(|person| queues.developers.push(person, Lane::Drift));
         }
     });
+}
+
+/// A Lock comes before everything else, and so does its end.
+fn lock(context: &Context, name: &str, old: Option<&Lock>, new: Option<&Lock>) {
+    let queues = &context.queues;
+    queues.locks.push(name, Lane::Departure);
+    if !matters(old, new, |old, new| old.spec == new.spec) {
+        return;
+    }
+    context.memory.read(|content, _| {
+        for name in [old, new].into_iter().flatten().map(|lock| &lock.spec.developer) {
+            queues.developers.push(name, Lane::Departure);
+            let Some(developer) = content.world.developer(name) else { continue };
+            roles_of_developer(&content.world, developer).iter().for_each(|role| queues.roles.push(role, Lane::Departure));
+            content.world.bindings_of_developer(name, developer).iter().for_each(|binding| queues.bindings.push(binding, Lane::Sweep));
+        }
+    });
+}
+
+/// A receipt is worked on by its own pass, and decides what becomes of the workspaces.
+fn departure(context: &Context, name: &str, old: Option<&Departure>, new: Option<&Departure>) {
+    let notes = |departure: Option<&Departure>| departure.map(|departure| (departure.annotations().clone(), lasts(departure)));
+    if old.is_none() || notes(old) != notes(new) {
+        context.queues.departures.push(name, Lane::Departure);
+        for departure in [old, new].into_iter().flatten() {
+            context.queues.developers.push(&departure.spec.developer.name, Lane::Drift);
+        }
+    }
 }
 
 fn environment(context: &Context, name: &str, old: Option<&Arc<Environment>>, new: Option<&Arc<Environment>>) {

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use crate::api::metadata::PAUSED;
-use crate::api::{Binding, BindingState, DesiredState, Developer, Role};
+use crate::api::{Binding, BindingState, DesiredState, Developer, Lock, Role};
 
 use super::world::{World, deleting};
 
@@ -19,6 +19,8 @@ pub enum Standing {
     Active,
     /// Has nothing, until Active again.
     Suspended,
+    /// Has nothing while a Lock holds, whatever else is written.
+    Locked,
     /// Has left: `state: Departed`, or `endsAt` has come.
     Departed,
     /// Has left: the Developer is being deleted.
@@ -38,15 +40,18 @@ impl Standing {
 }
 
 /// Where a Developer stands at a moment.
-pub fn standing(developer: &Developer, now: Timestamp) -> Standing {
-    if deleting(developer) { Standing::Deleted } else { standing_as_written(developer, now) }
+pub fn standing(world: &World, developer: &Developer, now: Timestamp) -> Standing {
+    if deleting(developer) { Standing::Deleted } else { standing_as_written(world, developer, now) }
 }
 
-/// Where a Developer stands by her spec alone, as if she were not being deleted.
-pub fn standing_as_written(developer: &Developer, now: Timestamp) -> Standing {
+/// Where a Developer stands by what is written alone, as if she were not being deleted.
+pub fn standing_as_written(world: &World, developer: &Developer, now: Timestamp) -> Standing {
     let spec = &developer.spec;
     if spec.state == DesiredState::Departed || spec.ends_at.as_ref().is_some_and(|end| end.0 <= now) {
         return Standing::Departed;
+    }
+    if world.locks_of(&developer.name_any()).any(|lock| lock_holds(lock, now)) {
+        return Standing::Locked;
     }
     if spec.state == DesiredState::Suspended {
         return Standing::Suspended;
@@ -55,6 +60,16 @@ pub fn standing_as_written(developer: &Developer, now: Timestamp) -> Standing {
         return Standing::Pending;
     }
     Standing::Active
+}
+
+/// Whether a Lock holds: as long as it exists, unless it was lifted or its time is over. That it is being deleted does not end it.
+pub fn lock_holds(lock: &Lock, now: Timestamp) -> bool {
+    !lock.spec.lifted && lock.spec.until.as_ref().is_none_or(|until| now < until.0)
+}
+
+/// Whether a Lock that holds ends the credentials of somebody, too.
+pub fn revoked_by_lock(world: &World, developer: &str, now: Timestamp) -> bool {
+    world.locks_of(developer).any(|lock| lock.spec.revoke_credentials && lock_holds(lock, now))
 }
 
 /// Whether a Binding gives something at a moment.
@@ -117,10 +132,12 @@ pub fn holders(world: &World, role: &str, now: Timestamp) -> BTreeMap<String, Vi
 
 /// The Roles that a Developer holds now, by themselves or through others that include them.
 pub fn held_roles(world: &World, developer: &Developer, now: Timestamp) -> BTreeMap<String, Via> {
+    if standing(world, developer, now) == Standing::Active { would_hold(world, developer, now) } else { BTreeMap::new() }
+}
+
+/// The Roles that a Developer would hold now if she were Active.
+pub fn would_hold(world: &World, developer: &Developer, now: Timestamp) -> BTreeMap<String, Via> {
     let mut held: BTreeMap<String, Via> = BTreeMap::new();
-    if standing(developer, now) != Standing::Active {
-        return held;
-    }
     for name in world.bindings_of_developer(&developer.name_any(), developer) {
         let Some(binding) = world.binding(&name).filter(|binding| gives(binding, now)) else { continue };
         for role in world.includes().given_by_role(&binding.spec.role) {
@@ -133,7 +150,10 @@ pub fn held_roles(world: &World, developer: &Developer, now: Timestamp) -> BTree
 /// The people who hold a Binding now.
 pub fn active_people<'a>(world: &'a World, binding: &'a Binding, now: Timestamp) -> BTreeSet<&'a str> {
     let people = world.people_of(binding);
-    people.into_iter().filter(|name| world.developer(name).is_some_and(|developer| standing(developer, now) == Standing::Active)).collect()
+    people
+        .into_iter()
+        .filter(|name| world.developer(name).is_some_and(|developer| standing(world, developer, now) == Standing::Active))
+        .collect()
 }
 
 /// The first of these moments that is still to come.
@@ -142,8 +162,10 @@ pub fn next_of(moments: impl IntoIterator<Item = Option<Timestamp>>, now: Timest
 }
 
 /// The moments at which a Developer's standing changes by itself.
-pub fn developer_moments(developer: &Developer) -> [Option<Timestamp>; 2] {
-    [developer.spec.starts_at.as_ref().map(|time| time.0), developer.spec.ends_at.as_ref().map(|time| time.0)]
+pub fn developer_moments(world: &World, developer: &Developer) -> Vec<Option<Timestamp>> {
+    let name = developer.name_any();
+    let locks = world.locks_of(&name).map(|lock| lock.spec.until.as_ref().map(|time| time.0));
+    [&developer.spec.starts_at, &developer.spec.ends_at].map(|time| time.as_ref().map(|time| time.0)).into_iter().chain(locks).collect()
 }
 
 /// The moments at which a Binding's state changes by itself.
@@ -156,7 +178,7 @@ pub fn next_change_of_role(world: &World, role: &str, now: Timestamp) -> Option<
     let bindings = world.includes().giving(role).flat_map(|giving| world.bindings_of_role(giving));
     let moments = bindings.flat_map(|(_, binding)| {
         let people = world.people_of(binding).into_iter().filter_map(|name| world.developer(name));
-        binding_moments(binding).into_iter().chain(people.flat_map(|developer| developer_moments(developer))).collect::<Vec<_>>()
+        binding_moments(binding).into_iter().chain(people.flat_map(|developer| developer_moments(world, developer))).collect::<Vec<_>>()
     });
     next_of(moments, now)
 }
@@ -165,7 +187,7 @@ pub fn next_change_of_role(world: &World, role: &str, now: Timestamp) -> Option<
 pub fn next_change_of_developer(world: &World, developer: &Developer, now: Timestamp) -> Option<Timestamp> {
     let bindings = world.bindings_of_developer(&developer.name_any(), developer);
     let moments = bindings.iter().filter_map(|name| world.binding(name)).flat_map(|binding| binding_moments(binding));
-    next_of(moments.chain(developer_moments(developer)), now)
+    next_of(moments.chain(developer_moments(world, developer)), now)
 }
 
 /// Every Role whose holders a Binding may decide.

@@ -76,7 +76,7 @@ pub fn plan_credentials(
     now: Timestamp,
 ) -> Credentials {
     let mut credentials = Credentials::default();
-    if plan.standing != Standing::Active || paused(developer) {
+    if plan.standing != Standing::Active || paused(developer) || !scene.world.locks_readable() {
         return credentials;
     }
     let mut blocked = |reason, message: String| credentials.findings.push(Finding::new(ConditionType::CredentialsReady, reason, message));

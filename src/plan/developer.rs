@@ -14,7 +14,7 @@ use crate::api::developer::{Identity, Workspace};
 use crate::api::metadata::{DELETE_AT, DEPARTED_AT, DEVELOPER, DEVELOPER_UID, ENVIRONMENT, IDENTITIES_NAMESPACE, PERSON, ROLE};
 use crate::api::{ConditionType, Developer, Environment, Mode, Reason};
 
-use super::access::{Standing, next_change_of_developer, paused, standing};
+use super::access::{Standing, next_change_of_developer, paused, revoked_by_lock, standing};
 use super::change::{Change, Managed, Step, Write, ensure, labels, remove};
 use super::cluster::{ClusterKey, ClusterState, RbacBinding};
 use super::environment::home;
@@ -23,6 +23,7 @@ use super::identity::{Known, Unknown, known, service_account};
 use super::person::{Mark, Person};
 use super::placement::Scene;
 use super::rbac::issued_to;
+use super::role::locks_unreadable;
 use super::subjects::{known_as, person_of};
 use super::verify::{found, found_issued};
 use super::workspace::{self, Site};
@@ -74,7 +75,7 @@ impl DeveloperPlan {
 
 /// Plans what belongs to one person.
 pub fn plan_developer(inputs: &DeveloperInputs<'_>) -> DeveloperPlan {
-    let standing = standing(inputs.developer, inputs.now);
+    let standing = standing(inputs.scene.world, inputs.developer, inputs.now);
     let mut plan = DeveloperPlan {
         person: person_of(inputs.scene, inputs.developer),
         standing,
@@ -109,7 +110,9 @@ pub fn plan_developer(inputs: &DeveloperInputs<'_>) -> DeveloperPlan {
     }
     match standing {
         Standing::Active => arrive(inputs, &mut plan),
-        Standing::Pending | Standing::Suspended | Standing::Departed | Standing::Deleted => leave(inputs, &names, &mut plan),
+        Standing::Pending | Standing::Suspended | Standing::Locked | Standing::Departed | Standing::Deleted => {
+            leave(inputs, &names, &mut plan)
+        }
     }
     plan.phases.retain(|phase| !phase.is_empty());
     plan.afterwards.retain(|phase| !phase.is_empty());
@@ -206,6 +209,12 @@ fn arrive(inputs: &DeveloperInputs<'_>, plan: &mut DeveloperPlan) {
     for cluster in scene.clusters.keys() {
         account(inputs, plan, cluster, &mut make, &mut take);
         abandoned(inputs, cluster, &kept, &mut take);
+    }
+    if !scene.world.locks_readable() {
+        if !(make.is_empty() && fill.is_empty()) {
+            plan.findings.push(locks_unreadable());
+        }
+        (make, fill) = (Vec::new(), Vec::new());
     }
     plan.phases = vec![make, fill, take];
 }
@@ -348,9 +357,10 @@ fn leave(inputs: &DeveloperInputs<'_>, names: &BTreeMap<ClusterKey, BTreeSet<Kno
     plan.phases.push(ownerless(inputs, names));
     let (mut credentials, mut marks) = (Vec::new(), Vec::new());
     for (cluster, state) in inputs.scene.clusters {
-        let accounts = accounts_of(inputs, state).into_iter().filter(|account| !deleting(account.as_ref()));
+        let keeps = plan.standing == Standing::Locked && !revoked_by_lock(inputs.scene.world, &inputs.developer.name_any(), inputs.now);
+        let accounts = accounts_of(inputs, state).into_iter().filter(|account| !deleting(account.as_ref()) && !keeps);
         credentials.extend(steps(cluster, None, accounts.map(|account| Change::ServiceAccount(remove(account.as_ref()))).collect()));
-        for namespace in workspaces_of(inputs, state).into_iter().filter(|namespace| !deleting(namespace.as_ref())) {
+        for namespace in workspaces_of(inputs, state).into_iter().filter(|namespace| !deleting(namespace.as_ref()) && !keeps) {
             let environment = namespace.labels().get(ENVIRONMENT);
             credentials.extend(steps(cluster, environment, workspace::credentials_in(state, &namespace.name_any())));
             if plan.standing.departs() {

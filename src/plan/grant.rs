@@ -198,6 +198,7 @@ fn cause(inputs: &GrantInputs<'_>, grant: &Grant) -> EndCause {
         Standing::Deleted => return EndCause::DeveloperDeleted,
         Standing::Departed => return EndCause::DeveloperDeparted,
         Standing::Suspended | Standing::Pending => return EndCause::DeveloperSuspended,
+        Standing::Locked => return EndCause::DeveloperLocked,
         Standing::Active => {}
     }
     if world.live_role(&grant.spec.role).is_none() {

@@ -6,9 +6,11 @@
 
 pub mod access;
 pub mod binding;
+pub mod brake;
 pub mod change;
 pub mod cluster;
 pub mod credential;
+pub mod departures;
 pub mod developer;
 pub mod environment;
 pub mod fence;
@@ -20,9 +22,12 @@ pub mod name;
 pub mod offline;
 pub mod person;
 pub mod placement;
+pub mod question;
 pub mod rbac;
+pub mod receipt;
 pub mod retention;
 pub mod role;
+pub mod seal;
 pub mod settings;
 pub mod status;
 pub mod subjects;

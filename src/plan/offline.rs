@@ -66,7 +66,7 @@ pub fn read(manifests: Manifests, settings: &Settings, now: Timestamp) -> Readin
 
 fn matrix(scene: Scene<'_>, now: Timestamp) -> Matrix {
     let mut matrix = Matrix::new();
-    for (name, developer) in scene.world.developers().filter(|(_, developer)| standing(developer, now) == Standing::Active) {
+    for (name, developer) in scene.world.developers().filter(|(_, developer)| standing(scene.world, developer, now) == Standing::Active) {
         for (environment_name, environment) in scene.world.live_environments() {
             let cell = matrix.entry((name.clone(), environment_name.clone())).or_default();
             if let Some(template) = &environment.spec.workspace {

@@ -50,7 +50,7 @@ pub fn end_of(scene: Scene<'_>, cluster: &ClusterKey, name: &str, now: Timestamp
 fn claimed(scene: Scene<'_>, namespace: &Namespace, now: Timestamp) -> bool {
     let owner = namespace.labels().get(DEVELOPER).and_then(|name| scene.world.developer(name));
     let mark = Mark::read(namespace.labels(), namespace.annotations());
-    owner.is_some_and(|owner| !standing(owner, now).departs() && mark.is_some_and(|mark| scene.world.owns(owner, &mark)))
+    owner.is_some_and(|owner| !standing(scene.world, owner, now).departs() && mark.is_some_and(|mark| scene.world.owns(owner, &mark)))
 }
 
 fn idle(scene: Scene<'_>, namespace: &Namespace) -> bool {

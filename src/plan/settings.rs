@@ -17,6 +17,8 @@ pub struct Settings {
     pub token_lifetime: SignedDuration,
     /// What Roles may give.
     pub fence: Fence,
+    /// What happens when people leave.
+    pub offboarding: Offboarding,
 }
 
 /// How a cluster is reached.
@@ -39,6 +41,26 @@ pub struct Fence {
     pub cluster_scope_verbs: BTreeSet<String>,
     /// Whether cluster-wide rules may reach Secrets.
     pub cluster_scope_secrets: bool,
+}
+
+/// What happens when people leave.
+#[derive(Clone, Debug)]
+pub struct Offboarding {
+    /// Whether usher takes identities of its own out of bindings that others made, instead of reporting them only.
+    pub remove_foreign: bool,
+    /// Destruction is held when more people than this leave within [`BRAKE_WINDOW`], or more than `brake_percent` of all, whichever is more.
+    pub brake_people: usize,
+    /// See `brake_people`.
+    pub brake_percent: usize,
+}
+
+/// The time within which departures count as one batch.
+pub const BRAKE_WINDOW: SignedDuration = SignedDuration::from_mins(10);
+
+impl Default for Offboarding {
+    fn default() -> Self {
+        Self { remove_foreign: true, brake_people: 10, brake_percent: 10 }
+    }
 }
 
 impl Default for Fence {

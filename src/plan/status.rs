@@ -102,6 +102,7 @@ pub fn state(standing: Standing, settled: bool) -> DeveloperState {
         Standing::Pending => DeveloperState::Pending,
         Standing::Active => DeveloperState::Active,
         Standing::Suspended => DeveloperState::Suspended,
+        Standing::Locked => DeveloperState::Locked,
         Standing::Departed | Standing::Deleted if settled => DeveloperState::Departed,
         Standing::Departed | Standing::Deleted => DeveloperState::Departing,
     }
@@ -158,6 +159,7 @@ fn ready_reason(standing: Standing, findings: &[Finding]) -> (Reason, bool) {
         Standing::Active => Reason::AsPlanned,
         Standing::Pending => Reason::Pending,
         Standing::Suspended => Reason::Suspended,
+        Standing::Locked => Reason::Locked,
         Standing::Departed | Standing::Deleted if settled => Reason::Departed,
         Standing::Departed | Standing::Deleted => Reason::Departing,
     };
@@ -199,6 +201,8 @@ pub fn short_name<K: kube::Resource<DynamicType = ()>>(object: &K) -> String {
         "Role" => "urole",
         "Binding" => "ubind",
         "Environment" => "uenv",
+        "Lock" => "ulock",
+        "Departure" => "departure",
         _ => "grant",
     };
     format!("{kind}/{}", object.name_any())

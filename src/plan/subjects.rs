@@ -14,6 +14,7 @@ use super::cluster::ClusterKey;
 use super::identity::{Known, Unknown, developer_of_service_account, known};
 use super::person::{Mark, Person, person};
 use super::placement::Scene;
+use super::world::World;
 
 /// Who a Developer is, by the marks in every cluster.
 pub fn person_of(scene: Scene<'_>, developer: &Developer) -> Person {
@@ -70,10 +71,10 @@ pub enum Owner {
 }
 
 /// Whose name it is, by who is behind it.
-pub fn owner(behind: Option<&Arc<Developer>>, now: Timestamp) -> Owner {
+pub fn owner(world: &World, behind: Option<&Arc<Developer>>, now: Timestamp) -> Owner {
     match behind {
         None => Owner::Nobody,
-        Some(developer) if standing(developer, now).leaves() => Owner::Leaving,
+        Some(developer) if standing(world, developer, now).leaves() => Owner::Leaving,
         Some(_) => Owner::Staying,
     }
 }
@@ -85,7 +86,8 @@ pub type Names = BTreeMap<String, BTreeMap<Known, String>>;
 pub fn names<'a>(scene: Scene<'_>, people: impl Iterator<Item = (&'a String, BTreeSet<&'a str>)>, now: Timestamp) -> Names {
     let mut names = Names::new();
     for (name, environments) in people {
-        let Some(developer) = scene.world.developer(name).filter(|developer| standing(developer, now) == Standing::Active) else {
+        let Some(developer) = scene.world.developer(name).filter(|developer| standing(scene.world, developer, now) == Standing::Active)
+        else {
             continue;
         };
         let person = person_of(scene, developer);

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 
-use crate::api::{Binding, Developer, Environment, Role};
+use crate::api::{Binding, Departure, Developer, Environment, Lock, Role};
 
+use super::departures::Departures;
 use super::identity::UserIndex;
 use super::includes::Includes;
 use super::person::Mark;
@@ -18,6 +19,11 @@ pub struct World {
     roles: BTreeMap<String, Arc<Role>>,
     bindings: BTreeMap<String, Arc<Binding>>,
     environments: BTreeMap<String, Arc<Environment>>,
+    locks: BTreeMap<String, Arc<Lock>>,
+    locks_unread: bool,
+    locks_going: bool,
+    locks_of: HashMap<String, BTreeSet<String>>,
+    departures: Departures,
     teams: HashMap<String, BTreeSet<String>>,
     of_role: HashMap<String, BTreeSet<String>>,
     of_developer: HashMap<String, BTreeSet<String>>,
@@ -106,6 +112,59 @@ impl World {
         };
         self.users = UserIndex::of(self.developers.values(), self.environments.values());
         old
+    }
+
+    /// Takes in a Lock as it is now, or its going.
+    pub fn set_lock(&mut self, name: &str, lock: Option<Arc<Lock>>) -> Option<Arc<Lock>> {
+        let old = match lock.clone() {
+            Some(new) => self.locks.insert(name.to_owned(), new),
+            None => self.locks.remove(name),
+        };
+        if let Some(old) = &old {
+            take(&mut self.locks_of, std::slice::from_ref(&old.spec.developer), name);
+        }
+        if let Some(new) = &lock {
+            add(&mut self.locks_of, std::slice::from_ref(&new.spec.developer), name);
+        }
+        old
+    }
+
+    /// Takes in whether Locks are read, and whether their kind is going away or missing, each if known. Returns whether that changes what may be done.
+    pub fn set_locks_readable(&mut self, read: Option<bool>, going: Option<bool>) -> bool {
+        let before = self.locks_readable();
+        self.locks_unread = read.map_or(self.locks_unread, |read| !read);
+        self.locks_going = going.unwrap_or(self.locks_going);
+        before != self.locks_readable()
+    }
+
+    /// Whether Locks can be read. While they cannot, nothing is added to anybody: somebody might be locked.
+    pub fn locks_readable(&self) -> bool {
+        !(self.locks_unread || self.locks_going)
+    }
+
+    /// A Lock by name.
+    pub fn lock(&self, name: &str) -> Option<&Arc<Lock>> {
+        self.locks.get(name)
+    }
+
+    /// All Locks.
+    pub fn locks(&self) -> impl Iterator<Item = (&String, &Arc<Lock>)> {
+        self.locks.iter()
+    }
+
+    /// The Locks of a Developer of that name, whether they hold or not.
+    pub fn locks_of<'a>(&'a self, developer: &str) -> impl Iterator<Item = &'a Arc<Lock>> {
+        self.locks_of.get(developer).into_iter().flatten().filter_map(|name| self.locks.get(name))
+    }
+
+    /// Takes in a Departure as it is now, or its going.
+    pub fn set_departure(&mut self, name: &str, departure: Option<Arc<Departure>>) -> Option<Arc<Departure>> {
+        self.departures.set(name, departure)
+    }
+
+    /// The receipts.
+    pub fn departures(&self) -> &Departures {
+        &self.departures
     }
 
     /// A Developer by name.

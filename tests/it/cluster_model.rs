@@ -72,6 +72,7 @@ impl Model {
             server: usher::plan::settings::Server::default(),
             token_lifetime: jiff::SignedDuration::from_hours(720),
             fence: usher::plan::settings::Fence::default(),
+            offboarding: Offboarding::default(),
         };
         let mut model = Self {
             world: World::default(),
@@ -495,6 +496,6 @@ impl Model {
 
     /// Whether a Developer is one of those who leave.
     pub fn leaves(&self, name: &str) -> bool {
-        self.world.developer(name).is_none_or(|developer| standing(developer, self.now).leaves())
+        self.world.developer(name).is_none_or(|developer| standing(&self.world, developer, self.now).leaves())
     }
 }

@@ -39,7 +39,7 @@ fn plan(model: &Model, grants: &Grants, name: &str) -> GrantPlan {
     let hers: Vec<Arc<Grant>> = grants.values().filter(|grant| grant.spec.developer.name == name).cloned().collect();
     let held = held(model, name);
     model.read(|scene| {
-        let standing = standing(developer, model.now);
+        let standing = standing(&model.world, developer, model.now);
         plan_grants(&GrantInputs { scene, developer, standing, held: &held, found: &found, grants: &hers, now: model.now })
     })
 }

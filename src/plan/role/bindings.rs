@@ -130,6 +130,12 @@ impl<'a> Planner<'a, '_> {
 
     /// Adds a write by which people gain. What failed in this pass is left to the next one.
     fn adds<'c, 'd>(&mut self, slot: &'c Slot, write: Step, gained: impl Iterator<Item = &'d Known>, writes: &mut Writes<'c>) {
+        if !self.inputs.scene.world.locks_readable() {
+            self.plan.additions = self.plan.additions.max(Additions::Awaited);
+            self.plan.withholds = true;
+            writes.gaining.add(slot, gained);
+            return;
+        }
         let failed = self.inputs.failed.holds(&write);
         if failed && !self.inputs.failed.awaited {
             return;
@@ -275,8 +281,12 @@ impl<'a> Planner<'a, '_> {
         let mut owners = self.behind(binding, known).map(|developer| {
             // Developers go with their CRD: that alone is no departure.
             let goes_with_crd = !self.inputs.may_end && deleting(developer.as_ref());
-            let now = self.inputs.now;
-            if goes_with_crd && !standing_as_written(developer, now).leaves() { Owner::Staying } else { owner(Some(developer), now) }
+            let (world, now) = (self.inputs.scene.world, self.inputs.now);
+            if goes_with_crd && !standing_as_written(world, developer, now).leaves() {
+                Owner::Staying
+            } else {
+                owner(world, Some(developer), now)
+            }
         });
         let first = owners.next().unwrap_or(Owner::Nobody);
         if owners.any(|owner| owner == Owner::Leaving) { Owner::Leaving } else { first }

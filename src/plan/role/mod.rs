@@ -122,6 +122,8 @@ pub struct RolePlan {
     pub ends: bool,
     /// Whether a removal waits for what another Role still has to add.
     pub waits: bool,
+    /// Whether something is not added because Locks cannot be read.
+    pub withholds: bool,
     /// What would be written in Environments that are only observed.
     pub withheld: Vec<Step>,
     /// What to say.
@@ -182,6 +184,7 @@ pub fn plan_role(inputs: &RoleInputs<'_>) -> RolePlan {
     }
     (plan.phases, plan.takes) = phases.in_order();
     plan.findings.extend(places.findings);
+    plan.findings.extend(plan.withholds.then(locks_unreadable));
     plan.findings.extend(references(scene, inputs.role));
     plan.findings.extend(desired.taken.iter().map(|name| {
         let message = format!("ClusterRole {name} was not made by usher, so its rules are given to nobody; delete or rename it");
@@ -191,6 +194,12 @@ pub fn plan_role(inputs: &RoleInputs<'_>) -> RolePlan {
     plan.findings.dedup();
     plan.holders = holders;
     plan
+}
+
+/// Says that nothing is added to anybody.
+pub fn locks_unreadable() -> Finding {
+    let message = "Locks cannot be read, so nothing is added to anybody; look whether CRD locks.usher.dev is there and usher may list it";
+    Finding::new(ConditionType::AccessApplied, Reason::LocksUnreadable, message)
 }
 
 /// What the names in a Role's spec lead to, besides its access entries.

@@ -28,7 +28,7 @@ pub(super) fn cluster_roles(inputs: &RoleInputs<'_>, desired: &Desired, plan: &m
         if only_observed(inputs, desired, &object.name_any()) {
             plan.withheld.push(step);
         } else if seen.is_none_or(|seen| widens(seen, object)) {
-            if !inputs.failed.holds(&step) {
+            if !inputs.failed.holds(&step) && inputs.scene.world.locks_readable() {
                 phases.widen.push(step);
             }
         } else if plan.additions == Additions::None {

@@ -1,0 +1,85 @@
+//! Many who leave at once: their access goes all the same, but what cannot be undone is held until somebody says that it was meant.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+use sha2::{Digest, Sha256};
+
+use crate::api::Departure;
+use crate::api::departure::Brake;
+use crate::api::metadata::RELEASE;
+
+use super::departures::lasts;
+use super::developer::seconds;
+use super::placement::Scene;
+use super::settings::BRAKE_WINDOW;
+
+/// The brake on a departure, if it is one of a batch that is too large and was not released.
+pub fn brake(scene: Scene<'_>, uid: &str) -> Option<Brake> {
+    let batch = batch_of(scene, uid)?;
+    let digest = digest(&batch);
+    let released = batch.iter().any(|departure| departure.annotations().get(RELEASE).is_some_and(|word| *word == digest));
+    (!released).then(|| Brake {
+        removals: i64::try_from(batch.len()).unwrap_or(i64::MAX),
+        population: i64::try_from(population(scene)).unwrap_or(i64::MAX),
+        since: batch.first().map(|first| seconds(first.spec.requested_at.0)).unwrap_or_default(),
+        digest,
+    })
+}
+
+/// The departures that count as one with this one, oldest first, if they are too many.
+fn batch_of<'a>(scene: Scene<'a>, uid: &str) -> Option<Vec<&'a Arc<Departure>>> {
+    let mut all: Vec<&Arc<Departure>> = scene.world.departures().all().map(|(_, it)| it).filter(|it| lasts(it)).collect();
+    let limit = limit(scene);
+    if all.len() <= limit {
+        return None;
+    }
+    all.sort_by_key(|departure| (at(departure), departure.name_any()));
+    batches(&all, limit).into_iter().find(|batch| batch.iter().any(|departure| departure.spec.developer.uid == uid))
+}
+
+/// Every stretch of departures in which more than `limit` lie within the window; stretches that overlap are one.
+fn batches<'a>(all: &[&'a Arc<Departure>], limit: usize) -> Vec<Vec<&'a Arc<Departure>>> {
+    let mut stretches: Vec<(usize, usize)> = Vec::new();
+    let mut end = 0;
+    for (start, first) in all.iter().enumerate() {
+        while all.get(end).is_some_and(|departure| at(departure).duration_since(at(first)) <= BRAKE_WINDOW) {
+            end += 1;
+        }
+        if end - start <= limit {
+            continue;
+        }
+        match stretches.last_mut().filter(|(_, last)| start < *last) {
+            Some((_, last)) => *last = end,
+            None => stretches.push((start, end)),
+        }
+    }
+    stretches.into_iter().filter_map(|(start, end)| all.get(start..end).map(<[_]>::to_vec)).collect()
+}
+
+fn at(departure: &Departure) -> Timestamp {
+    departure.spec.requested_at.0
+}
+
+/// How many may leave within the window.
+fn limit(scene: Scene<'_>) -> usize {
+    let offboarding = &scene.settings.offboarding;
+    offboarding.brake_people.max(population(scene) * offboarding.brake_percent / 100)
+}
+
+/// Everybody who is there.
+fn population(scene: Scene<'_>) -> usize {
+    scene.world.developers().count()
+}
+
+fn digest(batch: &[&Arc<Departure>]) -> String {
+    let uids: BTreeSet<&str> = batch.iter().map(|departure| departure.spec.developer.uid.as_str()).collect();
+    let mut hash = Sha256::new();
+    for uid in uids {
+        hash.update(uid.as_bytes());
+        hash.update(b"\n");
+    }
+    format!("sha256:{}", data_encoding::HEXLOWER.encode(&hash.finalize()))
+}

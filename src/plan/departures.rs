@@ -1,0 +1,67 @@
+//! The receipts that there are, by name and by person.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::api::{Departure, Developer};
+
+/// Departures by name, and the names by Developer.
+#[derive(Debug, Default)]
+pub struct Departures {
+    by_name: BTreeMap<String, Arc<Departure>>,
+    by_developer: HashMap<String, BTreeSet<String>>,
+}
+
+/// Whether a receipt is of a departure that lasts: its person has not come back.
+pub fn lasts(departure: &Departure) -> bool {
+    departure.status.as_ref().is_none_or(|status| status.returned_at.is_none())
+}
+
+/// Whether a receipt is of the person that a Developer is: the same object, or the same personId.
+pub fn same_person(departure: &Departure, developer: &Developer) -> bool {
+    let left = &departure.spec.developer;
+    let same_id = left.person_id.is_some() && left.person_id == developer.spec.person_id;
+    same_id || developer.metadata.uid.as_deref() == Some(&left.uid)
+}
+
+impl Departures {
+    pub(super) fn set(&mut self, name: &str, departure: Option<Arc<Departure>>) -> Option<Arc<Departure>> {
+        let old = match departure.clone() {
+            Some(new) => self.by_name.insert(name.to_owned(), new),
+            None => self.by_name.remove(name),
+        };
+        if let Some(names) = old.as_ref().and_then(|old| self.by_developer.get_mut(&old.spec.developer.name)) {
+            names.remove(name);
+        }
+        if let Some(new) = departure {
+            self.by_developer.entry(new.spec.developer.name.clone()).or_default().insert(name.to_owned());
+        }
+        old
+    }
+
+    /// A Departure by name.
+    pub fn get(&self, name: &str) -> Option<&Arc<Departure>> {
+        self.by_name.get(name)
+    }
+
+    /// All Departures.
+    pub fn all(&self) -> impl Iterator<Item = (&String, &Arc<Departure>)> {
+        self.by_name.iter()
+    }
+
+    /// The Departures of Developers of that name.
+    pub fn of_name<'a>(&'a self, developer: &str) -> impl Iterator<Item = &'a Arc<Departure>> {
+        self.by_developer.get(developer).into_iter().flatten().filter_map(|name| self.by_name.get(name))
+    }
+
+    /// The Departures of this very object.
+    pub fn of<'a>(&'a self, developer: &'a Developer) -> impl Iterator<Item = &'a Arc<Departure>> {
+        let name = developer.metadata.name.as_deref().unwrap_or_default();
+        self.of_name(name).filter(|departure| developer.metadata.uid.as_deref() == Some(&departure.spec.developer.uid))
+    }
+
+    /// The one of this very object that lasts.
+    pub fn current<'a>(&'a self, developer: &'a Developer) -> Option<&'a Arc<Departure>> {
+        self.of(developer).find(|departure| lasts(departure))
+    }
+}

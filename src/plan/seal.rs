@@ -1,0 +1,149 @@
+//! Sealing the workspaces of somebody who left or is locked: what others may do in them is taken out and kept for a return, and traffic is denied.
+
+use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicySpec};
+use k8s_openapi::api::rbac::v1::{RoleBinding, RoleRef, Subject};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
+use kube::ResourceExt;
+
+use crate::api::departure::Sealed;
+use crate::api::metadata::{DEVELOPER, DEVELOPER_UID, ENVIRONMENT, WORKSPACE_OBJECT};
+
+use super::change::{Change, Step, Write, ensure, labels, remove};
+use super::cluster::{ClusterKey, ClusterState, RbacBinding};
+use super::placement::Scene;
+use super::world::deleting;
+
+/// At most this many RoleBindings are kept for a return, so that the receipt stays small.
+pub const MOST: usize = 100;
+
+const RBAC: &str = "rbac.authorization.k8s.io";
+
+/// A workspace.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Site {
+    /// The cluster.
+    pub cluster: ClusterKey,
+    /// The Environment.
+    pub environment: String,
+    /// The namespace.
+    pub namespace: String,
+}
+
+/// What sealing comes to.
+#[derive(Debug, Default)]
+pub struct Seal {
+    /// All that is kept for a return. It must be written before the steps are carried out.
+    pub record: Vec<Sealed>,
+    /// The writes.
+    pub steps: Vec<Step>,
+}
+
+/// The workspaces that were made for one Developer object.
+pub fn workspaces(scene: Scene<'_>, developer: &str, uid: &str) -> Vec<Site> {
+    let mut sites = Vec::new();
+    for (cluster, state) in scene.clusters {
+        let hers =
+            state.workspaces_of(developer).filter(|namespace| namespace.annotations().get(DEVELOPER_UID).is_some_and(|it| it == uid));
+        sites.extend(hers.filter(|namespace| !deleting(namespace.as_ref())).map(|namespace| Site {
+            cluster: cluster.clone(),
+            environment: namespace.labels().get(ENVIRONMENT).cloned().unwrap_or_default(),
+            namespace: namespace.name_any(),
+        }));
+    }
+    sites
+}
+
+/// Plans the seal of some workspaces, of which something may be sealed already.
+pub fn seal(scene: Scene<'_>, developer: &str, sites: &[Site], before: &[Sealed]) -> Seal {
+    let mut seal = Seal { record: before.to_vec(), steps: Vec::new() };
+    for site in sites {
+        let Some(state) = scene.clusters.get(&site.cluster) else { continue };
+        for binding in bindings_in(state, &site.namespace) {
+            let kept = sealed(binding);
+            if !seal.record.contains(&kept) && seal.record.len() < MOST {
+                seal.record.push(kept);
+            }
+            seal.steps.push(step(site, Change::RoleBinding(remove(binding))));
+        }
+        let seen = state.network_policies.get(&(site.namespace.clone(), WORKSPACE_OBJECT.to_owned()));
+        if seen.is_none_or(|seen| state.ours(seen.as_ref())) {
+            let write = ensure(no_traffic(scene, site, developer), seen.map(AsRef::as_ref));
+            seal.steps.extend(write.map(|write| step(site, Change::NetworkPolicy(write))));
+        }
+    }
+    seal
+}
+
+/// The RoleBindings of others in a workspace.
+pub fn bindings_in<'a>(state: &'a ClusterState, namespace: &'a str) -> impl Iterator<Item = &'a RoleBinding> {
+    let from = (namespace.to_owned(), String::new());
+    let here = state.role_bindings.range(from..).take_while(move |((at, _), _)| at == namespace);
+    here.filter(|(_, bound)| !bound.ours && !deleting(bound.object.as_ref())).map(|(_, bound)| bound.object.as_ref())
+}
+
+/// The writes that put back what was sealed, where it is missing and the workspace is still there.
+pub fn unseal(scene: Scene<'_>, sites: &[Site], kept: &[Sealed]) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for site in sites {
+        let Some(state) = scene.clusters.get(&site.cluster) else { continue };
+        for sealed in kept.iter().filter(|sealed| sealed.namespace == site.namespace) {
+            if !state.role_bindings.contains_key(&(sealed.namespace.clone(), sealed.name.clone())) {
+                steps.extend(restored(sealed).map(|binding| step(site, Change::RoleBinding(Write::Create(binding)))));
+            }
+        }
+    }
+    steps
+}
+
+fn step(site: &Site, change: Change) -> Step {
+    Step { cluster: site.cluster.clone(), environment: Some(site.environment.clone()), change }
+}
+
+fn sealed(binding: &RoleBinding) -> Sealed {
+    let role = binding.role_ref();
+    let subject = |subject: &Subject| match &subject.namespace {
+        Some(namespace) => format!("{}/{namespace}/{}", subject.kind, subject.name),
+        None => format!("{}/{}", subject.kind, subject.name),
+    };
+    Sealed {
+        namespace: binding.namespace().unwrap_or_default(),
+        name: binding.name_any(),
+        role_ref: format!("{}/{}", role.kind, role.name),
+        subjects: binding.subjects().iter().map(subject).collect(),
+    }
+}
+
+fn restored(sealed: &Sealed) -> Option<RoleBinding> {
+    let (kind, name) = sealed.role_ref.split_once('/')?;
+    let subject = |text: &String| {
+        let (kind, rest) = text.split_once('/')?;
+        let (namespace, name) = match (kind, rest.split_once('/')) {
+            ("ServiceAccount", Some((namespace, name))) => (Some(namespace.to_owned()), name),
+            _ => (None, rest),
+        };
+        let api_group = (kind != "ServiceAccount").then(|| RBAC.to_owned());
+        Some(Subject { api_group, kind: kind.to_owned(), name: name.to_owned(), namespace })
+    };
+    Some(RoleBinding {
+        metadata: ObjectMeta { name: Some(sealed.name.clone()), namespace: Some(sealed.namespace.clone()), ..ObjectMeta::default() },
+        role_ref: RoleRef { api_group: Some(RBAC.to_owned()), kind: kind.to_owned(), name: name.to_owned() },
+        subjects: Some(sealed.subjects.iter().filter_map(subject).collect()),
+    })
+}
+
+fn no_traffic(scene: Scene<'_>, site: &Site, developer: &str) -> NetworkPolicy {
+    NetworkPolicy {
+        metadata: ObjectMeta {
+            name: Some(WORKSPACE_OBJECT.to_owned()),
+            namespace: Some(site.namespace.clone()),
+            labels: Some(labels(&scene.settings.installation, [(DEVELOPER, developer), (ENVIRONMENT, site.environment.as_str())])),
+            ..ObjectMeta::default()
+        },
+        spec: Some(NetworkPolicySpec {
+            pod_selector: Some(LabelSelector::default()),
+            policy_types: Some(vec!["Ingress".to_owned(), "Egress".to_owned()]),
+            ingress: None,
+            egress: None,
+        }),
+    }
+}

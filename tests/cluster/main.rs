@@ -42,6 +42,7 @@ mod life_tokens;
 mod poison;
 mod quiet;
 mod rbac;
+mod record_authors;
 mod reinstall;
 mod reinstall_finalizers;
 mod replicas;

@@ -31,6 +31,7 @@ pub fn wake(context: &Context, seen: &Seen) {
         Seen::ClusterRole(name, roles, came_or_went) => cluster_role(context, name, roles, *came_or_went),
         Seen::Personal(developers) => developers.iter().for_each(|developer| context.queues.developers.push(developer, Lane::Drift)),
         Seen::Stranger(name) => stranger(context, name),
+        Seen::RevisionGone(role) => context.queues.roles.push(role, Lane::Sweep),
         Seen::GrantGone(developer) => context.queues.developers.push(developer, Lane::Drift),
     }
 }

@@ -24,6 +24,7 @@ pub mod placement;
 pub mod rbac;
 pub mod request;
 pub mod retention;
+pub mod revision;
 pub mod role;
 pub mod settings;
 pub mod status;

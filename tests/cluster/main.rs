@@ -43,6 +43,7 @@ mod poison;
 mod quiet;
 mod rbac;
 mod record_authors;
+mod record_revisions;
 mod reinstall;
 mod reinstall_finalizers;
 mod replicas;

@@ -45,15 +45,15 @@ pub struct GrantSpec {
     /// The Bindings that gave the Role, from when to when.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub via: Vec<GrantInterval>,
-    /// Who asked for it, as seen at admission; "unknown" where that was not recorded.
+    /// Who last wrote the Binding that gave it, as admission saw it: of several the oldest. "unknown" where that was not recorded.
     pub granted_by: String,
-    /// For whom the requester acted, where a trusted applier says so.
+    /// For whom the requester acted, where a trusted applier says so on that Binding.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_behalf_of: Option<String>,
-    /// The change that asked for it, where a trusted applier says so.
+    /// The change that asked for it, where a trusted applier says so on that Binding.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub change: Option<String>,
-    /// Why, from the Binding.
+    /// Why, as that Binding says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// When the access was in place.
@@ -97,6 +97,9 @@ pub struct GrantedDeveloper {
 pub struct GrantInterval {
     /// environment/<name> or provider/<name>; or a Binding's name.
     pub name: String,
+    /// Of a Binding: the team by which it named the person; left out where it named her herself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub team: Option<String>,
     /// Since when.
     pub since: Time,
     /// Until when; left out while it holds.
@@ -109,7 +112,8 @@ pub struct GrantInterval {
 pub struct GrantEnd {
     /// When the access was gone.
     pub at: Time,
-    /// Who ended it; "unknown" where that was not recorded.
+    /// Who ended it: whoever last wrote the object whose edit ended it. "nobody (expired)" at a time that was set before, "unknown (deleted)" where
+    /// something was deleted, as no admission policy can record that; else "unknown" where it was not recorded or cannot be told.
     pub by: String,
     /// Why it ended.
     pub cause: EndCause,
@@ -120,7 +124,7 @@ pub struct GrantEnd {
 pub enum EndCause {
     /// The Binding was deleted.
     BindingDeleted,
-    /// The Binding does not name the person any more.
+    /// The Binding does not give it to the person any more.
     BindingEdited,
     /// The Binding expired.
     BindingExpired,
@@ -128,6 +132,10 @@ pub enum EndCause {
     RoleDeleted,
     /// The Role gives nothing to the person any more.
     RoleEdited,
+    /// The Environments were deleted in which the Role gave something.
+    EnvironmentDeleted,
+    /// The person is no longer in the team by which she held it.
+    DeveloperEdited,
     /// The person was suspended.
     DeveloperSuspended,
     /// The person was locked.

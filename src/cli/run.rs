@@ -66,6 +66,7 @@ impl Run {
         let mut watches = Watches::new(memory.clone(), metrics.clone(), ClusterKey::Home);
         watches.declared(&client);
         watches.observed(&client);
+        watches.recorded(&client);
         let listener = TcpListener::bind(self.listen)
             .await
             .map_err(|error| format!("cannot listen on {}: {error}; choose another --listen", self.listen))?;

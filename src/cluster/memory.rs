@@ -14,12 +14,14 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::api::metadata::{DEVELOPER, ROLE, WORKSPACE};
-use crate::api::{Binding, Departure, Developer, Environment, Grant, Lock, Role};
+use crate::api::{Binding, Departure, Developer, Environment, Lock, Role};
 use crate::plan::cluster::{Bound, ClusterKey, ClusterState, Key, Table, replace};
 use crate::plan::identity::developer_of_service_account;
 use crate::plan::placement::Scene;
 use crate::plan::settings::Settings;
 use crate::plan::world::World;
+
+use super::records::{Grants, Revisions};
 
 /// A change that was seen, for those who decide what to look at again.
 #[derive(Debug)]
@@ -40,6 +42,8 @@ pub enum Seen {
     Departure(String, Option<Arc<Departure>>, Option<Arc<Departure>>),
     /// A Grant of a Developer that went away.
     GrantGone(String),
+    /// A revision of a Role that went away.
+    RevisionGone(String),
     /// A namespace, before and after.
     Namespace(Option<Arc<Namespace>>, Option<Arc<Namespace>>),
     /// A RoleBinding, before and after.
@@ -54,40 +58,6 @@ pub enum Seen {
     Personal(BTreeSet<String>),
 }
 
-/// Grants by name, and the names by Developer.
-#[derive(Debug, Default)]
-pub struct Grants {
-    by_name: BTreeMap<String, Arc<Grant>>,
-    by_developer: BTreeMap<String, HashSet<String>>,
-}
-
-impl Grants {
-    fn set(&mut self, name: &str, grant: Option<Arc<Grant>>) -> Option<Arc<Grant>> {
-        let old = match grant.clone() {
-            Some(new) => self.by_name.insert(name.to_owned(), new),
-            None => self.by_name.remove(name),
-        };
-        for (grant, present) in [(&old, false), (&grant, true)] {
-            let Some(grant) = grant else { continue };
-            let names = self.by_developer.entry(grant.spec.developer.name.clone()).or_default();
-            if present {
-                names.insert(name.to_owned())
-            } else {
-                names.remove(name)
-            };
-        }
-        old
-    }
-
-    /// The Grants of a Developer of that name.
-    pub fn of(&self, developer: &str) -> Vec<Arc<Grant>> {
-        let names = self.by_developer.get(developer).into_iter().flatten();
-        let mut grants: Vec<_> = names.filter_map(|name| self.by_name.get(name).cloned()).collect();
-        grants.sort_by_key(|grant| grant.name_any());
-        grants
-    }
-}
-
 /// What is kept.
 #[derive(Debug, Default)]
 pub struct Content {
@@ -97,6 +67,8 @@ pub struct Content {
     pub clusters: BTreeMap<ClusterKey, ClusterState>,
     /// The record.
     pub grants: Grants,
+    /// What Roles contained.
+    pub revisions: Revisions,
     tombstones: HashSet<String>,
 }
 
@@ -270,17 +242,6 @@ impl Kept for Departure {
     }
     fn put(content: &mut Content, _: &Settings, _: &ClusterKey, (_, name): &Key, object: Option<Arc<Self>>) -> Option<Seen> {
         Some(Seen::Departure(name.clone(), content.world.set_departure(name, object.clone()), object))
-    }
-}
-
-impl Kept for Grant {
-    fn get(content: &Content, _: &ClusterKey, (_, name): &Key) -> Option<Arc<Self>> {
-        content.grants.by_name.get(name).cloned()
-    }
-    fn put(content: &mut Content, _: &Settings, _: &ClusterKey, (_, name): &Key, object: Option<Arc<Self>>) -> Option<Seen> {
-        let gone = object.is_none();
-        let old = content.grants.set(name, object);
-        old.filter(|_| gone).map(|grant| Seen::GrantGone(grant.spec.developer.name.clone()))
     }
 }
 

@@ -9,5 +9,6 @@ pub mod error;
 pub mod leader;
 pub mod memory;
 pub mod objects;
+pub mod records;
 pub mod secrets;
 pub mod watch;

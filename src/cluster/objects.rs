@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client, ResourceExt};
 use serde::Serialize;
@@ -119,6 +120,22 @@ impl Objects {
         let made = made.map_err(|error| failed::<Grant>("create", &grant.metadata, error))?;
         self.memory.put(&ClusterKey::Home, made);
         Ok(())
+    }
+
+    /// Keeps what a Role contains. One of that name that is there already is the same: its name is made from what it is for.
+    pub async fn keep_revision(&self, revision: &ControllerRevision) -> Result<(), Error> {
+        self.mandate.check()?;
+        let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        let api: Api<ControllerRevision> = Api::namespaced(self.client.clone(), revision.metadata.namespace.as_deref().unwrap_or_default());
+        match api.create(&parameters, revision).await {
+            Ok(made) => {
+                self.memory.put(&ClusterKey::Home, made);
+                Ok(())
+            }
+            // Its watch will bring it.
+            Err(error) if conflict(&error) => Ok(()),
+            Err(error) => Err(failed::<ControllerRevision>("create", &revision.metadata, error)),
+        }
     }
 
     /// Changes a Grant: it gained entries, or an end.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use backon::ExponentialBuilder;
 use futures::{Stream, StreamExt};
 use k8s_openapi::ByteString;
+use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::{ConfigMap, LimitRange, Namespace, ResourceQuota, Secret, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding};
@@ -27,6 +28,7 @@ use crate::api::{Binding, Departure, Developer, Environment, Grant, Lock, Role};
 use crate::plan::change::ours;
 use crate::plan::cluster::{ClusterKey, Key};
 use crate::plan::name::fingerprint;
+use crate::plan::revision::remembered;
 use crate::telemetry::metrics::Metrics;
 
 use super::error::not_found;
@@ -128,6 +130,17 @@ impl Watches {
             listing: None,
             first: true,
         }
+    }
+
+    /// Starts to watch what Roles contained, which is kept in usher's own namespace.
+    pub fn recorded(&mut self, client: &Client) {
+        let settings = self.memory.settings();
+        let installation = settings.installation.clone();
+        let revisions = Api::<ControllerRevision>::namespaced(client.clone(), &settings.namespace);
+        let own = Config::default().labels(&format!("{MANAGED_BY}={MANAGER}"));
+        self.spawn("ControllerRevision", watcher(revisions, own), move |revision| {
+            ours(&revision, &installation).then(|| remembered(revision))
+        });
     }
 
     /// Starts to watch what the cluster holds.

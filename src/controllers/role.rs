@@ -17,6 +17,7 @@ use crate::api::{ConditionType, Role};
 use crate::cluster::crds;
 use crate::cluster::error::Error;
 use crate::plan::finding::Finding;
+use crate::plan::revision::plan_revision;
 use crate::plan::role::{Additions, Failed, RoleInputs, RolePlan, plan_role};
 use crate::plan::status::role_status;
 use crate::plan::world::deleting;
@@ -97,7 +98,7 @@ impl Roles {
             return Ok(Done { soon: Some(Duration::ZERO), ..Done::default() });
         }
         let (start, started) = (Instant::now(), context.tick());
-        let rounds = self.rounds(role).await?;
+        let mut rounds = self.rounds(role).await?;
         let took = start.elapsed();
         self.note_failure(&name, rounds.errors.iter().any(|error| !matches!(error, Error::Stale { .. })));
         let settled = rounds.errors.is_empty() && !rounds.plan.waits;
@@ -110,6 +111,7 @@ impl Roles {
             }
         } else {
             self.status(role, &rounds, took).await?;
+            self.remember(&name).await.unwrap_or_else(|error| rounds.errors.push(error));
         }
         Ok(Done {
             recheck_at: rounds.plan.recheck_at,
@@ -214,6 +216,19 @@ impl Roles {
         if changed || rounds.written > 0 {
             super::triggers::reporters_of_role(&self.context, name);
         }
+    }
+
+    /// Keeps what the Role contains, once for each edit. That comes last: it delays no access, and no report of it.
+    async fn remember(&self, name: &str) -> Result<(), Error> {
+        let context = &self.context;
+        let revision = context.memory.read(|content, scene| {
+            let role = content.world.role(name)?;
+            plan_revision(scene.settings, role, &content.revisions.of(name))
+        });
+        let Some(revision) = revision else { return Ok(()) };
+        context.objects.keep_revision(&revision).await?;
+        context.metrics.wrote("ControllerRevision", "create");
+        Ok(())
     }
 
     async fn status(&self, role: &Arc<Role>, rounds: &Rounds, took: Duration) -> Result<(), Error> {

@@ -35,6 +35,7 @@ pub fn wake(context: &Context, seen: &Seen) {
         Seen::Lock(name, old, new) => lock(context, name, old.as_deref(), new.as_deref()),
         Seen::LocksReadable => wake_all(context),
         Seen::Departure(name, old, new) => departure(context, name, old.as_deref(), new.as_deref()),
+        Seen::RevisionGone(role) => context.queues.roles.push(role, Lane::Sweep),
         Seen::GrantGone(developer) => context.queues.developers.push(developer, Lane::Drift),
     }
 }

@@ -7,21 +7,19 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
-use crate::api::grant::{EndCause, GrantEnd, GrantInterval, GrantSummary, GrantedDeveloper};
+use crate::api::grant::{GrantEnd, GrantInterval, GrantSummary, GrantedDeveloper};
 use crate::api::metadata::{DEVELOPER, ENVIRONMENT, ROLE, STATE};
-use crate::api::{Binding, BindingState, Developer, Environment, Grant, GrantSpec, GrantState};
+use crate::api::{Binding, Developer, Environment, Grant, GrantSpec, GrantState};
 
-use super::access::{Standing, Via, binding_state, roles_of_binding};
+use super::access::{Standing, Via};
 use super::change::labels;
 use super::developer::seconds;
+use super::ending::{Ending, ending};
 use super::name::digest;
 use super::placement::Scene;
+use super::request::Request;
 use super::subjects::known_in;
 use super::verify::idle;
-use super::world::deleting;
-
-/// What is said where nobody recorded who asked.
-pub const UNKNOWN: &str = "unknown";
 
 /// A Role that a person holds, as it was seen in the clusters.
 #[derive(Debug)]
@@ -93,22 +91,22 @@ fn begin(inputs: &GrantInputs<'_>, role: &str, held: &Held, now: &Time) -> Grant
     let developer = inputs.developer;
     let name = developer.name_any();
     let uid = developer.uid().unwrap_or_default();
-    let previous = inputs.grants.iter().filter(|grant| grant.spec.role == role).map(|grant| grant.name_any()).max();
-    let before = inputs.grants.iter().filter(|grant| grant.spec.role == role).count().to_string();
-    let id = digest(&[&uid, role, &before, previous.as_deref().unwrap_or_default()]);
-    let interval = |name: String| GrantInterval { name, since: now.clone(), until: None };
+    let interval = |name: String| GrantInterval { name, team: None, since: now.clone(), until: None };
+    let via = held.via.keys().map(|name| GrantInterval { team: way(inputs, name), ..interval(name.clone()) }).collect();
+    let giving = oldest(inputs, held);
+    let request = giving.map_or_else(Request::unknown, |binding| Request::of(binding.as_ref()));
     let mut grant = Grant::new(
-        &format!("{name}-{role}-{id}"),
+        &free_name(inputs, &uid, role),
         GrantSpec {
             developer: GrantedDeveloper { name: name.clone(), uid, person_id: developer.spec.person_id.clone() },
             role: role.to_owned(),
             role_revision: inputs.scene.world.live_role(role).and_then(|role| role.metadata.generation).unwrap_or_default(),
             targets: targets(held).map(interval).collect(),
-            via: held.via.keys().cloned().map(interval).collect(),
-            granted_by: UNKNOWN.to_owned(),
-            on_behalf_of: None,
-            change: None,
-            reason: held.via.keys().find_map(|name| inputs.scene.world.binding(name)?.spec.reason.clone()),
+            via,
+            granted_by: request.by,
+            on_behalf_of: request.on_behalf_of,
+            change: request.change,
+            reason: giving.and_then(|binding| binding.spec.reason.clone()),
             since: now.clone(),
             until: until(inputs, held),
             state: GrantState::Active,
@@ -120,6 +118,44 @@ fn begin(inputs: &GrantInputs<'_>, role: &str, held: &Held, now: &Time) -> Grant
         Some(labels(&inputs.scene.settings.installation, [(DEVELOPER, name.as_str()), (ROLE, role), (STATE, "Active")]));
     summarize(&mut grant);
     grant
+}
+
+/// A name that none of her Grants has: the same again until that Grant is seen, so that one which was begun before a crash is not begun twice.
+fn free_name(inputs: &GrantInputs<'_>, uid: &str, role: &str) -> String {
+    let developer = inputs.developer.name_any();
+    let taken: BTreeSet<String> = inputs.grants.iter().map(|grant| grant.name_any()).collect();
+    let mut number = inputs.grants.iter().filter(|grant| grant.spec.role == role).count();
+    loop {
+        let name = format!("{developer}-{role}-{}", digest(&[uid, role, &number.to_string()]));
+        if !taken.contains(&name) {
+            return name;
+        }
+        number += 1;
+    }
+}
+
+/// The Binding that says who asked and why: of several the oldest.
+fn oldest<'a>(inputs: &GrantInputs<'a>, held: &Held) -> Option<&'a Arc<Binding>> {
+    let giving = held.via.keys().filter_map(|name| inputs.scene.world.binding(name));
+    giving.min_by_key(|binding| (binding.creation_timestamp().map(|time| time.0), binding.name_any()))
+}
+
+/// The team by which a Binding names her, if it does not name her herself.
+fn way(inputs: &GrantInputs<'_>, binding: &str) -> Option<String> {
+    let binding = inputs.scene.world.binding(binding)?;
+    if binding.spec.developers.contains(&inputs.developer.name_any()) {
+        return None;
+    }
+    binding.spec.teams.iter().find(|team| inputs.developer.spec.teams.contains(team)).cloned()
+}
+
+/// Whether a Binding still names her as it did.
+fn same_way(inputs: &GrantInputs<'_>, interval: &GrantInterval) -> bool {
+    let Some(binding) = inputs.scene.world.binding(&interval.name) else { return false };
+    match &interval.team {
+        None => binding.spec.developers.contains(&inputs.developer.name_any()),
+        Some(team) => binding.spec.teams.contains(team) && inputs.developer.spec.teams.contains(team),
+    }
 }
 
 /// What of a holding there is to record: where nothing is written, only what was seen there all the same.
@@ -157,78 +193,44 @@ fn until(inputs: &GrantInputs<'_>, held: &Held) -> Option<Time> {
 /// The Grant as it should read now, if that is a change. Targets and reasons only gain entries or an end.
 fn go_on(inputs: &GrantInputs<'_>, grant: &Arc<Grant>, held: &Held, now: &Time) -> Option<Grant> {
     let mut next = grant.as_ref().clone();
-    adjust(&mut next.spec.targets, &targets(held).collect(), now);
-    adjust(&mut next.spec.via, &held.via.keys().cloned().collect(), now);
+    adjust(&mut next.spec.targets, targets(held).map(|name| (name, None)), |_| true, now);
+    let via = held.via.keys().map(|name| (name.clone(), way(inputs, name)));
+    adjust(&mut next.spec.via, via, |interval| same_way(inputs, interval), now);
     next.spec.until = until(inputs, held);
     summarize(&mut next);
     (next.spec != grant.spec).then_some(next)
 }
 
-fn adjust(intervals: &mut Vec<GrantInterval>, wanted: &BTreeSet<String>, now: &Time) {
-    for interval in intervals.iter_mut().filter(|interval| interval.until.is_none() && !wanted.contains(&interval.name)) {
-        interval.until = Some(now.clone());
+/// Ends what holds no more and begins what is new, each with the team by which it came.
+fn adjust(
+    intervals: &mut Vec<GrantInterval>,
+    wanted: impl Iterator<Item = (String, Option<String>)>,
+    goes_on: impl Fn(&GrantInterval) -> bool,
+    now: &Time,
+) {
+    let wanted: BTreeMap<String, Option<String>> = wanted.collect();
+    for interval in intervals.iter_mut().filter(|interval| interval.until.is_none()) {
+        if !wanted.contains_key(&interval.name) || !goes_on(interval) {
+            interval.until = Some(now.clone());
+        }
     }
-    for name in wanted {
-        if !intervals.iter().any(|interval| interval.name == *name && interval.until.is_none()) {
-            intervals.push(GrantInterval { name: name.clone(), since: now.clone(), until: None });
+    for (name, team) in wanted {
+        if !intervals.iter().any(|interval| interval.name == name && interval.until.is_none()) {
+            intervals.push(GrantInterval { name, team, since: now.clone(), until: None });
         }
     }
 }
 
 fn end(inputs: &GrantInputs<'_>, grant: &Arc<Grant>, now: &Time) -> Grant {
     let mut ended = grant.as_ref().clone();
-    let cause = cause(inputs, grant);
-    let deleted = matches!(cause, EndCause::BindingDeleted | EndCause::RoleDeleted | EndCause::DeveloperDeleted);
-    let by = if deleted { "unknown (deleted)" } else { UNKNOWN };
+    let Ending { cause, by } = ending(inputs, grant);
     for interval in ended.spec.targets.iter_mut().chain(&mut ended.spec.via).filter(|interval| interval.until.is_none()) {
         interval.until = Some(now.clone());
     }
     ended.spec.state = GrantState::Ended;
-    ended.spec.ended = Some(GrantEnd { at: now.clone(), by: by.to_owned(), cause });
+    ended.spec.ended = Some(GrantEnd { at: now.clone(), by, cause });
     ended.metadata.labels.get_or_insert_default().insert(STATE.to_owned(), "Ended".to_owned());
     ended
-}
-
-fn cause(inputs: &GrantInputs<'_>, grant: &Grant) -> EndCause {
-    let world = inputs.scene.world;
-    if grant.spec.developer.uid != inputs.developer.uid().unwrap_or_default() {
-        return EndCause::DeveloperDeleted;
-    }
-    match inputs.standing {
-        Standing::Deleted => return EndCause::DeveloperDeleted,
-        Standing::Departed => return EndCause::DeveloperDeparted,
-        Standing::Suspended | Standing::Pending => return EndCause::DeveloperSuspended,
-        Standing::Locked => return EndCause::DeveloperLocked,
-        Standing::Active => {}
-    }
-    if world.live_role(&grant.spec.role).is_none() {
-        return EndCause::RoleDeleted;
-    }
-    binding_cause(inputs, grant).unwrap_or(EndCause::RoleEdited)
-}
-
-fn binding_cause(inputs: &GrantInputs<'_>, grant: &Grant) -> Option<EndCause> {
-    let (world, now) = (inputs.scene.world, inputs.now);
-    let name = inputs.developer.name_any();
-    // Whether a Binding was never edited, or gave its present Role as long as this one: then it is the Role that does not include this one any more.
-    let gave_before = |binding: &Binding, since: &Time| {
-        if binding.metadata.generation == Some(1) {
-            return true;
-        }
-        let others = inputs.grants.iter().filter(|other| other.spec.role == binding.spec.role);
-        others.flat_map(|other| &other.spec.via).any(|other| other.name == binding.name_any() && other.since.0 <= since.0)
-    };
-    let open = grant.spec.via.iter().filter(|interval| interval.until.is_none());
-    let mut open = open;
-    open.find_map(|interval| match world.binding(&interval.name).filter(|binding| !deleting(binding.as_ref())) {
-        None => Some(EndCause::BindingDeleted),
-        Some(binding) if binding_state(binding, now) == BindingState::Expired => Some(EndCause::BindingExpired),
-        Some(binding) if !world.people_of(binding).contains(name.as_str()) => Some(EndCause::BindingEdited),
-        Some(binding) if !roles_of_binding(world, binding).contains(&grant.spec.role) && !gave_before(binding, &interval.since) => {
-            Some(EndCause::BindingEdited)
-        }
-        Some(_) => None,
-    })
 }
 
 fn summarize(grant: &mut Grant) {

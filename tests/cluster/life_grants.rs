@@ -166,7 +166,7 @@ async fn an_expired_binding_ends_the_grant() {
     edit(&held.stage.client, "Binding", &held.binding, json!({"expiresAt": end.to_string()})).await;
     held.shows("the end is announced", |grants| grants[0].until.as_ref().is_some_and(|until| until.0 == end)).await;
     let grant = held.ended().await;
-    assert_end(&grant, EndCause::BindingExpired, "unknown");
+    assert_end(&grant, EndCause::BindingExpired, "nobody (expired)");
     let late = grant.ended.unwrap().at.0.duration_since(end);
     assert!(!late.is_negative() && late < SignedDuration::from_secs(15), "{late}");
 }
@@ -246,7 +246,7 @@ async fn usher_grant_makes_a_binding_that_expires_and_the_record_has_its_reason(
     let grant = of_role(&seen).unwrap();
     assert_eq!((grant.reason.as_deref(), open(&grant.via)), (Some("On call for payments"), vec![binding.as_str()]));
     let seen = held.shows("it is over", |grants| of_role(grants).is_some_and(|grant| grant.state == GrantState::Ended)).await;
-    assert_end(&of_role(&seen).unwrap(), EndCause::BindingExpired, "unknown");
+    assert_end(&of_role(&seen).unwrap(), EndCause::BindingExpired, "nobody (expired)");
     reaches(client, "Binding", &binding, "/status/state", "Expired").await;
 
     for (arguments, words) in [

@@ -42,6 +42,8 @@ mod life_tokens;
 mod poison;
 mod quiet;
 mod rbac;
+mod record_authors;
+mod record_revisions;
 mod reinstall;
 mod reinstall_finalizers;
 mod replicas;

@@ -151,7 +151,8 @@ async fn editing_rules_is_one_write_and_the_news_of_it() {
         })
         .await;
     show("an edit of rules", &writes);
-    let expected = [("update clusterroles.rbac.authorization.k8s.io", 1), ("patch roles/status.usher.dev", 1)];
+    let expected =
+        [("update clusterroles.rbac.authorization.k8s.io", 1), ("patch roles/status.usher.dev", 1), ("create controllerrevisions.apps", 1)];
     assert_eq!(stored(&writes), expected.map(|(what, count)| (what.to_owned(), count)).into(), "{}", lines(&writes));
     house.plane.stop().await;
 }

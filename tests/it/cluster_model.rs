@@ -72,7 +72,7 @@ impl Model {
             server: usher::plan::settings::Server::default(),
             token_lifetime: jiff::SignedDuration::from_hours(720),
             fence: usher::plan::settings::Fence::default(),
-            offboarding: Offboarding::default(),
+            offboarding: usher::plan::settings::Offboarding::default(),
         };
         let mut model = Self {
             world: World::default(),

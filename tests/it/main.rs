@@ -8,6 +8,7 @@
     reason = "a test says what is wrong by failing"
 )]
 
+mod authors;
 mod cli;
 mod cluster_model;
 mod crowd;

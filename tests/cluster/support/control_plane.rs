@@ -153,6 +153,15 @@ impl Drop for ControlPlane {
     }
 }
 
+/// A client of an administrator of another name, by impersonation.
+pub async fn client_as(kubeconfig: &Path, user: &str, groups: &[&str]) -> Client {
+    let file = Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
+    let mut config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.expect("a kubeconfig that fits together");
+    config.auth_info.impersonate = Some(user.to_owned());
+    config.auth_info.impersonate_groups = Some(groups.iter().map(|group| (*group).to_owned()).collect());
+    Client::try_from(config).expect("a client")
+}
+
 /// A client for the current context of a kubeconfig file, on the caller's runtime.
 pub async fn client_of(kubeconfig: &Path) -> Client {
     let file = Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");

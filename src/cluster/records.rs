@@ -1,0 +1,104 @@
+//! The record as it is kept in memory: Grants, and what Roles contained.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use k8s_openapi::api::apps::v1::ControllerRevision;
+use kube::ResourceExt;
+
+use crate::api::Grant;
+use crate::api::metadata::ROLE;
+use crate::plan::cluster::{ClusterKey, Key};
+use crate::plan::revision::remembered;
+use crate::plan::settings::Settings;
+
+use super::memory::{Content, Kept, Seen};
+
+/// Grants by name, and the names by Developer.
+#[derive(Debug, Default)]
+pub struct Grants {
+    by_name: BTreeMap<String, Arc<Grant>>,
+    by_developer: BTreeMap<String, HashSet<String>>,
+}
+
+impl Grants {
+    fn set(&mut self, name: &str, grant: Option<Arc<Grant>>) -> Option<Arc<Grant>> {
+        let old = match grant.clone() {
+            Some(new) => self.by_name.insert(name.to_owned(), new),
+            None => self.by_name.remove(name),
+        };
+        for (grant, present) in [(&old, false), (&grant, true)] {
+            let Some(grant) = grant else { continue };
+            let names = self.by_developer.entry(grant.spec.developer.name.clone()).or_default();
+            if present {
+                names.insert(name.to_owned());
+            } else {
+                names.remove(name);
+            }
+            if names.is_empty() {
+                self.by_developer.remove(&grant.spec.developer.name);
+            }
+        }
+        old
+    }
+
+    /// The Grants of a Developer of that name.
+    pub fn of(&self, developer: &str) -> Vec<Arc<Grant>> {
+        let names = self.by_developer.get(developer).into_iter().flatten();
+        let mut grants: Vec<_> = names.filter_map(|name| self.by_name.get(name).cloned()).collect();
+        grants.sort_by_key(|grant| grant.name_any());
+        grants
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<Grant>> {
+        self.by_name.values()
+    }
+}
+
+/// What Roles contained, by the name of the revision.
+#[derive(Debug, Default)]
+pub struct Revisions(BTreeMap<String, Arc<ControllerRevision>>);
+
+impl Revisions {
+    /// The revisions of Roles of that name.
+    pub fn of(&self, role: &str) -> Vec<Arc<ControllerRevision>> {
+        // The name begins with that of the Role; the label says exactly whose it is.
+        let prefix = crate::plan::revision::name(role, "");
+        let from = self.0.range(prefix.clone()..).take_while(|(name, _)| name.starts_with(&prefix));
+        let revisions = from.map(|(_, revision)| revision);
+        revisions.filter(|revision| revision.labels().get(ROLE).is_some_and(|label| label == role)).cloned().collect()
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<ControllerRevision>> {
+        self.0.values()
+    }
+}
+
+impl Kept for Grant {
+    fn get(content: &Content, _: &ClusterKey, (_, name): &Key) -> Option<Arc<Self>> {
+        content.grants.by_name.get(name).cloned()
+    }
+    fn put(content: &mut Content, _: &Settings, _: &ClusterKey, (_, name): &Key, object: Option<Arc<Self>>) -> Option<Seen> {
+        let gone = object.is_none();
+        let old = content.grants.set(name, object);
+        old.filter(|_| gone).map(|grant| Seen::GrantGone(grant.spec.developer.name.clone()))
+    }
+}
+
+impl Kept for ControllerRevision {
+    fn get(content: &Content, _: &ClusterKey, (_, name): &Key) -> Option<Arc<Self>> {
+        content.revisions.0.get(name).cloned()
+    }
+    fn put(content: &mut Content, _: &Settings, _: &ClusterKey, (_, name): &Key, object: Option<Arc<Self>>) -> Option<Seen> {
+        let old = match object {
+            Some(revision) => {
+                content.revisions.0.insert(name.clone(), Arc::new(remembered(Arc::unwrap_or_clone(revision))));
+                None
+            }
+            None => content.revisions.0.remove(name),
+        };
+        old.and_then(|revision| revision.labels().get(ROLE).cloned()).map(Seen::RevisionGone)
+    }
+}

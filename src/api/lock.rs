@@ -106,7 +106,7 @@ pub struct LockStatus {
 pub enum LockState {
     /// Access is being taken away.
     Applying,
-    /// The person has nothing.
+    /// The person has nothing, and what is to be revoked is refused.
     Applied,
     /// It was lifted, or its time is over.
     Lifted,

@@ -7,7 +7,7 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 
 use crate::api::metadata::{FINALIZER, LEASE};
-use crate::api::{Binding, Developer, Environment, Role};
+use crate::api::{Binding, Developer, Environment, Lock, Role};
 use crate::cluster::apply::Written;
 use crate::cluster::leader::held_by;
 
@@ -40,7 +40,8 @@ impl Uninstall {
         let count = release::<Developer>(&client).await?
             + release::<Role>(&client).await?
             + release::<Binding>(&client).await?
-            + release::<Environment>(&client).await?;
+            + release::<Environment>(&client).await?
+            + release::<Lock>(&client).await?;
         print(&format!(
             "took usher's finalizer off {count} objects; nobody's namespaces, access or credentials were touched.\n\
              Objects that were being deleted are gone now; what was made for those people stays until somebody removes it.\n"

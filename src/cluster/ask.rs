@@ -8,6 +8,7 @@ use futures::stream::{self, StreamExt};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{ListParams, PostParams};
 use kube::core::PartialObjectMeta;
 use kube::{Api, Client, Resource};
@@ -19,7 +20,7 @@ use crate::plan::identity::Known;
 use crate::plan::question::Question;
 
 use super::apply::failed;
-use super::error::{Error, not_found};
+use super::error::Error;
 
 /// At most this many questions are under way at once.
 const AT_ONCE: usize = 16;
@@ -137,7 +138,7 @@ where
     let api: Api<K> = Api::all(client.clone());
     let mut page = ListParams::default().limit(PAGE);
     loop {
-        let list = api.list(&page).await.map_err(|error| failed::<K>("list", &Default::default(), error))?;
+        let list = api.list(&page).await.map_err(|error| failed::<K>("list", &ObjectMeta::default(), error))?;
         list.items.iter().for_each(&mut look);
         match list.metadata.continue_.filter(|next| !next.is_empty()) {
             Some(next) => page = page.continue_token(&next),
@@ -150,16 +151,6 @@ where
 pub async fn service_accounts(client: &Client, namespace: &str) -> Result<Vec<PartialObjectMeta<ServiceAccount>>, Error> {
     let api: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
     let list =
-        api.list_metadata(&ListParams::default()).await.map_err(|error| failed::<ServiceAccount>("list", &Default::default(), error))?;
+        api.list_metadata(&ListParams::default()).await.map_err(|error| failed::<ServiceAccount>("list", &ObjectMeta::default(), error))?;
     Ok(list.items)
-}
-
-/// Whether a ServiceAccount of a person is there, live.
-pub async fn has_account(client: &Client, name: &str) -> Result<bool, Error> {
-    let api: Api<ServiceAccount> = Api::namespaced(client.clone(), IDENTITIES_NAMESPACE);
-    match api.get_metadata(name).await {
-        Ok(_) => Ok(true),
-        Err(error) if not_found(&error) => Ok(false),
-        Err(error) => Err(failed::<ServiceAccount>("read", &Default::default(), error)),
-    }
 }

@@ -108,16 +108,19 @@ impl Objects {
         }
     }
 
-    /// Begins a Grant. One of that name that is there already is the one that was begun before a crash.
-    pub async fn begin_grant(&self, grant: &Grant) -> Result<(), Error> {
+    /// Begins a Grant or a Departure. One of that name that is there already is the one that was begun before a crash.
+    pub async fn begin<K>(&self, record: &K) -> Result<(), Error>
+    where
+        K: Written + kube::Resource<Scope = kube::core::ClusterResourceScope>,
+    {
         self.mandate.check()?;
         let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        let api = self.api::<Grant>();
-        let made = match api.create(&parameters, grant).await {
-            Err(error) if conflict(&error) => api.get(&grant.name_any()).await,
+        let api = self.api::<K>();
+        let made = match api.create(&parameters, record).await {
+            Err(error) if conflict(&error) => api.get(&record.name_any()).await,
             other => other,
         };
-        let made = made.map_err(|error| failed::<Grant>("create", &grant.metadata, error))?;
+        let made = made.map_err(|error| failed::<K>("create", record.meta(), error))?;
         self.memory.put(&ClusterKey::Home, made);
         Ok(())
     }

@@ -19,6 +19,7 @@ use crate::plan::access::{held_roles, paused};
 use crate::plan::change::{Step, Verb};
 use crate::plan::cluster::ClusterKey;
 use crate::plan::credential::plan_credentials;
+use crate::plan::departing;
 use crate::plan::developer::{DeveloperInputs, DeveloperPlan, plan_developer};
 use crate::plan::finding::Finding;
 use crate::plan::grant::{GrantInputs, Held, plan_grants};
@@ -34,6 +35,8 @@ use super::report::{announce, error_findings};
 
 /// Credentials go after access; but not later than this, whatever keeps access from going.
 const CREDENTIALS_GO_AFTER: Duration = Duration::from_secs(5);
+/// What cannot be removed after access is gone holds up the deletion of a Developer this long; then it is a debt of her Departure.
+const DEBTS_GO_AFTER: Duration = Duration::from_secs(10);
 /// Work that is under way is not told in the status before this.
 const SETTLES_WITHIN: Duration = Duration::from_secs(1);
 /// How soon to look again for what takes longer; changes that are seen wake a pass sooner.
@@ -110,6 +113,7 @@ impl Developers {
         self.verify(developer, &mut progress, now);
         self.wake_what_names_her(&progress);
         self.record(developer, &mut progress).await;
+        self.receipt(developer, &mut progress).await;
         let soon = self.finish(developer, &mut progress).await?;
         Ok(Done { recheck_at: progress.recheck_at, soon, errors: progress.errors, wrote: progress.wrote })
     }
@@ -151,6 +155,7 @@ impl Developers {
             progress.errors.extend(carried.errors);
             progress.plan = self.plan(developer, context.now());
         }
+        super::triggers::receipts_of(context, name, Lane::Departure);
         if progress.plan.access_gone() {
             let mut leaving = context.leaving.lock();
             if let Some(leaver) = leaving.get_mut(name).filter(|leaver| !leaver.gone) {
@@ -274,6 +279,23 @@ impl Developers {
         })
     }
 
+    /// Begins the receipt of somebody who left.
+    async fn receipt(&self, developer: &Arc<Developer>, progress: &mut Progress) {
+        let context = &self.context;
+        if !progress.plan.standing.departs() {
+            return;
+        }
+        let now = context.now();
+        let missing = context.memory.read(|content, scene| {
+            content.world.departures().current(developer).is_none().then(|| departing::begin(scene, developer, now))
+        });
+        let Some(departure) = missing else { return };
+        match context.objects.begin(&departure).await {
+            Ok(()) => progress.wrote = true,
+            Err(error) => progress.errors.push(error),
+        }
+    }
+
     /// Writes the Grants that begin, change or end.
     async fn record(&self, developer: &Arc<Developer>, progress: &mut Progress) {
         let context = &self.context;
@@ -292,7 +314,7 @@ impl Developers {
             })
         });
         for grant in &plan.create {
-            match context.objects.begin_grant(grant).await {
+            match context.objects.begin(grant).await {
                 Ok(()) => {
                     context.metrics.granted("begun");
                     context.event(
@@ -322,8 +344,12 @@ impl Developers {
     /// Writes the status, or lets a deleted Developer go.
     async fn finish(&self, developer: &Arc<Developer>, progress: &mut Progress) -> Result<Option<Duration>, Error> {
         let context = &self.context;
-        let gone = progress.plan.access_gone() && progress.plan.afterwards.is_empty() && progress.errors.is_empty();
-        if deleting(developer.as_ref()) && gone {
+        let has_receipt = context.memory.read(|content, _| content.world.departures().current(developer).is_some());
+        // What is left is paid by the Departure. What went wrong a moment ago may go right the next time.
+        let leaving_for = context.leaving.lock().get(&developer.name_any()).map(|leaving| leaving.since.elapsed());
+        let tried =
+            progress.errors.is_empty() && progress.plan.afterwards.is_empty() || leaving_for.is_some_and(|time| time > DEBTS_GO_AFTER);
+        if deleting(developer.as_ref()) && progress.plan.access_gone() && has_receipt && tried {
             context.leaving.lock().remove(&developer.name_any());
             context.objects.set_finalizer(developer.as_ref(), false).await?;
             return Ok(None);

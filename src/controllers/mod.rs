@@ -5,13 +5,16 @@
 pub mod binding;
 pub mod context;
 pub mod defaults;
+pub mod departure;
 pub mod developer;
 pub mod doorbell;
 pub mod environment;
 pub mod frame;
+pub mod lock;
 pub mod queue;
 pub mod report;
 pub mod role;
+mod seal;
 pub mod triggers;
 mod turns;
 pub mod workspace;
@@ -45,6 +48,8 @@ pub async fn run(context: Arc<Context>, relisted: Arc<Notify>) {
     start(Arc::new(binding::Bindings::new(context.clone())), &queues.bindings, 8);
     start(Arc::new(environment::Environments::new(context.clone())), &queues.environments, 4);
     start(Arc::new(workspace::Workspaces::new(context.clone())), &queues.workspaces, 4);
+    start(Arc::new(departure::Departures::new(context.clone())), &queues.departures, 16);
+    start(Arc::new(lock::Locks::new(context.clone())), &queues.locks, 8);
     let rings = context.clone();
     tasks.spawn(async move { rings.doorbell.run().await });
     triggers::wake_all(&context);

@@ -82,6 +82,7 @@ fn developer(context: &Context, name: &str, old: Option<&Developer>, new: Option
     let leaves = new.is_none_or(|new| context.memory.read(|content, _| standing(&content.world, new, context.now()).leaves()));
     let lane = if leaves { Lane::Departure } else { Lane::New };
     queues.developers.push(name, lane);
+    receipts_of(context, name, lane);
     let only_finalizer = old.zip(new).is_some_and(|(old, new)| {
         old.spec == new.spec
             && old.meta().deletion_timestamp == new.meta().deletion_timestamp
@@ -189,6 +190,16 @@ fn lock(context: &Context, name: &str, old: Option<&Lock>, new: Option<&Lock>) {
     });
 }
 
+/// Wakes what is said about a person's leaving.
+pub fn receipts_of(context: &Context, developer: &str, lane: Lane) {
+    context.memory.read(|content, _| {
+        let world = &content.world;
+        let lasting = world.departures().of_name(developer).filter(|departure| lasts(departure));
+        lasting.for_each(|departure| context.queues.departures.push(&departure.name_any(), lane));
+        world.locks_of(developer).for_each(|lock| context.queues.locks.push(&lock.name_any(), lane));
+    });
+}
+
 /// A receipt is worked on by its own pass, and decides what becomes of the workspaces.
 fn departure(context: &Context, name: &str, old: Option<&Departure>, new: Option<&Departure>) {
     let notes = |departure: Option<&Departure>| departure.map(|departure| (departure.annotations().clone(), lasts(departure)));
@@ -267,6 +278,18 @@ fn in_the_way(context: &Context, name: &str) {
     }
 }
 
+/// Wakes what is said about the leaving of somebody in whose workspace somebody else's RoleBinding comes or goes: it may be sealed.
+fn in_a_workspace(context: &Context, namespace: Option<&str>) {
+    let Some(namespace) = namespace else { return };
+    let owner = context.memory.read(|content, _| {
+        let found = content.clusters.values().find_map(|state| state.namespaces.get(namespace));
+        found.and_then(|namespace| namespace.labels().get(WORKSPACE).cloned())
+    });
+    if let Some(owner) = owner {
+        receipts_of(context, &owner, Lane::Drift);
+    }
+}
+
 fn bound<K: RbacBinding>(context: &Context, old: Option<&Bound<K>>, new: Option<&Bound<K>>) {
     let queues = &context.queues;
     for bound in [old, new].into_iter().flatten().filter(|bound| bound.ours) {
@@ -279,6 +302,7 @@ fn bound<K: RbacBinding>(context: &Context, old: Option<&Bound<K>>, new: Option<
     // A stranger's binding may stand where one of a Role should be.
     for bound in [old, new].into_iter().flatten().filter(|bound| !bound.ours) {
         in_the_way(context, &bound.object.name_any());
+        in_a_workspace(context, bound.object.namespace().as_deref());
     }
     let none = std::collections::HashSet::new();
     let (before, after) = (old.map_or(&none, |bound| &bound.subjects), new.map_or(&none, |bound| &bound.subjects));
@@ -291,6 +315,14 @@ fn bound<K: RbacBinding>(context: &Context, old: Option<&Bound<K>>, new: Option<
             if let Some(developer) = scene.clusters.keys().find_map(|cluster: &ClusterKey| behind(scene, cluster, known)) {
                 queues.developers.push(&developer.name_any(), Lane::Drift);
             }
+            // What names somebody who left contradicts her receipt.
+            let subject = known.subject();
+            let hers = scene.world.departures().all().filter(|(_, departure)| {
+                let identities = departure.status.iter().flat_map(|status| &status.identities);
+                lasts(departure)
+                    && identities.into_iter().any(|identity| identity.name == subject.name && identity.namespace == subject.namespace)
+            });
+            hers.for_each(|(name, _)| queues.departures.push(name, Lane::Drift));
         }
     });
 }

@@ -111,7 +111,7 @@ pub fn plan_developer(inputs: &DeveloperInputs<'_>) -> DeveloperPlan {
     match standing {
         Standing::Active => arrive(inputs, &mut plan),
         Standing::Pending | Standing::Suspended | Standing::Locked | Standing::Departed | Standing::Deleted => {
-            leave(inputs, &names, &mut plan)
+            leave(inputs, &names, &mut plan);
         }
     }
     plan.phases.retain(|phase| !phase.is_empty());

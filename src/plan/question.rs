@@ -52,11 +52,11 @@ pub fn questions(scene: Scene<'_>, developer: &Developer, now: Timestamp) -> Vec
         }
         for place in &places.wide {
             let rule = first_of(role, &place.entry);
-            questions.extend(place.environments.iter().flat_map(|environment| ask(scene, developer, environment, None, rule.clone())));
+            questions.extend(place.environments.iter().filter_map(|environment| ask(scene, developer, environment, None, rule.clone())));
         }
     }
     let workspaces = developer.status.iter().flat_map(|status| &status.workspaces);
-    questions.extend(workspaces.flat_map(|it| ask(scene, developer, &it.environment, Some(&it.namespace), Some(pods()))));
+    questions.extend(workspaces.filter_map(|it| ask(scene, developer, &it.environment, Some(&it.namespace), Some(pods()))));
     questions.into_iter().take(MOST).collect()
 }
 

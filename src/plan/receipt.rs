@@ -120,7 +120,7 @@ fn targets(previous: &DepartureStatus, found: &Found, waived: &BTreeMap<String, 
         let same = old.filter(|old| old.state == state);
         DepartureTarget {
             state,
-            verified_at: if in_order(state) { same.and_then(|old| old.verified_at.clone()).or_else(|| Some(Time(now))) } else { None },
+            verified_at: if in_order(state) { same.and_then(|old| old.verified_at.clone()).or(Some(Time(now))) } else { None },
             delete_at: workspace.and_then(|workspace| workspace.delete_at.clone()),
             last_error: if in_order(state) { None } else { found.error.clone() },
             target: name,

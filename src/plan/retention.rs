@@ -5,9 +5,10 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt;
 
 use crate::api::Mode;
-use crate::api::metadata::{DELETE_AT, DEPARTED_AT, DEVELOPER, ENVIRONMENT, WORKSPACE};
+use crate::api::metadata::{DELETE_AT, DEPARTED_AT, DEVELOPER, DEVELOPER_UID, ENVIRONMENT, WORKSPACE};
 
 use super::access::{paused, standing};
+use super::brake::brake;
 use super::change::{Change, Step, remove};
 use super::cluster::ClusterKey;
 use super::person::Mark;
@@ -33,6 +34,10 @@ pub fn end_of(scene: Scene<'_>, cluster: &ClusterKey, name: &str, now: Timestamp
     let notes = namespace.annotations();
     let at: Option<Timestamp> = notes.get(DELETE_AT).and_then(|at| at.parse().ok());
     let (Some(at), true) = (at, notes.contains_key(DEPARTED_AT) && namespace.labels().contains_key(WORKSPACE)) else { return End::Stays };
+    let uid = notes.get(DEVELOPER_UID).map(String::as_str).unwrap_or_default();
+    if brake(scene, uid).is_some() {
+        return End::Stays;
+    }
     if deleting(namespace.as_ref()) || claimed(scene, namespace, now) || idle(scene, namespace) {
         return End::Stays;
     }

@@ -7,7 +7,7 @@ use kube::ResourceExt;
 
 use crate::api::{Binding, Departure, Developer, Environment, Lock, Role};
 
-use super::departures::Departures;
+use super::departures::{Departures, lasts};
 use super::identity::UserIndex;
 use super::includes::Includes;
 use super::person::Mark;
@@ -174,6 +174,9 @@ impl World {
 
     /// Whether what bears a mark belongs to a Developer: a mark that was made for another one who is there is not hers, whatever its labels say.
     pub fn owns(&self, developer: &Developer, mark: &Mark) -> bool {
+        let left =
+            self.departures.of_name(&developer.name_any()).any(|departure| departure.spec.developer.uid == mark.uid && lasts(departure));
+        let mark = Mark { departed: mark.departed || left, ..mark.clone() };
         mark.belongs_to(developer) && self.uids.get(&mark.uid).is_none_or(|name| *name == developer.name_any())
     }
 

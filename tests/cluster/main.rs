@@ -10,11 +10,14 @@
 //! | `schema` | nonsense is refused with the remedy, good objects merge, defaults and explanations are there | the CRDs |
 //! | `columns` | `kubectl get` answers without `-o yaml` | the CRDs |
 //! | `chart` | what the operator gets from the chart, and what stays when that goes | Helm |
-//!
-//! To come, with the operator: `onboarding` (workspace, credentials, a kubeconfig that works), `exactness` (the matrix before and after every kind of edit),
-//! `transition` (no gap and no excess while access is replaced), `leaving` (suspend, depart, delete), `rehire` (the same name fifty times), `repair` (hand edits),
-//! `strangers` (what is not ours), `tokens` (renewal), `poison` (five bad of a hundred), `crash` (killed twenty times), `replicas` (hand-over), `quiet` (a settled
-//! cluster writes nothing), `reinstall` (CRDs or chart gone and back), `audit` (the chart's RBAC is what was used), `commands` (`usher kubeconfig`, `grant`, `uninstall`).
+//! | `exact` | effective access equals the plan before, during and after every kind of edit | the operator |
+//! | `life`, `life_*` | suspension, departure, deletion, return; tokens, Grants, strangers | the operator |
+//! | `leaving`, `lock` | receipts, seals, Locks | the operator |
+//! | `record_*` | who asked, what Roles contained, the readers of the record | the operator |
+//! | `drift`, `poison`, `crash`, `replicas` | repair, bad neighbours, kills, hand-over | a cluster of their own |
+//! | `quiet` | a settled cluster writes nothing but the Lease | a cluster of its own |
+//! | `reinstall`, `reinstall_finalizers`, `upgrade`, `upgrade_stored` | CRDs, chart or operator gone and back | a cluster of their own |
+//! | `rbac` | the chart's RBAC is what was used | a cluster of its own |
 
 #![allow(clippy::doc_markdown, reason = "kinds of Kubernetes are words here")]
 #![allow(
@@ -33,12 +36,14 @@ mod crash;
 mod drift;
 mod exact;
 mod harness;
+mod leaving;
 mod life;
 mod life_deletion;
 mod life_grants;
 mod life_rehire;
 mod life_strangers;
 mod life_tokens;
+mod lock;
 mod poison;
 mod quiet;
 mod rbac;

@@ -28,7 +28,7 @@ system:serviceaccount:{{ .Release.Namespace }}:usher
 
 {{/* What the operator reads: exactly these values, under the same keys. */}}
 {{- define "usher.settings" -}}
-{{ pick .Values "cluster" "credentials" "fence" "leaderElection" "log" | toYaml }}
+{{ pick .Values "cluster" "credentials" "fence" "offboarding" "leaderElection" "log" | toYaml }}
 {{- end }}
 
 {{/*

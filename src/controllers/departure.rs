@@ -1,0 +1,310 @@
+//! Departures: the receipt of somebody who left. It seals her workspaces, asks the API servers, reads everything again, and keeps trying.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::api::departure::{DepartureState, Leftover};
+use crate::api::{ConditionType, Departure, DepartureStatus, Reason};
+use crate::cluster::ask::{Naming, ask};
+use crate::cluster::error::Error;
+use crate::plan::access::Standing;
+use crate::plan::departing::{Departing, departing};
+use crate::plan::departures::lasts;
+use crate::plan::receipt::{Found, receipt};
+use crate::plan::seal::{unseal, workspaces};
+
+use super::context::Context;
+use super::frame::{Done, Pass};
+use super::queue::Lane;
+use super::seal::{Scans, take_accounts};
+
+/// How long an API server remembers a token after its ServiceAccount went.
+const TOKENS_REMEMBERED: Duration = Duration::from_secs(11);
+/// How soon to look again while access is being taken away; what is seen wakes a pass sooner.
+const SOON: Duration = Duration::from_millis(50);
+/// How soon to look again after something went wrong, and how late at most.
+const FIRST_TRY: Duration = Duration::from_secs(2);
+const LAST_TRY: Duration = Duration::from_mins(10);
+
+/// Passes over Departures.
+pub struct Departures {
+    context: Arc<Context>,
+    scans: Scans,
+    progress: Mutex<HashMap<String, Progress>>,
+}
+
+/// What is remembered of a departure until it is complete.
+#[derive(Clone, Copy, Debug)]
+struct Progress {
+    since: Instant,
+    /// Since when her ServiceAccounts are gone.
+    accounts_gone: Option<Instant>,
+    /// Since when all that was asked is denied.
+    denied: Option<Instant>,
+    tries: u32,
+}
+
+impl Pass for Departures {
+    fn kind(&self) -> &'static str {
+        "Departure"
+    }
+
+    fn pass<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Done> {
+        async move {
+            let found = self.context.memory.read(|content, _| content.world.departures().get(name).cloned());
+            match found.filter(|departure| lasts(departure)) {
+                Some(departure) => self.run(&departure).await.unwrap_or_else(|error| Done { errors: vec![error], ..Done::default() }),
+                None => {
+                    self.progress.lock().remove(name);
+                    Done::default()
+                }
+            }
+        }
+        .boxed()
+    }
+}
+
+impl Departures {
+    /// Passes over Departures.
+    pub fn new(context: Arc<Context>) -> Self {
+        Self { context, scans: Scans::default(), progress: Mutex::default() }
+    }
+
+    fn look(&self, departure: &Departure) -> Departing {
+        let now = self.context.now();
+        self.context.memory.read(|_, scene| departing(scene, departure, now))
+    }
+
+    async fn run(&self, departure: &Arc<Departure>) -> Result<Done, Error> {
+        let view = self.look(departure);
+        match view.standing {
+            Some(Standing::Active) => return self.back(departure).await,
+            // She did not leave after all; what was sealed waits until she is Active.
+            Some(Standing::Pending | Standing::Suspended | Standing::Locked) => return Ok(Done::default()),
+            Some(Standing::Departed | Standing::Deleted) | None => {}
+        }
+        let complete = matches!(
+            departure.status.as_ref().and_then(|status| status.state),
+            Some(DepartureState::Complete | DepartureState::CompleteWithWaivers)
+        );
+        let nothing_new = !view.named && !view.accounts && !view.foreign_bindings && view.seal.steps.is_empty() && view.debts.is_empty();
+        let mut found = if complete && nothing_new { self.as_before(departure, &view) } else { self.work(departure, &view).await };
+        let name = departure.name_any();
+        let again = self.next(&name, &found);
+        found.next_try =
+            again.and_then(|wait| SignedDuration::try_from(wait).ok()).and_then(|wait| self.context.now().checked_add(wait).ok());
+        let status = receipt(departure, found, self.context.now());
+        let mut done = Done { soon: again, ..Done::default() };
+        match self.write(departure, &status).await {
+            Ok(wrote) => done.wrote = wrote,
+            Err(error) => done.errors.push(error),
+        }
+        Ok(done)
+    }
+
+    /// A receipt that is complete stays so, as long as nothing new is seen: only what becomes of the data is told.
+    fn as_before(&self, departure: &Departure, view: &Departing) -> Found {
+        let before = departure.status.clone().unwrap_or_default();
+        Found {
+            identities: view.identities.clone(),
+            workspaces: view.workspaces.clone(),
+            access_gone: true,
+            credentials_revoked: true,
+            leftovers: Some(before.leftovers),
+            sealed: before.sealed,
+            brake: view.brake.clone(),
+            ..Found::default()
+        }
+    }
+
+    /// Takes away what is left, asks and reads.
+    async fn work(&self, departure: &Departure, view: &Departing) -> Found {
+        let name = departure.name_any();
+        let mut found = Found {
+            identities: view.identities.clone(),
+            workspaces: view.workspaces.clone(),
+            sealed: view.seal.record.clone(),
+            brake: view.brake.clone(),
+            ..Found::default()
+        };
+        let started = self.context.leaving.lock().get(&departure.spec.developer.name).map_or_else(Instant::now, |leaving| leaving.since);
+        let mut progress =
+            *self.progress.lock().entry(name.clone()).or_insert(Progress { since: started, accounts_gone: None, denied: None, tries: 0 });
+        let outcome = self.steps(departure, view, &mut found, &mut progress).await;
+        progress.tries = if outcome.is_err() { progress.tries.saturating_add(1) } else { 0 };
+        found.error = outcome.err().map(|error| error.chain());
+        self.progress.lock().insert(name, progress);
+        found
+    }
+
+    async fn steps(&self, departure: &Departure, view: &Departing, found: &mut Found, progress: &mut Progress) -> Result<(), Error> {
+        let context = &self.context;
+        if view.named {
+            return Ok(());
+        }
+        self.deny(view, found, progress).await?;
+        if !found.access_gone {
+            return Ok(());
+        }
+        self.record_seal(departure, view).await?;
+        // What cannot be taken out of others' bindings is found when everything is read, and told as left.
+        for error in context.carry_out(vec![view.foreign.clone()]).await.errors {
+            tracing::warn!(departure = departure.name_any(), error = error.chain(), "a binding that usher did not make still names her");
+        }
+        let steps = [view.seal.steps.clone(), view.debts.clone()];
+        let carried = context.carry_out(steps.into_iter().filter(|phase| !phase.is_empty()).collect()).await;
+        let accounts = take_accounts(context, &view.sites, departure.spec.requested_at.0).await?;
+        if let Some(error) = carried.errors.into_iter().find(|error| !matches!(error, Error::Stale { .. })) {
+            return Err(error);
+        }
+        if view.accounts || accounts > 0 {
+            progress.accounts_gone = None;
+            return Ok(());
+        }
+        let gone = *progress.accounts_gone.get_or_insert_with(Instant::now);
+        found.credentials_revoked =
+            gone.elapsed() >= TOKENS_REMEMBERED || view.identities.iter().all(|identity| identity.namespace.is_none());
+        if found.credentials_revoked {
+            let fresh = self.look(departure);
+            found.leftovers = Some(self.leftovers(&fresh, gone).await?);
+        }
+        Ok(())
+    }
+
+    /// Asks whether she is denied everywhere.
+    async fn deny(&self, view: &Departing, found: &mut Found, progress: &mut Progress) -> Result<(), Error> {
+        if progress.denied.is_none() {
+            let ours = |reason: &String| reason.contains("\"usher:");
+            let answers = ask(&self.context.client, view.questions.clone()).await?;
+            if answers.iter().filter_map(|answer| answer.allowed.as_ref()).any(ours) {
+                return Ok(());
+            }
+            progress.denied = Some(Instant::now());
+        }
+        let took = progress.denied.map(|denied| denied.duration_since(progress.since));
+        found.access_gone_ms = took.filter(|_| !view.questions.is_empty()).and_then(|took| i64::try_from(took.as_millis()).ok());
+        found.access_gone = true;
+        Ok(())
+    }
+
+    /// What is sealed is written down before it is taken out.
+    async fn record_seal(&self, departure: &Departure, view: &Departing) -> Result<(), Error> {
+        let before = departure.status.clone().unwrap_or_default();
+        if before.sealed == view.seal.record {
+            return Ok(());
+        }
+        let status = DepartureStatus { sealed: view.seal.record.clone(), ..before.clone() };
+        self.context.objects.write_status(departure, Some(&before), &status).await.map(|_| ())
+    }
+
+    /// Reads every binding again, and says which of them name her.
+    async fn leftovers(&self, view: &Departing, since: Instant) -> Result<Vec<Leftover>, Error> {
+        let mut leftovers = Vec::new();
+        for (key, cluster) in &self.context.clusters {
+            let scan = self.scans.since(key, cluster.client(), since).await?;
+            for face in view.faces.iter().filter(|face| face.cluster == *key) {
+                let left = scan.naming(&face.known).iter().map(|naming| leftover(&face.environment, naming, "her"));
+                leftovers.extend(left);
+            }
+            for site in view.sites.iter().filter(|site| site.cluster == *key) {
+                let accounts = scan.naming_accounts_of(&site.namespace);
+                leftovers.extend(accounts.map(|(name, naming)| {
+                    leftover(&site.environment, naming, &format!("ServiceAccount {name} of her workspace {}", site.namespace))
+                }));
+            }
+        }
+        leftovers.sort();
+        leftovers.dedup_by(|one, other| one.object == other.object);
+        Ok(leftovers)
+    }
+
+    /// When to look again.
+    fn next(&self, name: &str, found: &Found) -> Option<Duration> {
+        let progress = self.progress.lock().get(name).copied()?;
+        if found.error.is_some() {
+            return Some(FIRST_TRY.saturating_mul(1 << progress.tries.min(16)).min(LAST_TRY));
+        }
+        if !found.access_gone {
+            return Some(SOON);
+        }
+        if !found.credentials_revoked {
+            let left = progress.accounts_gone.map(|gone| TOKENS_REMEMBERED.saturating_sub(gone.elapsed()));
+            return Some(left.unwrap_or(SOON).max(SOON));
+        }
+        found.leftovers.as_ref().filter(|left| !left.is_empty()).map(|_| LAST_TRY)
+    }
+
+    async fn write(&self, departure: &Departure, status: &DepartureStatus) -> Result<bool, Error> {
+        let context = &self.context;
+        let present = context.memory.read(|content, _| content.world.departures().get(&departure.name_any()).cloned());
+        let Some(present) = present else { return Ok(false) };
+        let wrote = context.objects.write_status(present.as_ref(), present.status.as_ref(), status).await?;
+        let state = |status: Option<&DepartureStatus>| status.and_then(|status| status.state);
+        if wrote && state(present.status.as_ref()) != state(Some(status)) {
+            let good = !matches!(status.state, Some(DepartureState::Incomplete));
+            let message = status.summary.as_ref().map(|summary| summary.message.clone()).unwrap_or_default();
+            let note = if message.is_empty() { format!("dev/{}", departure.spec.developer.name) } else { message };
+            context.event(present.as_ref(), good, &format!("{:?}", status.state.unwrap_or(DepartureState::Revoking)), &note);
+        }
+        if wrote && status.brake != present.status.as_ref().and_then(|status| status.brake.clone()) {
+            // The others of the batch say so, too.
+            let all: Vec<String> =
+                context.memory.read(|content, _| content.world.departures().all().map(|(name, _)| name.clone()).collect());
+            all.iter().for_each(|name| context.queues.departures.push_after(name, Lane::Sweep, Duration::from_secs(1)));
+        }
+        Ok(wrote)
+    }
+
+    /// Puts back what was sealed, and closes the receipt.
+    async fn back(&self, departure: &Arc<Departure>) -> Result<Done, Error> {
+        let context = &self.context;
+        let kept = departure.status.as_ref().map(|status| status.sealed.clone()).unwrap_or_default();
+        let (steps, waits) = context.memory.read(|content, scene| {
+            let left = &departure.spec.developer;
+            let uid = content.world.developer(&left.name).and_then(|developer| developer.uid()).unwrap_or_default();
+            let sites = workspaces(scene, &left.name, &uid);
+            let there = |namespace: &String| scene.clusters.values().any(|state| state.namespaces.contains_key(namespace));
+            let waits = kept.iter().any(|sealed| there(&sealed.namespace) && !sites.iter().any(|site| site.namespace == sealed.namespace));
+            (unseal(scene, &sites, &kept), waits)
+        });
+        if waits {
+            return Ok(Done { soon: Some(Duration::from_secs(1)), ..Done::default() });
+        }
+        let carried = context.carry_out(vec![steps]).await;
+        let before = departure.status.clone().unwrap_or_default();
+        let now = context.now();
+        let mut status = before.clone();
+        if !carried.errors.is_empty() {
+            return Ok(Done { errors: carried.errors, wrote: carried.written > 0, ..Done::default() });
+        }
+        status.returned_at = Some(Time(Timestamp::from_second(now.as_second()).unwrap_or(now)));
+        status.brake = None;
+        for condition in status.conditions.iter_mut().filter(|condition| condition.type_ == ConditionType::Complete.to_string()) {
+            condition.reason = Reason::Returned.as_str();
+        }
+        context.objects.write_status(departure.as_ref(), Some(&before), &status).await?;
+        self.progress.lock().remove(&departure.name_any());
+        Ok(Done { wrote: true, ..Done::default() })
+    }
+}
+
+fn leftover(environment: &str, naming: &Naming, whom: &str) -> Leftover {
+    let (kind, place) = match &naming.namespace {
+        Some(namespace) => ("RoleBinding", format!("{namespace}/{}", naming.name)),
+        None => ("ClusterRoleBinding", naming.name.clone()),
+    };
+    Leftover {
+        target: format!("environment/{environment}"),
+        object: format!("{kind} {place}"),
+        reason: format!("gives {} to {whom} and was not made by usher; take her out of it, or delete it", naming.gives),
+    }
+}

@@ -1,0 +1,193 @@
+//! Locks: the person has nothing while one holds. Her passes take it away; here it is asked for, her workspaces are sealed, and it is told.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+use kube::ResourceExt;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::api::lock::LockState;
+use crate::api::{Lock, LockStatus};
+use crate::cluster::ask::ask;
+use crate::cluster::crds;
+use crate::cluster::error::Error;
+use crate::plan::access::{Standing, lock_holds};
+use crate::plan::locking::{LockFound, Locking, lock_status, locking};
+use crate::plan::world::deleting;
+
+use super::context::Context;
+use super::frame::{Done, Pass};
+use super::report::announce;
+use super::seal::take_accounts;
+
+/// How soon to look again while access is being taken away; what is seen wakes a pass sooner.
+const SOON: Duration = Duration::from_millis(50);
+/// How long an API server remembers a token after its ServiceAccount went.
+const TOKENS_REMEMBERED: Duration = Duration::from_secs(11);
+
+/// Passes over Locks.
+pub struct Locks {
+    context: Arc<Context>,
+    progress: Mutex<HashMap<String, Progress>>,
+}
+
+/// What is remembered of a Lock while it is being applied.
+#[derive(Clone, Copy, Debug)]
+struct Progress {
+    since: Instant,
+    denied: Option<Instant>,
+    accounts_gone: Option<Instant>,
+}
+
+impl Pass for Locks {
+    fn kind(&self) -> &'static str {
+        "Lock"
+    }
+
+    fn pass<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Done> {
+        async move {
+            let found = self.context.memory.read(|content, _| content.world.lock(name).cloned());
+            match found {
+                Some(lock) => self.run(&lock).await.unwrap_or_else(|error| Done { errors: vec![error], ..Done::default() }),
+                None => {
+                    self.progress.lock().remove(name);
+                    Done::default()
+                }
+            }
+        }
+        .boxed()
+    }
+}
+
+impl Locks {
+    /// Passes over Locks.
+    pub fn new(context: Arc<Context>) -> Self {
+        Self { context, progress: Mutex::default() }
+    }
+
+    async fn run(&self, lock: &Arc<Lock>) -> Result<Done, Error> {
+        let context = &self.context;
+        let now = context.now();
+        if deleting(lock.as_ref()) && crds::terminating(&context.client, "locks").await? {
+            // The kind goes, not the Lock: from now on nothing is added to anybody.
+            context.read_epoch().await?;
+            context.objects.set_finalizer(lock.as_ref(), false).await?;
+            return Ok(Done::default());
+        }
+        if !deleting(lock.as_ref()) && context.objects.set_finalizer(lock.as_ref(), true).await? {
+            return Ok(Done { soon: Some(Duration::ZERO), ..Done::default() });
+        }
+        let view = context.memory.read(|_, scene| locking(scene, lock, now));
+        let (found, error) = if lock_holds(lock, now) { self.apply(lock, &view).await } else { self.lift(lock, &view).await };
+        let settled = found.lifted && error.is_none();
+        let mut done = Done { recheck_at: lock.spec.until.as_ref().map(|until| until.0).filter(|until| *until > now), ..Done::default() };
+        if !found.access_gone && !found.lifted {
+            done.soon = Some(if error.is_some() { Duration::from_secs(1) } else { SOON });
+        } else if !found.lifted && !found.credentials_revoked {
+            done.soon = Some(TOKENS_REMEMBERED);
+        }
+        done.errors.extend(error);
+        done.wrote = self.write(lock, &found, now).await?;
+        if deleting(lock.as_ref()) && settled {
+            context.objects.set_finalizer(lock.as_ref(), false).await?;
+            self.progress.lock().remove(&lock.name_any());
+        }
+        Ok(done)
+    }
+
+    /// Seals, asks, and says how far it is.
+    async fn apply(&self, lock: &Arc<Lock>, view: &Locking) -> (LockFound, Option<Error>) {
+        let name = lock.name_any();
+        let mut progress = {
+            let started = self.context.leaving.lock().get(&lock.spec.developer).map_or_else(Instant::now, |leaving| leaving.since);
+            *self.progress.lock().entry(name.clone()).or_insert(Progress { since: started, denied: None, accounts_gone: None })
+        };
+        let before = lock.status.clone().unwrap_or_default();
+        let mut found = LockFound { sealed: view.seal.record.clone(), places: view.places(), ..LockFound::default() };
+        let outcome = self.steps(lock, (view, &before), &mut found, &mut progress).await;
+        self.progress.lock().insert(name, progress);
+        (found, outcome.err())
+    }
+
+    async fn steps(
+        &self,
+        lock: &Lock,
+        (view, before): (&Locking, &LockStatus),
+        found: &mut LockFound,
+        progress: &mut Progress,
+    ) -> Result<(), Error> {
+        let context = &self.context;
+        if view.standing.is_none() {
+            // Nobody is there whom it could lock; it will when she comes.
+            (found.access_gone, found.credentials_revoked) = (true, true);
+            return Ok(());
+        }
+        if view.named {
+            return Ok(());
+        }
+        if before.access_gone_ms.is_none() && progress.denied.is_none() {
+            let answers = ask(&context.client, view.questions.clone()).await?;
+            if answers.iter().filter_map(|answer| answer.allowed.as_ref()).any(|reason| reason.contains("\"usher:")) {
+                return Ok(());
+            }
+            progress.denied = Some(Instant::now());
+        }
+        let took = progress.denied.map(|denied| denied.duration_since(progress.since));
+        found.access_gone_ms = took.and_then(|took| i64::try_from(took.as_millis()).ok());
+        if before.sealed != view.seal.record {
+            let status = LockStatus { sealed: view.seal.record.clone(), ..before.clone() };
+            context.objects.write_status(lock, Some(before), &status).await?;
+        }
+        let carried = context.carry_out(vec![view.seal.steps.clone()]).await;
+        if let Some(error) = carried.errors.into_iter().find(|error| !matches!(error, Error::Stale { .. })) {
+            return Err(error);
+        }
+        let made = lock.creation_timestamp().map_or_else(|| context.now(), |time| time.0);
+        let accounts = if before.state == Some(LockState::Applied) { 0 } else { take_accounts(context, &view.sites, made).await? };
+        found.access_gone = accounts == 0;
+        if view.accounts || accounts > 0 {
+            progress.accounts_gone = None;
+        } else {
+            let gone = *progress.accounts_gone.get_or_insert_with(Instant::now);
+            found.credentials_revoked = gone.elapsed() >= TOKENS_REMEMBERED || before.state == Some(LockState::Applied);
+        }
+        found.credentials_revoked |= !lock.spec.revoke_credentials;
+        Ok(())
+    }
+
+    /// Puts back what was sealed, once the person has something again.
+    async fn lift(&self, lock: &Arc<Lock>, view: &Locking) -> (LockFound, Option<Error>) {
+        let context = &self.context;
+        self.progress.lock().remove(&lock.name_any());
+        let mut found = LockFound { lifted: true, places: view.places(), ..LockFound::default() };
+        if view.unseal.is_empty() || view.standing != Some(Standing::Active) {
+            // It waits for her; if she has left her Departure keeps it.
+            let keep = matches!(view.standing, Some(Standing::Locked | Standing::Suspended | Standing::Pending));
+            found.sealed = if keep { lock.status.as_ref().map(|status| status.sealed.clone()).unwrap_or_default() } else { Vec::new() };
+            return (found, None);
+        }
+        let carried = context.carry_out(vec![view.unseal.clone()]).await;
+        let error = carried.errors.into_iter().next();
+        if error.is_some() {
+            found.sealed = lock.status.as_ref().map(|status| status.sealed.clone()).unwrap_or_default();
+        }
+        (found, error)
+    }
+
+    async fn write(&self, lock: &Arc<Lock>, found: &LockFound, now: Timestamp) -> Result<bool, Error> {
+        let context = &self.context;
+        let Some(present) = context.memory.read(|content, _| content.world.lock(&lock.name_any()).cloned()) else { return Ok(false) };
+        let status = lock_status(&present, found, now);
+        let wrote = context.objects.write_status(present.as_ref(), present.status.as_ref(), &status).await?;
+        if wrote {
+            context.metrics.wrote("Lock", "status");
+            announce(context, present.as_ref(), present.status.as_ref().map(|status| status.conditions.as_slice()), &status.conditions);
+        }
+        Ok(wrote)
+    }
+}

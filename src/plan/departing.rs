@@ -1,0 +1,226 @@
+//! What there is to do and to ask about somebody who left, whether her Developer is still there or not.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::ResourceExt;
+
+use crate::api::departure::{Brake, Sealed};
+use crate::api::developer::{Identity, Workspace};
+use crate::api::metadata::{DELETE_AT, DEVELOPER_UID, IDENTITIES_NAMESPACE};
+use crate::api::{Departure, DepartureSpec, Developer};
+
+use super::access::{Standing, standing};
+use super::brake::brake;
+use super::change::{Change, Managed, Step, Write, remove};
+use super::cluster::{Bound, ClusterKey, ClusterState, RbacBinding};
+use super::departures::same_person;
+use super::developer::{DeveloperInputs, plan_developer};
+use super::identity::Known;
+use super::name::digest;
+use super::placement::Scene;
+use super::question::{Question, questions};
+use super::request::{DELETED, Request};
+use super::seal::{Seal, Site, seal, workspaces};
+use super::verify::found_issued;
+use super::workspace::credentials_in;
+use super::world::deleting;
+
+/// How somebody is known in an Environment.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Face {
+    /// The cluster.
+    pub cluster: ClusterKey,
+    /// The Environment.
+    pub environment: String,
+    /// The name.
+    pub known: Known,
+}
+
+/// What there is to do and to ask about somebody who left.
+#[derive(Debug)]
+pub struct Departing {
+    /// Where she stands, if her Developer is there: the same object, or the same personId.
+    pub standing: Option<Standing>,
+    /// How the clusters knew her.
+    pub identities: Vec<Identity>,
+    /// The same, where that name is nobody else's by now.
+    pub faces: BTreeSet<Face>,
+    /// Her workspaces.
+    pub sites: Vec<Site>,
+    /// Her workspaces, for the receipt.
+    pub workspaces: Vec<Workspace>,
+    /// The seal of her workspaces.
+    pub seal: Seal,
+    /// Writes that her Developer's pass would make if it were still there: her ServiceAccounts and credentials go.
+    pub debts: Vec<Step>,
+    /// Writes that take identities of usher's out of bindings that others made.
+    pub foreign: Vec<Step>,
+    /// Whether bindings of this installation name her.
+    pub named: bool,
+    /// Whether a ServiceAccount of hers is there.
+    pub accounts: bool,
+    /// Whether bindings that others made name her.
+    pub foreign_bindings: bool,
+    /// What has to be denied.
+    pub questions: Vec<Question>,
+    /// Whether destruction is held.
+    pub brake: Option<Brake>,
+}
+
+/// The receipt that a departure begins with; its name is the same however often it is asked for.
+pub fn begin(scene: Scene<'_>, developer: &Developer, now: Timestamp) -> Departure {
+    let name = developer.name_any();
+    let uid = developer.uid().unwrap_or_default();
+    let before = scene.world.departures().of(developer).count().to_string();
+    let ended = developer.spec.ends_at.as_ref().filter(|end| end.0 <= now).map(|end| end.0);
+    let requested = developer.metadata.deletion_timestamp.as_ref().map(|time| time.0).or(ended).unwrap_or(now);
+    let day = requested.strftime("%Y%m%d").to_string();
+    let id = digest(&[&uid, &before]).chars().take(6).collect::<String>();
+    let by_deletion = deleting(developer) && developer.spec.state != crate::api::DesiredState::Departed && ended.is_none();
+    let spec = DepartureSpec {
+        requested_by: if by_deletion { DELETED.to_owned() } else { Request::of(developer).by },
+        requested_at: Time(Timestamp::from_second(requested.as_second()).unwrap_or(requested)),
+        developer: crate::api::grant::GrantedDeveloper { name: name.clone(), uid, person_id: developer.spec.person_id.clone() },
+    };
+    let mut departure = Departure::new(&format!("{name}-{day}-{id}"), spec);
+    let labels = super::change::labels(&scene.settings.installation, [(crate::api::metadata::DEVELOPER, name.as_str())]);
+    departure.metadata.labels = Some(labels);
+    departure
+}
+
+/// Looks at somebody who left.
+pub fn departing(scene: Scene<'_>, departure: &Departure, now: Timestamp) -> Departing {
+    let left = &departure.spec.developer;
+    let developer = scene.world.developer(&left.name).filter(|developer| same_person(departure, developer));
+    let here = developer.filter(|developer| developer.uid().as_ref() == Some(&left.uid));
+    let status = departure.status.clone().unwrap_or_default();
+    let identities = here.map_or_else(|| status.identities.clone(), |developer| identities(scene, developer, &status.identities, now));
+    let sites = workspaces(scene, &left.name, &left.uid);
+    let faces: BTreeSet<Face> = identities.iter().filter_map(|identity| face(scene, left.name.as_str(), identity)).collect();
+    let (mut named, mut accounts, mut foreign_bindings) = (false, false, false);
+    let (mut debts, mut foreign) = (Vec::new(), Vec::new());
+    for (cluster, state) in scene.clusters {
+        let hers: BTreeSet<&Known> = faces.iter().filter(|face| face.cluster == *cluster).map(|face| &face.known).collect();
+        let namespaces: BTreeSet<&str> = sites.iter().filter(|site| site.cluster == *cluster).map(|site| site.namespace.as_str()).collect();
+        named |= names_her(state, &hers, &namespaces) || !found_issued(state, &left.name).is_empty();
+        let own: Vec<_> =
+            state.service_accounts_of(&left.name).map(|(_, account)| account).filter(|account| of(account.as_ref(), &left.uid)).collect();
+        accounts |= !own.is_empty();
+        if here.is_none() {
+            debts.extend(own.iter().map(|account| step(cluster, None, Change::ServiceAccount(remove(account.as_ref())))));
+            let inside = sites.iter().filter(|site| site.cluster == *cluster);
+            debts.extend(inside.flat_map(|site| {
+                credentials_in(state, &site.namespace).into_iter().map(|change| step(cluster, Some(&site.environment), change))
+            }));
+        }
+        foreign_bindings |= hers.iter().any(|known| state.foreign_bindings(known) > 0);
+        if scene.settings.offboarding.remove_foreign && foreign_bindings {
+            foreign.extend(shrink(cluster, state, &hers, &namespaces));
+        }
+    }
+    let kept = sealed_elsewhere(scene, departure, &status.sealed);
+    Departing {
+        standing: developer.map(|developer| standing(scene.world, developer, now)),
+        workspaces: sites.iter().map(|site| workspace(scene, site)).collect(),
+        seal: seal(scene, &left.name, &sites, &kept),
+        questions: here.map(|developer| questions(scene, developer, now)).unwrap_or_default(),
+        brake: brake(scene, &left.uid),
+        identities,
+        faces,
+        sites,
+        debts,
+        foreign,
+        named,
+        accounts,
+        foreign_bindings,
+    }
+}
+
+/// What is kept for a return; also what a Lock had taken out before she left.
+fn sealed_elsewhere(scene: Scene<'_>, departure: &Departure, own: &[Sealed]) -> Vec<Sealed> {
+    let mut kept = own.to_vec();
+    let locks = scene.world.locks_of(&departure.spec.developer.name);
+    for sealed in locks.filter_map(|lock| lock.status.as_ref()).flat_map(|status| &status.sealed) {
+        if !kept.contains(sealed) && kept.len() < super::seal::MOST {
+            kept.push(sealed.clone());
+        }
+    }
+    kept
+}
+
+fn of(object: &impl ResourceExt, uid: &str) -> bool {
+    object.annotations().get(DEVELOPER_UID).is_some_and(|it| it == uid)
+}
+
+fn step(cluster: &ClusterKey, environment: Option<&String>, change: Change) -> Step {
+    Step { cluster: cluster.clone(), environment: environment.cloned(), change }
+}
+
+/// How the clusters know her now, and knew her when she left.
+fn identities(scene: Scene<'_>, developer: &Arc<Developer>, before: &[Identity], now: Timestamp) -> Vec<Identity> {
+    let mut identities = before.to_vec();
+    let plan = plan_developer(&DeveloperInputs { scene, developer, now });
+    for identity in plan.identities {
+        if !identities.contains(&identity) {
+            identities.push(identity);
+        }
+    }
+    identities
+}
+
+/// How an Environment knew her; nothing if somebody else has the user name by now.
+fn face(scene: Scene<'_>, name: &str, identity: &Identity) -> Option<Face> {
+    let known = match identity.namespace.as_deref() {
+        Some(IDENTITIES_NAMESPACE) => Known::ServiceAccount(identity.name.clone()),
+        _ => Known::User(identity.name.clone()),
+    };
+    let cluster = scene.world.environment(&identity.environment).map_or(ClusterKey::Home, |environment| ClusterKey::of(environment));
+    if let Known::User(user) = &known
+        && scene.world.users().holder(&cluster, user).is_some_and(|holder| holder != name)
+    {
+        return None;
+    }
+    Some(Face { cluster, environment: identity.environment.clone(), known })
+}
+
+/// Whether bindings of this installation name her: of Roles, or her own ones in her workspaces.
+fn names_her(state: &ClusterState, hers: &BTreeSet<&Known>, namespaces: &BTreeSet<&str>) -> bool {
+    let wide = state.cluster_role_bindings.values().filter(|bound| bound.ours);
+    hers.iter().any(|known| state.role_bindings_naming(known).next().is_some())
+        || wide.into_iter().any(|bound| hers.iter().any(|known| bound.subjects.contains(*known)))
+        || namespaces.iter().any(|namespace| state.owner_bindings(namespace).next().is_some())
+}
+
+/// Takes identities of usher's out of bindings of others. Such a binding is never deleted, and nothing else in it is touched.
+fn shrink(cluster: &ClusterKey, state: &ClusterState, hers: &BTreeSet<&Known>, sealed: &BTreeSet<&str>) -> Vec<Step> {
+    let issued: BTreeSet<Known> =
+        hers.iter().filter(|known| matches!(known, Known::ServiceAccount(_))).map(|known| (*known).clone()).collect();
+    let inside = state.role_bindings.iter().filter(|((namespace, _), _)| !sealed.contains(namespace.as_str()));
+    let inside = inside.filter_map(|(_, bound)| without_them::<RoleBinding>(bound, &issued)).map(Change::RoleBinding);
+    let wide = state.cluster_role_bindings.values().filter_map(|bound| without_them::<ClusterRoleBinding>(bound, &issued));
+    inside.chain(wide.map(Change::ClusterRoleBinding)).map(|change| step(cluster, None, change)).collect()
+}
+
+fn without_them<K: Managed + RbacBinding>(bound: &Bound<K>, hers: &BTreeSet<Known>) -> Option<Write<K>> {
+    if bound.ours || deleting(bound.object.as_ref()) || hers.iter().all(|known| !bound.subjects.contains(known)) {
+        return None;
+    }
+    let mut rest = bound.object.as_ref().clone();
+    rest.keep_subjects(|subject| !Known::read(subject).is_some_and(|known| hers.contains(&known)));
+    Some(Write::Replace(rest))
+}
+
+fn workspace(scene: Scene<'_>, site: &Site) -> Workspace {
+    let namespace = scene.clusters.get(&site.cluster).and_then(|state| state.namespaces.get(&site.namespace));
+    let end = namespace.and_then(|namespace| namespace.annotations().get(DELETE_AT)).and_then(|at| at.parse().ok());
+    Workspace { environment: site.environment.clone(), namespace: site.namespace.clone(), home: false, delete_at: end.map(Time) }
+}
+
+/// Whether a ServiceAccount of a workspace was there before its person left. Those that Kubernetes makes anew are nobody's.
+pub fn before(created: Option<&Time>, left: Timestamp) -> bool {
+    created.is_none_or(|created| created.0 <= left)
+}

@@ -17,13 +17,16 @@ use crate::support::client::{self, api_for, explain, kind, manifest, ready};
 use crate::support::fleet::{gone, object, put};
 use crate::support::install::{Install, PATIENT};
 use crate::support::operator::Operator;
+use crate::support::people::reaches;
 use crate::support::{AuditLevel, ControlPlane, wait_until};
 
 const SOON: Duration = Duration::from_mins(1);
 
 /// What is allowed and was not used, and why it stays.
-const UNUSED: [(&str, &str, &str); 7] = [
+const UNUSED: [(&str, &str, &str); 9] = [
     ("bind", "clusterroles.rbac.authorization.k8s.io", "no request: the API server asks for it when a binding is written"),
+    ("bind", "roles.rbac.authorization.k8s.io", "no request: the API server asks for it when a sealed binding of a Role is put back"),
+    ("get", "departures.usher.dev", "reads the Departure that was begun just before a crash and that its watch has not brought yet"),
     ("escalate", "clusterroles.rbac.authorization.k8s.io", "no request: the API server asks for it when a ClusterRole is written"),
     ("create", "secrets", "no request: the API server asks for it when server-side apply (patch) finds none"),
     ("create", "configmaps", "no request: the API server asks for it when server-side apply (patch) finds none"),
@@ -229,6 +232,15 @@ impl House {
         gone(&self.client, of, name).await;
     }
 
+    /// An emergency stop, and its end.
+    async fn lock(&self) {
+        put(&self.client, object("Lock", "stolen", &json!({"developer": "ada", "reason": "laptop stolen"}))).await;
+        reaches(&self.client, "Lock", "stolen", "/status/state", "Applied").await;
+        self.edit(&object("Lock", "stolen", &json!({})), &json!({"spec": {"lifted": true}})).await;
+        self.delete("Lock", "stolen").await;
+        ready(&self.client, "ada").await;
+    }
+
     /// Templates that want less, then people and everything else on its way out.
     async fn removals(&self) {
         self.edit_dev(json!({"workspace": {"quota": null, "limits": null, "isolation": "None"}})).await;
@@ -258,6 +270,7 @@ async fn every_right_of_the_operator_is_used_and_none_is_missing() {
     let mut house = House::new().await;
     house.people().await;
     house.quarrels().await;
+    house.lock().await;
     house.removals().await;
     house.operator.terminate().await;
     house.assert_nothing_refused();

@@ -110,6 +110,8 @@ pub enum Additions {
 /// The next writes for a Role.
 #[derive(Debug, Default)]
 pub struct RolePlan {
+    /// The generation of the Role that it was planned for.
+    pub generation: Option<i64>,
     /// Writes to make now, in phases: those of one phase do not depend on each other.
     pub phases: Vec<Vec<Step>>,
     /// What is to be added, so that the plan must be made again before what it may replace is removed.
@@ -170,6 +172,7 @@ pub fn plan_role(inputs: &RoleInputs<'_>) -> RolePlan {
     let places = if live { places(scene, inputs.role) } else { Places::default() };
     let holders = if live { holders(scene.world, &name, inputs.now) } else { BTreeMap::new() };
     let mut plan = RolePlan {
+        generation: inputs.role.metadata.generation,
         environments: places.environments(&None).into_iter().map(str::to_owned).collect(),
         recheck_at: next_change_of_role(scene.world, &name, inputs.now),
         ..RolePlan::default()

@@ -319,7 +319,7 @@ impl PodSecurity {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OnDeparture {
-    /// Retain: it stays until somebody deletes it. Delete: it is deleted after deleteAfter.
+    /// Retain: it stays until somebody deletes it. Delete: it is deleted after deleteAfter; a namespace that existed before and was pinned stays all the same.
     #[serde(default)]
     pub action: DepartureAction,
     /// How long the workspace stays before it is deleted.

@@ -60,6 +60,9 @@ impl Run {
 
     async fn operate(&self, client: Client, config: &Config, namespace: &str, values: &Values) -> Result<(), Failure> {
         let terms = values.terms()?;
+        if let Some(missing) = values.missing() {
+            tracing::warn!("{missing}");
+        }
         let settings = values.settings(&client, config, namespace).await?;
         let metrics = Arc::new(Metrics::default());
         let memory = Arc::new(Memory::new(settings, [ClusterKey::Home]));

@@ -24,6 +24,13 @@ pub struct Values {
     fence: FenceValues,
     offboarding: OffboardingValues,
     leader_election: LeaderValues,
+    audit: AuditValues,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct AuditValues {
+    requester_stamp: Option<bool>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -100,6 +107,13 @@ impl Values {
         let Some(text) = map.and_then(|map| map.data?.remove(SETTINGS_KEY)) else { return Ok(Self::default()) };
         serde_saphyr::from_str(&text)
             .map_err(|error| format!("{SETTINGS_KEY} in ConfigMap {namespace}/{SETTINGS_CONFIG_MAP} does not parse: {error}").into())
+    }
+
+    /// What this installation lacks because of the API server that it was made for, with the remedy.
+    pub fn missing(&self) -> Option<&'static str> {
+        (self.audit.requester_stamp == Some(false)).then_some(
+            "this API server had no MutatingAdmissionPolicy v1 when the chart was installed, so nothing stamps who asked for what, and Grants and Departures say unknown: upgrade Kubernetes to 1.36 or newer, then the release (helm upgrade)",
+        )
     }
 
     /// How long the Lease holds.

@@ -19,6 +19,9 @@ use crate::plan::world::deleting;
 use super::context::Context;
 use super::queue::Lane;
 
+/// How long changes of many receipts are gathered before all are looked at.
+const BATCH: std::time::Duration = std::time::Duration::from_secs(1);
+
 /// Wakes all that a change concerns.
 pub fn wake(context: &Context, seen: &Seen) {
     match seen {
@@ -208,6 +211,11 @@ fn departure(context: &Context, name: &str, old: Option<&Departure>, new: Option
         for departure in [old, new].into_iter().flatten() {
             context.queues.developers.push(&departure.spec.developer.name, Lane::Drift);
         }
+        // A released batch lets the others of it through, too.
+        context.memory.read(|content, _| {
+            content.world.departures().all().for_each(|(name, _)| context.queues.departures.push_after(name, Lane::Sweep, BATCH));
+            content.clusters.values().flat_map(|state| state.namespaces.values()).for_each(|namespace| retention(context, namespace));
+        });
     }
 }
 

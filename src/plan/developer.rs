@@ -11,7 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
 use crate::api::developer::{Identity, Workspace};
-use crate::api::metadata::{DELETE_AT, DEPARTED_AT, DEVELOPER, DEVELOPER_UID, ENVIRONMENT, IDENTITIES_NAMESPACE, PERSON, ROLE};
+use crate::api::metadata::{ADOPTED, DELETE_AT, DEPARTED_AT, DEVELOPER, DEVELOPER_UID, ENVIRONMENT, IDENTITIES_NAMESPACE, PERSON, ROLE};
 use crate::api::{ConditionType, Developer, Environment, Mode, Reason};
 
 use super::access::{Standing, next_change_of_developer, paused, revoked_by_lock, standing};
@@ -411,6 +411,7 @@ fn departed(inputs: &DeveloperInputs<'_>, namespace: &Namespace) -> Option<Chang
     let policy = environment.and_then(|environment| environment.spec.workspace.as_ref()).map(|template| &template.on_departure);
     let end = policy
         .filter(|policy| policy.action == crate::api::environment::DepartureAction::Delete)
+        .filter(|_| !namespace.annotations().contains_key(ADOPTED))
         .and_then(|policy| inputs.now.checked_add(policy.delete_after.duration()).ok());
     let mut marked = namespace.clone();
     let annotations = marked.annotations_mut();

@@ -1,11 +1,13 @@
-//! What an access entry may not say, whoever wrote it.
+//! What an access entry may not say, whoever wrote it. The chart's policy `usher-fence-access` holds the operator itself to the same words.
 
 use crate::api::role::{Access, AccessRule};
 
 use super::settings::Fence;
 
-const FORBIDDEN_VERBS: [&str; 5] = ["*", "escalate", "bind", "approve", "sign"];
-const FORBIDDEN_GROUPS: [&str; 8] = [
+/// Verbs that inline rules may not have; those of impersonation neither.
+pub const FORBIDDEN_VERBS: [&str; 5] = ["*", "escalate", "bind", "approve", "sign"];
+/// API groups that they may not reach.
+pub const FORBIDDEN_GROUPS: [&str; 8] = [
     "*",
     "rbac.authorization.k8s.io",
     "admissionregistration.k8s.io",
@@ -15,7 +17,8 @@ const FORBIDDEN_GROUPS: [&str; 8] = [
     "authentication.k8s.io",
     "usher.dev",
 ];
-const FORBIDDEN_RESOURCES: [&str; 7] =
+/// Resources that they may not reach. `*/token` would be every kind's token, so nothing that begins with `*` either.
+pub const FORBIDDEN_RESOURCES: [&str; 7] =
     ["*", "serviceaccounts/token", "nodes/proxy", "nodes/status", "namespaces", "namespaces/finalize", "namespaces/status"];
 
 /// Says why a ClusterRole may not be named, if it may not.
@@ -46,7 +49,7 @@ fn refuses_rule(rule: &AccessRule) -> Option<String> {
     if let Some(group) = rule.api_groups.iter().find(|group| FORBIDDEN_GROUPS.contains(&group.as_str())) {
         return forbidden("the API group", group);
     }
-    let resource = rule.resources.iter().find(|resource| FORBIDDEN_RESOURCES.contains(&resource.as_str()))?;
+    let resource = rule.resources.iter().find(|resource| resource.starts_with('*') || FORBIDDEN_RESOURCES.contains(&resource.as_str()))?;
     forbidden("the resource", resource)
 }
 

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt;
 
 use crate::api::Mode;
-use crate::api::metadata::{DELETE_AT, DEPARTED_AT, DEVELOPER, DEVELOPER_UID, ENVIRONMENT, WORKSPACE};
+use crate::api::metadata::{ADOPTED, DELETE_AT, DEPARTED_AT, DEVELOPER, DEVELOPER_UID, ENVIRONMENT, WORKSPACE};
 
 use super::access::{paused, standing};
 use super::brake::brake;
@@ -26,8 +26,8 @@ pub enum End {
     Now(Step),
 }
 
-/// When a namespace ends: only one that this installation made a workspace, whose person departed, whose date has come, and whom nobody
-/// who is back claims.
+/// When a namespace ends: only one that this installation made, whose person departed, whose date has come, and whom nobody who is back claims.
+/// One that existed before somebody pinned it never does, and the fence would refuse.
 pub fn end_of(scene: Scene<'_>, cluster: &ClusterKey, name: &str, now: Timestamp) -> End {
     let Some(state) = scene.clusters.get(cluster) else { return End::Stays };
     let Some(namespace) = state.namespaces.get(name).filter(|namespace| state.ours(namespace.as_ref())) else { return End::Stays };
@@ -38,7 +38,7 @@ pub fn end_of(scene: Scene<'_>, cluster: &ClusterKey, name: &str, now: Timestamp
     if brake(scene, uid).is_some() {
         return End::Stays;
     }
-    if deleting(namespace.as_ref()) || claimed(scene, namespace, now) || idle(scene, namespace) {
+    if notes.contains_key(ADOPTED) || deleting(namespace.as_ref()) || claimed(scene, namespace, now) || idle(scene, namespace) {
         return End::Stays;
     }
     if now < at {

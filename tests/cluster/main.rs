@@ -29,6 +29,7 @@
     reason = "a test says what is wrong by failing"
 )]
 
+mod attack;
 mod chart;
 mod columns;
 mod control_plane;

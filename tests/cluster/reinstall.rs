@@ -99,9 +99,13 @@ impl House {
         println!("{what}: unharmed in {} looks", rounds.get());
     }
 
-    /// Deletes CRDs, with everything of these kinds.
+    /// Deletes CRDs, with everything of these kinds. That takes two steps, as no policy sees their objects go.
     async fn delete(&self, plurals: &[&str], wait: bool) {
         let names: Vec<_> = plurals.iter().map(|plural| format!("{plural}.usher.dev")).collect();
+        for name in &names {
+            // One that is gone already has nothing to be annotated.
+            self.plane.kubectl(&["annotate", "--overwrite", "crd", name, "usher.dev/allow-deletion=true"]).await;
+        }
         let wait = if wait { ["--wait=true", "--timeout=60s"] } else { ["--wait=false", "--ignore-not-found"] };
         let arguments: Vec<&str> = ["delete", "crd"].into_iter().chain(wait).chain(names.iter().map(String::as_str)).collect();
         self.plane.kubectl(&arguments).await.ok();

@@ -113,6 +113,11 @@ async fn uninstall_refuses_while_an_operator_runs_and_then_takes_finalizers_and_
             gone(&house.client, of, &object.name_any()).await;
         }
     }
+    house
+        .plane
+        .kubectl(&["annotate", "crd", "developers.usher.dev", "grants.usher.dev", "roles.usher.dev", "usher.dev/allow-deletion=true"])
+        .await
+        .ok();
     house.plane.kubectl(&["delete", "crd", "--timeout=60s", "developers.usher.dev", "grants.usher.dev", "roles.usher.dev"]).await.ok();
     throughout("nobody loses anything", Duration::from_secs(3), async || {
         if house.fleet.belongings(&house.client).await == belongings { Ok(()) } else { Err("something went") }

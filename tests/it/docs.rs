@@ -4,6 +4,7 @@ mod health;
 pub mod manifests;
 mod pages;
 mod reference;
+mod security;
 
 use std::path::{Path, PathBuf};
 

@@ -26,9 +26,9 @@ system:serviceaccount:{{ .Release.Namespace }}:usher
 {{- end -}}
 {{- end }}
 
-{{/* What the operator reads: exactly these values, under the same keys. */}}
+{{/* What the operator reads: exactly these values, under the same keys; and whether the API server stamps who asks. */}}
 {{- define "usher.settings" -}}
-{{ pick .Values "cluster" "credentials" "fence" "offboarding" "leaderElection" "log" | toYaml }}
+{{ pick .Values "cluster" "credentials" "fence" "offboarding" "leaderElection" "log" | merge (dict "audit" (dict "requesterStamp" (eq (include "usher.stamps" .) "true"))) | toYaml }}
 {{- end }}
 
 {{/*

@@ -20,6 +20,9 @@ pub const NAMESPACE: &str = "usher-system";
 /// starts it again. One that was killed leaves such a Lease for long, so it wants a name to come back under: `--identity`.
 pub const PATIENT: [&str; 2] = ["leaderElection.leaseDuration=60s", "leaderElection.renewDeadline=40s"];
 
+/// Most tests delete people without letting them depart first; what is refused by default is tested by name.
+const DELETABLE: &str = "protection.deleteDeveloper=Allow";
+
 /// A release of the chart in a control plane. The chart's RBAC is what the operator under test gets, and nothing more.
 pub struct Install {
     admin_kubeconfig: PathBuf,
@@ -55,6 +58,10 @@ impl Install {
     pub async fn helm(&self, arguments: &[&str], values: &[&str]) -> Output {
         let mut command = tools::command(tools::tool("helm"), &self.dir);
         command.env("KUBECONFIG", &self.admin_kubeconfig).args(arguments).args(["--namespace", NAMESPACE]);
+        // An earlier chart may not know the value.
+        if arguments.contains(&"charts/usher") {
+            command.args(["--set", DELETABLE]);
+        }
         for value in values {
             command.args(["--set", value]);
         }

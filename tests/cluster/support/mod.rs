@@ -14,7 +14,7 @@ mod name;
 pub mod operator;
 pub mod people;
 mod process;
-mod shared;
+pub mod shared;
 mod tools;
 mod wait;
 

@@ -50,6 +50,11 @@ pub struct Shared {
     _log: LogOnFailure,
 }
 
+/// Whose word on who asked is taken in [`operated`].
+pub const APPLIER: &str = "system:serviceaccount:flux-system:kustomize-controller";
+/// The prefix of the users in [`operated`] whose tokens are guarded.
+pub const GUARDED: &str = "oidc:";
+
 /// The control plane with the chart and an operator, one for the whole process. Whoever restarts the operator, or changes what others see, takes
 /// [`ControlPlane::exclusive`] instead.
 #[allow(dead_code, reason = "used as soon as `usher run` works")]
@@ -60,7 +65,8 @@ pub async fn operated() -> Shared {
             let etcd = bare().await;
             let start = off_thread(|| ControlPlane::start_blocking(Some(etcd.dir()), AuditLevel::Metadata)).await;
             let plane = start.unwrap_or_else(|problem| panic!("{problem}"));
-            let install = Install::new(&plane, &PATIENT).await;
+            let (applier, guarded) = (format!("audit.trustedAppliers={{{APPLIER}}}"), format!("guard.userPrefixes={{{GUARDED}}}"));
+            let install = Install::new(&plane, &[PATIENT[0], PATIENT[1], &applier, &guarded]).await;
             let operator = Operator::start(&install).await;
             operator.ready().await;
             Operated { plane, install, operator }

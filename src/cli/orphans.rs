@@ -106,9 +106,9 @@ impl Orphans {
 async fn whole(client: &Client) -> Result<(), Failure> {
     match health(client).await.map_err(|error| format!("cannot see whether usher's kinds are whole: {}", error.chain()))? {
         Health::Whole(_) => Ok(()),
-        Health::Broken(kind) => {
-            Err(format!("{kind}.usher.dev is missing or being deleted, so nobody can say what is an orphan; install the chart first")
-                .into())
+        Health::Broken(kinds) => {
+            let kinds = kinds.iter().map(|kind| format!("{kind}.usher.dev")).collect::<Vec<_>>().join(", ");
+            Err(format!("{kinds}: missing or being deleted, so nobody can say what is an orphan; install the chart first").into())
         }
     }
 }

@@ -6,11 +6,11 @@ use kube::api::ListParams;
 use kube::{Api, Client};
 
 use crate::api::metadata::IDENTITIES_NAMESPACE;
-use crate::api::{Binding, Developer, Environment, Role};
+use crate::api::{Binding, Departure, Developer, Environment, Lock, Role};
 use crate::cluster::apply::Written;
 use crate::cluster::memory::Memory;
 use crate::plan::cluster::ClusterKey;
-use crate::plan::settings::{Fence, Server, Settings};
+use crate::plan::settings::{Fence, Offboarding, Server, Settings};
 
 use super::Failure;
 use super::read::{installation, list};
@@ -35,12 +35,15 @@ pub async fn snapshot(client: &Client, role_bindings: Where<'_>) -> Result<Memor
         server: Server::default(),
         token_lifetime: jiff::SignedDuration::ZERO,
         fence: Fence::default(),
+        offboarding: Offboarding::default(),
     };
     let memory = Memory::new(settings, [ClusterKey::Home]);
     keep::<Environment>(&memory, &Api::all(client.clone())).await?;
     keep::<Role>(&memory, &Api::all(client.clone())).await?;
     keep::<Binding>(&memory, &Api::all(client.clone())).await?;
     keep::<Developer>(&memory, &Api::all(client.clone())).await?;
+    keep::<Lock>(&memory, &Api::all(client.clone())).await?;
+    keep::<Departure>(&memory, &Api::all(client.clone())).await?;
     keep::<Namespace>(&memory, &Api::all(client.clone())).await?;
     keep::<ClusterRole>(&memory, &Api::all(client.clone())).await?;
     keep::<ServiceAccount>(&memory, &Api::namespaced(client.clone(), IDENTITIES_NAMESPACE)).await?;

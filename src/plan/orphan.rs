@@ -6,10 +6,12 @@ use std::fmt;
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::ResourceExt;
 
+use crate::api::Departure;
 use crate::api::metadata::{DEPARTED_AT, DEVELOPER, IDENTITIES_NAMESPACE, ORPHANS, ROLE, WORKSPACE};
 
 use super::change::{Change, Verb, remove};
 use super::cluster::{Bound, ClusterKey, ClusterState, RbacBinding};
+use super::departures::lasts;
 use super::developer::without;
 use super::identity::Known;
 use super::person::Mark;
@@ -125,8 +127,12 @@ fn binding<K: RbacBinding>(scene: Scene<'_>, bound: &Bound<K>, whole: Change, re
     })
 }
 
-/// Why a Developer is not known as the owner of what bears a mark.
+/// Why a Developer is not known as the owner of what bears a mark. What somebody left whose Departure lasts is that receipt's to deal with.
 fn unknown(scene: Scene<'_>, name: &str, mark: Option<&Mark>) -> Option<String> {
+    let left = |departure: &Departure| lasts(departure) && mark.is_some_and(|mark| mark.uid == departure.spec.developer.uid);
+    if scene.world.departures().of_name(name).any(|departure| left(departure)) {
+        return None;
+    }
     match scene.world.developer(name) {
         None => Some(format!("dev/{name} does not exist")),
         Some(developer) if mark.is_some_and(|mark| !scene.world.owns(developer, mark)) => {

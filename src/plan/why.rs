@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::api::metadata::{ENTRY, ENVIRONMENT, IDENTITIES_NAMESPACE, ROLE};
 use crate::api::{Developer, Role};
 
-use super::access::{Standing, Via, covers, held_roles, standing, team};
+use super::access::{Standing, Via, covers, held_roles, lock_holds, standing, team};
 use super::cluster::{Bound, ClusterKey, ClusterState, RbacBinding};
 use super::identity::Known;
 use super::placement::Scene;
@@ -297,8 +297,10 @@ fn rule_words(rule: &PolicyRule) -> String {
 /// What stands in the way, and what this does not know.
 fn notes(inquiry: &Inquiry<'_>, state: &ClusterState, (known, held): (&BTreeSet<Known>, &BTreeMap<String, Via>), answer: &mut Answer) {
     let name = inquiry.developer.name_any();
-    let standing = standing(inquiry.developer, inquiry.now);
+    let standing = standing(inquiry.scene.world, inquiry.developer, inquiry.now);
     let given = answer.reasons.iter().any(|reason| !matches!(reason, Reason::Others { .. }));
+    let locks = inquiry.scene.world.locks_of(&name).filter(|lock| lock_holds(lock, inquiry.now));
+    answer.notes.extend(locks.map(|lock| format!("ulock/{} holds: {}", lock.name_any(), lock.spec.reason)));
     if standing != Standing::Active {
         answer.notes.push(format!("dev/{name} is {standing:?}, so usher gives her nothing"));
     } else if !given {

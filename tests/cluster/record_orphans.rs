@@ -131,7 +131,7 @@ async fn nothing_is_an_orphan_by_right_while_a_kind_is_missing() {
     // One that holds no objects with finalizers.
     crds.delete("locks.usher.dev", &DeleteParams::default()).await.expect("deleted");
     let said = house.plane.usher(&["orphans", "--remove"]).await;
-    assert!(said.code == Some(2) && said.stderr.contains("locks.usher.dev is missing or being deleted"), "{said:?}");
+    assert!(said.code == Some(2) && said.stderr.contains("locks.usher.dev: missing or being deleted"), "{said:?}");
     assert_eq!((house.named().await.len(), house.accounts().await.len()), (2, 2));
     house.plane.stop().await;
 }

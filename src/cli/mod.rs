@@ -3,13 +3,21 @@
 pub mod connect;
 pub mod crds;
 pub mod grant;
+mod holdings;
 pub mod kubeconfig;
 pub mod manifests;
+pub mod orphans;
 pub mod plan;
+mod read;
 pub mod run;
 mod serve;
 pub mod settings;
+mod snapshot;
+mod table;
 pub mod uninstall;
+pub mod who_had;
+pub mod who_has;
+pub mod why;
 
 use clap::{Parser, Subcommand};
 
@@ -39,6 +47,14 @@ enum Command {
     Grant(grant::GrantRole),
     /// Print a person's kubeconfig from her home workspace.
     Kubeconfig(kubeconfig::Kubeconfig),
+    /// Say who holds which Role now, since when, by whom and why.
+    WhoHas(who_has::WhoHas),
+    /// Say who held which Role at a moment in the past.
+    WhoHad(who_had::WhoHad),
+    /// Say why a person may do something: which Binding, Role and rule give it. Exits with 0 if she may, 1 if not, 2 for an error.
+    Why(why::Why),
+    /// List what usher made and whose owner it does not know any more, and remove it only if you say so.
+    Orphans(orphans::Orphans),
     /// Take usher's finalizers off once the operator is gone, and nothing else: people keep what they have.
     Uninstall(uninstall::Uninstall),
 }
@@ -55,6 +71,10 @@ impl Cli {
             Command::Plan(plan) => plan.execute(),
             Command::Grant(grant) => grant.execute().await.map(|()| 0),
             Command::Kubeconfig(kubeconfig) => kubeconfig.execute().await.map(|()| 0),
+            Command::WhoHas(who_has) => who_has.execute().await.map(|()| 0),
+            Command::WhoHad(who_had) => who_had.execute().await.map(|()| 0),
+            Command::Why(why) => why.execute().await,
+            Command::Orphans(orphans) => orphans.execute().await,
             Command::Uninstall(uninstall) => uninstall.execute().await.map(|()| 0),
         }
     }
@@ -67,4 +87,11 @@ fn print(text: &str) -> Result<(), Failure> {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         other => Ok(other?),
     }
+}
+
+/// Writes a line to standard error.
+fn complain(text: &str) {
+    use std::io::Write;
+    // There is nowhere else to say it.
+    let _ = writeln!(std::io::stderr(), "{text}");
 }

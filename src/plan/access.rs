@@ -156,6 +156,12 @@ pub fn active_people<'a>(world: &'a World, binding: &'a Binding, now: Timestamp)
         .collect()
 }
 
+/// The team by which a Binding names somebody, unless it names her herself.
+pub fn team(binding: &Binding, developer: &Developer) -> Option<String> {
+    let herself = binding.spec.developers.contains(&developer.name_any());
+    binding.spec.teams.iter().filter(|_| !herself).find(|team| developer.spec.teams.contains(team)).cloned()
+}
+
 /// The first of these moments that is still to come.
 pub fn next_of(moments: impl IntoIterator<Item = Option<Timestamp>>, now: Timestamp) -> Option<Timestamp> {
     moments.into_iter().flatten().filter(|moment| *moment > now).min()

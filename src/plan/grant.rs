@@ -11,7 +11,7 @@ use crate::api::grant::{GrantEnd, GrantInterval, GrantSummary, GrantedDeveloper}
 use crate::api::metadata::{DEVELOPER, ENVIRONMENT, ROLE, STATE};
 use crate::api::{Binding, Developer, Environment, Grant, GrantSpec, GrantState};
 
-use super::access::{Standing, Via};
+use super::access::{Standing, Via, team};
 use super::change::labels;
 use super::developer::seconds;
 use super::ending::{Ending, ending};
@@ -142,11 +142,7 @@ fn oldest<'a>(inputs: &GrantInputs<'a>, held: &Held) -> Option<&'a Arc<Binding>>
 
 /// The team by which a Binding names her, if it does not name her herself.
 fn way(inputs: &GrantInputs<'_>, binding: &str) -> Option<String> {
-    let binding = inputs.scene.world.binding(binding)?;
-    if binding.spec.developers.contains(&inputs.developer.name_any()) {
-        return None;
-    }
-    binding.spec.teams.iter().find(|team| inputs.developer.spec.teams.contains(team)).cloned()
+    team(inputs.scene.world.binding(binding)?, inputs.developer)
 }
 
 /// Whether a Binding still names her as it did.

@@ -49,6 +49,8 @@ mod poison;
 mod quiet;
 mod rbac;
 mod record_authors;
+mod record_orphans;
+mod record_questions;
 mod record_revisions;
 mod reinstall;
 mod reinstall_finalizers;

@@ -107,7 +107,7 @@ fn crds_are_written_where_asked() {
 
 #[test]
 fn every_command_explains_itself() {
-    for command in ["run", "crds", "plan", "grant", "kubeconfig", "uninstall"] {
+    for command in ["run", "crds", "plan", "grant", "kubeconfig", "uninstall", "who-has", "who-had", "why", "orphans"] {
         let output = usher(&[command, "--help"]);
         assert!(output.status.success() && text(&output).len() > 200, "{command}: {}", text(&output));
     }

@@ -18,6 +18,7 @@ mod generated;
 mod layers;
 mod naive;
 mod properties;
+mod questions;
 mod record;
 mod scenarios;
 mod worlds;

@@ -126,8 +126,13 @@ impl ControlPlane {
 
     /// Runs one of usher's own commands as the administrator.
     pub async fn usher(&self, arguments: &[&str]) -> Output {
+        self.usher_as(&self.kubeconfig(), arguments).await
+    }
+
+    /// Runs one of usher's own commands with another kubeconfig.
+    pub async fn usher_as(&self, kubeconfig: &Path, arguments: &[&str]) -> Output {
         let mut command = tools::command(env!("CARGO_BIN_EXE_usher"), &self.dir);
-        command.env("KUBECONFIG", self.kubeconfig()).args(arguments);
+        command.env("KUBECONFIG", kubeconfig).args(arguments);
         tools::run(command, "").await
     }
 

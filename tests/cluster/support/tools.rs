@@ -13,6 +13,8 @@ use tokio::process::Command;
 pub struct Output {
     /// Its exit code was 0.
     pub success: bool,
+    /// Its exit code, unless a signal ended it.
+    pub code: Option<i32>,
     /// What it printed.
     pub stdout: String,
     /// What it complained of.
@@ -63,6 +65,7 @@ pub async fn run(mut command: Command, input: &str) -> Output {
     let output = output.unwrap_or_else(|error| panic!("cannot read from {command:?}: {error}"));
     Output {
         success: output.status.success(),
+        code: output.status.code(),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }

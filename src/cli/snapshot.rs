@@ -1,0 +1,64 @@
+//! Everything that a question about access depends on, read once from the home cluster.
+
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding};
+use kube::api::ListParams;
+use kube::{Api, Client};
+
+use crate::api::metadata::IDENTITIES_NAMESPACE;
+use crate::api::{Binding, Departure, Developer, Environment, Lock, Role};
+use crate::cluster::apply::Written;
+use crate::cluster::memory::Memory;
+use crate::plan::cluster::ClusterKey;
+use crate::plan::settings::{Fence, Offboarding, Server, Settings};
+
+use super::Failure;
+use super::read::{installation, list};
+
+/// Where RoleBindings are read.
+#[derive(Clone, Copy, Debug)]
+pub enum Where<'a> {
+    /// In all namespaces.
+    Everywhere,
+    /// In one.
+    In(&'a str),
+    /// In none.
+    Nowhere,
+}
+
+/// Reads what people wrote, and the RBAC that is in force.
+pub async fn snapshot(client: &Client, role_bindings: Where<'_>) -> Result<Memory, Failure> {
+    let settings = Settings {
+        // None of this decides who has what now: the questions are answered from what is there.
+        namespace: "usher-system".to_owned(),
+        installation: installation(client).await?,
+        server: Server::default(),
+        token_lifetime: jiff::SignedDuration::ZERO,
+        fence: Fence::default(),
+        offboarding: Offboarding::default(),
+    };
+    let memory = Memory::new(settings, [ClusterKey::Home]);
+    keep::<Environment>(&memory, &Api::all(client.clone())).await?;
+    keep::<Role>(&memory, &Api::all(client.clone())).await?;
+    keep::<Binding>(&memory, &Api::all(client.clone())).await?;
+    keep::<Developer>(&memory, &Api::all(client.clone())).await?;
+    keep::<Lock>(&memory, &Api::all(client.clone())).await?;
+    keep::<Departure>(&memory, &Api::all(client.clone())).await?;
+    keep::<Namespace>(&memory, &Api::all(client.clone())).await?;
+    keep::<ClusterRole>(&memory, &Api::all(client.clone())).await?;
+    keep::<ServiceAccount>(&memory, &Api::namespaced(client.clone(), IDENTITIES_NAMESPACE)).await?;
+    keep::<ClusterRoleBinding>(&memory, &Api::all(client.clone())).await?;
+    match role_bindings {
+        Where::Everywhere => keep::<RoleBinding>(&memory, &Api::all(client.clone())).await?,
+        Where::In(namespace) => keep::<RoleBinding>(&memory, &Api::namespaced(client.clone(), namespace)).await?,
+        Where::Nowhere => {}
+    }
+    Ok(memory)
+}
+
+async fn keep<K: Written>(memory: &Memory, api: &Api<K>) -> Result<(), Failure> {
+    for object in list(api, &ListParams::default()).await? {
+        memory.put(&ClusterKey::Home, object);
+    }
+    Ok(())
+}

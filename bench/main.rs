@@ -18,6 +18,7 @@
 
 mod calls;
 mod floor;
+mod leaving;
 mod people;
 mod provisioning;
 mod replay;
@@ -49,7 +50,8 @@ struct Options {
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = Options::parse();
-    let rows = provisioning::measure(options.people).await;
+    let mut rows = provisioning::measure(options.people).await;
+    rows.extend(leaving::measure(options.people).await);
     table::print(&rows);
     table::write(&options.output, &rows);
     if rows.iter().all(|row| row.pass != Some(false)) { ExitCode::SUCCESS } else { ExitCode::FAILURE }

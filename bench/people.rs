@@ -1,6 +1,7 @@
 //! The population: what everybody shares, the people, and waiting until all of them are Ready.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
@@ -29,7 +30,16 @@ const GIVE_UP: Duration = Duration::from_mins(30);
 
 /// The names of so many people.
 pub fn names(people: usize) -> Vec<String> {
-    (0..people).map(|number| format!("p{number:05}")).collect()
+    (0..people).map(name).collect()
+}
+
+fn name(number: usize) -> String {
+    format!("p{number:05}")
+}
+
+/// The shared namespaces.
+pub fn shared_namespaces() -> Vec<String> {
+    SHARED.iter().flat_map(|environment| (0..NAMESPACES).map(move |number| format!("{environment}-{number}"))).collect()
 }
 
 /// Makes what people share: Environments with their namespaces, Roles and Bindings.
@@ -79,9 +89,9 @@ pub async fn taken_in(client: &Client) {
 }
 
 /// Declares people, many at once, and tells of each when she is there.
-pub async fn declare(client: &Client, people: usize, declared: impl Fn(&str)) {
+pub async fn declare(client: &Client, people: Range<usize>, declared: impl Fn(&str)) {
     let api: Api<Developer> = Api::all(client.clone());
-    let names: Vec<_> = names(people).into_iter().enumerate().collect();
+    let names: Vec<_> = people.map(|number| (number, name(number))).collect();
     let writes = stream::iter(names).map(|(number, name)| {
         let (api, team) = (api.clone(), if number % 2 == 0 { "left" } else { "right" });
         async move {

@@ -85,7 +85,7 @@ async fn usher(people: usize) -> Measured {
     let pid = operator.pid().as_raw_nonzero().get();
     let before = (usage::cpu_seconds(pid), cpu_without_operator(&plane));
     let since = Instant::now();
-    tokio::join!(people::all_ready(&admin, people, "usher", || usage::runs(pid)), people::declare(&admin, people, |_| {}));
+    tokio::join!(people::all_ready(&admin, people, "usher", || usage::runs(pid)), people::declare(&admin, 0..people, |_| {}));
     let seconds = since.elapsed().as_secs_f64();
     let ready_at = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string();
     let cpu = usage::cpu_seconds(pid) - before.0;
@@ -126,7 +126,7 @@ async fn bare(what: &str, people: usize, calls: Vec<Call>) -> Baseline {
     let since = Instant::now();
     tokio::join!(
         people::all_ready(&admin, people, what, || true),
-        people::declare(&admin, people, |name| schedule.open(name)),
+        people::declare(&admin, 0..people, |name| schedule.open(name)),
         schedule.run(&client)
     );
     let seconds = since.elapsed().as_secs_f64();

@@ -15,7 +15,7 @@ pub struct Row {
     pub baseline: Option<f64>,
     /// `value` ÷ `baseline`.
     pub ratio: Option<f64>,
-    /// What the ratio must not exceed.
+    /// What the ratio must not exceed; the value itself where there is no baseline.
     pub must: Option<f64>,
     /// Whether it does not.
     pub pass: Option<bool>,
@@ -30,6 +30,11 @@ impl Row {
     /// A figure beside another.
     pub fn beside(what: impl Into<String>, value: f64, baseline: f64) -> Self {
         Self { baseline: Some(baseline), ratio: Some(value / baseline), ..Self::note(what, value) }
+    }
+
+    /// A figure that is less than so much.
+    pub fn below(what: impl Into<String>, value: f64, must: f64) -> Self {
+        Self { must: Some(must), pass: Some(value < must), ..Self::note(what, value) }
     }
 
     /// A figure that is at most so many times another.

@@ -1,0 +1,95 @@
+//! The row "One person leaves": from the request until the API server denies everything, in all 20 shared namespaces; while nothing else happens, and while
+//! others are provisioned.
+
+use std::time::{Duration, Instant};
+
+use kube::Client;
+use kube::api::{Api, Patch, PatchParams};
+use serde_json::json;
+use usher::api::Developer;
+
+use crate::people;
+use crate::support::access::{Subject, can};
+use crate::support::audit::Audit;
+use crate::support::client::ready;
+use crate::support::install::Install;
+use crate::support::operator::Operator;
+use crate::support::{AuditLevel, ControlPlane};
+use crate::table::Row;
+use crate::usage;
+
+/// How many leave while nothing else happens; and while others are provisioned.
+const IDLE: usize = 50;
+const BUSY: usize = 20;
+/// DESIGN.md, "Numbers".
+const MUST_IDLE_MS: f64 = 250.0;
+const MUST_BUSY_MS: f64 = 1_000.0;
+/// The time between two who leave.
+const PAUSE: Duration = Duration::from_millis(200);
+const GIVE_UP: Duration = Duration::from_mins(1);
+
+/// Measures how long it takes until somebody who leaves is denied.
+pub async fn measure(others: usize) -> Vec<Row> {
+    eprintln!("leaving: a control plane, the chart and the operator");
+    let plane = ControlPlane::start(AuditLevel::Metadata).await;
+    let install = Install::new(&plane, &["environments.default=false", "starterRoles=false"]).await;
+    let operator = Operator::start(&install).await;
+    operator.ready().await;
+    let admin = plane.admin_client().await;
+    people::prepare(&admin).await;
+    people::taken_in(&admin).await;
+    let leavers = IDLE + BUSY;
+    let pid = operator.pid().as_raw_nonzero().get();
+    tokio::join!(people::all_ready(&admin, leavers, "leaving", || usage::runs(pid)), people::declare(&admin, 0..leavers, |_| {}));
+    let names = people::names(leavers);
+    let audit = Audit::from_now(&plane);
+    let idle = all_leave(&admin, &names[..IDLE]).await;
+    let writes = audit.operator().iter().filter(|event| event.is_write() && !event.is_lease() && event.resource != "events").count();
+    eprintln!("leaving: {IDLE} left; now {BUSY} more while {others} others are provisioned");
+    let (busy, ()) = tokio::join!(all_leave(&admin, &names[IDLE..]), people::declare(&admin, leavers..leavers + others, |_| {}));
+    drop(operator);
+    plane.stop().await;
+    vec![
+        Row::note("One person leaves, 20 namespaces deny, idle: p50, ms", percentile(&idle, 0.5)),
+        Row::below("One person leaves, 20 namespaces deny, idle: p99, ms", percentile(&idle, 0.99), MUST_IDLE_MS),
+        Row::note(format!("One person leaves while {others} are provisioned: p50, ms"), percentile(&busy, 0.5)),
+        Row::below(format!("One person leaves while {others} are provisioned: p99, ms"), percentile(&busy, 0.99), MUST_BUSY_MS),
+        Row::note("writes of the operator a departure, receipt included", writes as f64 / IDLE as f64),
+    ]
+}
+
+async fn all_leave(client: &Client, names: &[String]) -> Vec<f64> {
+    let mut times = Vec::new();
+    for name in names {
+        times.push(leaves(client, name).await.as_secs_f64() * 1_000.0);
+        tokio::time::sleep(PAUSE).await;
+    }
+    times
+}
+
+async fn leaves(client: &Client, name: &str) -> Duration {
+    let developer = ready(client, name).await;
+    let identity = &developer.data["status"]["identities"][0];
+    let subject = Subject::service_account("usher-identities", identity["name"].as_str().expect("an identity"));
+    let places = people::shared_namespaces();
+    for place in &places {
+        assert!(can(client, &subject, "get", "pods", Some(place)).await, "{name} may work in {place}");
+    }
+    let api: Api<Developer> = Api::all(client.clone());
+    let since = Instant::now();
+    api.patch(name, &PatchParams::default(), &Patch::Merge(json!({"spec": {"state": "Departed"}}))).await.expect("she leaves");
+    for place in &places {
+        while can(client, &subject, "get", "pods", Some(place)).await {
+            assert!(since.elapsed() < GIVE_UP, "{name} still may work in {place}");
+        }
+    }
+    since.elapsed()
+}
+
+fn percentile(times: &[f64], share: f64) -> f64 {
+    let mut sorted = times.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]
+    let at = ((sorted.len() as f64 * share).ceil() as usize).clamp(1, sorted.len());
+    sorted[at - 1]
+}

@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::ByteString;
-use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec, TokenReview, TokenReviewSpec};
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Api;
 use kube::api::PostParams;
+use kube::{Api, Client};
 use serde_json::{Value, json};
 
-use crate::api::metadata::{DATA_DIGEST, IDENTITIES_NAMESPACE, KUBECONFIG_KEY, TOKEN_EXPIRES_AT, TOKEN_ISSUED_AT, TOKEN_OF};
+use crate::api::metadata::{
+    DATA_DIGEST, IDENTITIES_NAMESPACE, KUBECONFIG_KEY, KUBECONFIG_SECRET, TOKEN_EXPIRES_AT, TOKEN_ISSUED_AT, TOKEN_OF,
+};
 use crate::plan::cluster::ClusterKey;
 use crate::plan::credential::CredentialPlan;
 use crate::plan::developer::seconds;
@@ -24,7 +26,7 @@ use super::memory::Memory;
 use super::watch::without_values;
 
 /// A token, which nothing prints.
-struct Token {
+pub struct Token {
     value: String,
     expires: Timestamp,
 }
@@ -75,6 +77,28 @@ async fn issue(cluster: &Cluster, account: &str, lifetime: SignedDuration) -> Re
         .map_err(|error| failed::<ServiceAccount>("issue a token for", &meta, error))?;
     let status = answer.status.unwrap_or_default();
     Ok(Token { value: status.token.unwrap_or_default(), expires: status.expiration_timestamp.map_or(Timestamp::UNIX_EPOCH, |time| time.0) })
+}
+
+/// The token in somebody's kubeconfig Secret, read live, to ask later whether it is refused. None if there is none.
+pub async fn token_in(client: &Client, namespace: &str) -> Result<Option<Token>, Error> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let meta = ObjectMeta { name: Some(KUBECONFIG_SECRET.to_owned()), namespace: Some(namespace.to_owned()), ..ObjectMeta::default() };
+    let secret = api.get_opt(KUBECONFIG_SECRET).await.map_err(|error| failed::<Secret>("read", &meta, error))?;
+    let data = secret.and_then(|secret| secret.data).and_then(|mut data| data.remove(KUBECONFIG_KEY));
+    let parsed: Option<Value> = data.and_then(|data| serde_json::from_slice(&data.0).ok());
+    let users = parsed.iter().filter_map(|config| config.get("users")?.as_array()).flatten();
+    let token = users.into_iter().find_map(|user| user.pointer("/user/token")?.as_str());
+    Ok(token.map(|value| Token { value: value.to_owned(), expires: Timestamp::UNIX_EPOCH }))
+}
+
+/// Whether the API server still knows somebody by a token (<https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-review-v1/>).
+pub async fn accepted(client: &Client, token: &Token) -> Result<bool, Error> {
+    let api: Api<TokenReview> = Api::all(client.clone());
+    let spec = TokenReviewSpec { token: token.value.clone(), ..TokenReviewSpec::default() };
+    let review = TokenReview { spec, ..TokenReview::default() };
+    let answer =
+        api.create(&PostParams::default(), &review).await.map_err(|error| failed::<TokenReview>("create", &review.metadata, error))?;
+    Ok(answer.status.and_then(|status| status.authenticated).unwrap_or_default())
 }
 
 /// The kubeconfig (<https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/>) as JSON, which is YAML too.

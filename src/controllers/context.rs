@@ -19,6 +19,7 @@ use crate::cluster::error::Error;
 use crate::cluster::leader::Mandate;
 use crate::cluster::memory::Memory;
 use crate::cluster::objects::Objects;
+use crate::cluster::secrets::Token;
 use crate::plan::change::{Step, Verb};
 use crate::plan::cluster::ClusterKey;
 use crate::plan::environment::Pending;
@@ -106,6 +107,8 @@ pub struct Context {
     pub roles: Mutex<HashMap<String, RoleOutcome>>,
     /// Since when somebody is seen to be leaving.
     pub leaving: Mutex<HashMap<String, Leaving>>,
+    /// The last tokens of people who left, by the UID of the Developer, until they were seen to be refused.
+    pub tokens: Mutex<HashMap<String, Arc<Token>>>,
     pending: Mutex<HashMap<(String, String), BTreeMap<String, Pending>>>,
     epoch: Mutex<Option<String>>,
     ticks: AtomicU64,
@@ -137,6 +140,7 @@ impl Context {
             queues: Queues::default(),
             roles: Mutex::default(),
             leaving: Mutex::default(),
+            tokens: Mutex::default(),
             pending: Mutex::default(),
             epoch: Mutex::default(),
             ticks: AtomicU64::new(1),

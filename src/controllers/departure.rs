@@ -16,6 +16,7 @@ use crate::api::departure::{DepartureState, Leftover};
 use crate::api::{ConditionType, Departure, DepartureStatus, Reason};
 use crate::cluster::ask::{Naming, ask};
 use crate::cluster::error::Error;
+use crate::cluster::secrets::accepted;
 use crate::plan::access::Standing;
 use crate::plan::departing::{Departing, departing};
 use crate::plan::departures::lasts;
@@ -31,6 +32,8 @@ use super::seal::{Scans, take_accounts};
 const TOKENS_REMEMBERED: Duration = Duration::from_secs(11);
 /// How soon to look again while access is being taken away; what is seen wakes a pass sooner.
 const SOON: Duration = Duration::from_millis(50);
+/// How soon to ask again whether a token is refused.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// How soon to look again after something went wrong, and how late at most.
 const FIRST_TRY: Duration = Duration::from_secs(2);
 const LAST_TRY: Duration = Duration::from_mins(10);
@@ -173,11 +176,25 @@ impl Departures {
         let gone = *progress.accounts_gone.get_or_insert_with(Instant::now);
         found.credentials_revoked =
             gone.elapsed() >= TOKENS_REMEMBERED || view.identities.iter().all(|identity| identity.namespace.is_none());
+        if found.credentials_revoked && self.still_accepted(departure).await? {
+            found.credentials_revoked = false;
+        }
         if found.credentials_revoked {
             let fresh = self.look(departure);
             found.leftovers = Some(self.leftovers(&fresh, gone).await?);
         }
         Ok(())
+    }
+
+    /// Whether the API server still knows her by the last token that usher issued; if that is not remembered it was waited long enough.
+    async fn still_accepted(&self, departure: &Departure) -> Result<bool, Error> {
+        let uid = &departure.spec.developer.uid;
+        let Some(token) = self.context.tokens.lock().get(uid).cloned() else { return Ok(false) };
+        let accepted = accepted(&self.context.client, &token).await?;
+        if !accepted {
+            self.context.tokens.lock().remove(uid);
+        }
+        Ok(accepted)
     }
 
     /// Asks whether she is denied everywhere.
@@ -238,7 +255,7 @@ impl Departures {
         }
         if !found.credentials_revoked {
             let left = progress.accounts_gone.map(|gone| TOKENS_REMEMBERED.saturating_sub(gone.elapsed()));
-            return Some(left.unwrap_or(SOON).max(SOON));
+            return Some(left.unwrap_or(SOON).max(ASK_AGAIN));
         }
         found.leftovers.as_ref().filter(|left| !left.is_empty()).map(|_| LAST_TRY)
     }
@@ -292,6 +309,7 @@ impl Departures {
             condition.reason = Reason::Returned.as_str();
         }
         context.objects.write_status(departure.as_ref(), Some(&before), &status).await?;
+        context.tokens.lock().remove(&departure.spec.developer.uid);
         self.progress.lock().remove(&departure.name_any());
         Ok(Done { wrote: true, ..Done::default() })
     }

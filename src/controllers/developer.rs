@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::api::{ConditionType, Developer, Reason};
 use crate::cluster::crds;
 use crate::cluster::error::Error;
-use crate::cluster::secrets::write_kubeconfig;
+use crate::cluster::secrets::{token_in, write_kubeconfig};
 use crate::plan::access::{held_roles, paused};
 use crate::plan::change::{Step, Verb};
 use crate::plan::cluster::ClusterKey;
@@ -150,6 +150,7 @@ impl Developers {
             }
         }
         if !progress.plan.afterwards.is_empty() {
+            self.remember_token(developer, &progress.plan).await;
             let carried = context.carry_out(std::mem::take(&mut progress.plan.afterwards)).await;
             progress.wrote |= carried.written > 0;
             progress.errors.extend(carried.errors);
@@ -161,6 +162,21 @@ impl Developers {
             if let Some(leaver) = leaving.get_mut(name).filter(|leaver| !leaver.gone) {
                 leaver.gone = true;
                 context.metrics.revoked_after(leaver.since.elapsed());
+            }
+        }
+    }
+
+    /// Keeps the token that is about to be dead, so that it can be asked whether it is. Without it the Departure waits and does not ask.
+    async fn remember_token(&self, developer: &Developer, plan: &DeveloperPlan) {
+        let context = &self.context;
+        let secrets = plan.afterwards.iter().flatten().filter(|step| step.change.kind() == "Secret");
+        let namespaces: BTreeSet<String> = secrets.filter_map(|step| step.change.meta().namespace.clone()).collect();
+        let (true, Some(uid)) = (plan.standing.departs(), developer.uid()) else { return };
+        for namespace in namespaces {
+            match token_in(&context.client, &namespace).await {
+                Ok(Some(token)) => drop(context.tokens.lock().insert(uid.clone(), Arc::new(token))),
+                Ok(None) => {}
+                Err(error) => tracing::debug!(error = error.chain(), "the last token could not be read"),
             }
         }
     }

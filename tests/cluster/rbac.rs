@@ -23,14 +23,13 @@ use crate::support::{AuditLevel, ControlPlane, wait_until};
 const SOON: Duration = Duration::from_mins(1);
 
 /// What is allowed and was not used, and why it stays.
-const UNUSED: [(&str, &str, &str); 9] = [
+const UNUSED: [(&str, &str, &str); 8] = [
     ("bind", "clusterroles.rbac.authorization.k8s.io", "no request: the API server asks for it when a binding is written"),
     ("bind", "roles.rbac.authorization.k8s.io", "no request: the API server asks for it when a sealed binding of a Role is put back"),
     ("get", "departures.usher.dev", "reads the Departure that was begun just before a crash and that its watch has not brought yet"),
     ("escalate", "clusterroles.rbac.authorization.k8s.io", "no request: the API server asks for it when a ClusterRole is written"),
     ("create", "secrets", "no request: the API server asks for it when server-side apply (patch) finds none"),
     ("create", "configmaps", "no request: the API server asks for it when server-side apply (patch) finds none"),
-    ("get", "secrets", "reads what was put in the place of a Secret that it was about to delete"),
     ("get", "configmaps", "reads what was put in the place of a ConfigMap that it was about to delete"),
     ("get", "grants.usher.dev", "reads the Grant that was begun just before a crash and that its watch has not brought yet"),
 ];
@@ -254,6 +253,13 @@ impl House {
         self.delete("Role", "nodes").await;
         self.delete("Developer", "ada").await;
         self.delete("Binding", "work").await;
+        let departures = kind(&self.client, "Departure").await;
+        wait_until("the receipts are complete", SOON, async || {
+            let list = departures.list(&ListParams::default()).await.map_err(|error| explain(&error))?;
+            let states: Vec<_> = list.items.iter().map(|it| it.data["status"]["state"].clone()).collect();
+            if states.len() == 2 && states.iter().all(|state| state == "Complete") { Ok(()) } else { Err(format!("{states:?}")) }
+        })
+        .await;
         self.delete("Environment", "dev").await;
     }
 

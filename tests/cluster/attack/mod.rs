@@ -11,6 +11,7 @@ mod fence_rules;
 mod guard;
 mod limits;
 mod locks;
+mod older;
 mod record;
 mod requester;
 mod tenant;

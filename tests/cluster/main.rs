@@ -18,6 +18,7 @@
 //! | `quiet` | a settled cluster writes nothing but the Lease | a cluster of its own |
 //! | `reinstall`, `reinstall_finalizers`, `upgrade`, `upgrade_stored` | CRDs, chart or operator gone and back | a cluster of their own |
 //! | `rbac` | the chart's RBAC is what was used | a cluster of its own |
+//! | `attack` | what nobody may do, tried: as binder, responder, developer, and with the operator's token | the operator |
 
 #![allow(clippy::doc_markdown, reason = "kinds of Kubernetes are words here")]
 #![allow(

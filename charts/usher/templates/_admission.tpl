@@ -52,7 +52,12 @@ annotations write the object as well, as somebody who may grant nothing, and wou
 (namespaceObject != null && namespaceObject.metadata.?labels[?'usher.dev/workspace'].hasValue())
 {{- end }}
 
-{{/* Whether the API server can stamp who asked (MutatingAdmissionPolicy v1, from Kubernetes 1.36); empty if not. */}}
+{{/*
+Whether the API server can stamp who asked (MutatingAdmissionPolicy v1, from Kubernetes 1.36); empty if not. Asked of the API server, if Helm asks one
+(then it knows that there are namespaces); with `helm template` alone, of the version of Kubernetes that is said.
+*/}}
 {{- define "usher.stamps" -}}
+{{- if .Capabilities.APIVersions.Has "v1/Namespace" -}}
 {{- if .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy" }}true{{ end -}}
+{{- else if semverCompare ">=1.36.0-0" .Capabilities.KubeVersion.Version }}true{{ end -}}
 {{- end }}

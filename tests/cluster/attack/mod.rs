@@ -5,11 +5,13 @@
 mod binder;
 mod credentials;
 mod declarations;
+mod departed;
 mod fence;
 mod fence_rules;
 mod guard;
 mod limits;
 mod locks;
+mod older;
 mod record;
 mod requester;
 mod tenant;
@@ -19,7 +21,6 @@ use std::time::Duration;
 
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
-use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use kube::{Client, Error};
 use serde_json::{Value, json};
 
@@ -27,7 +28,7 @@ use crate::support::access::{Subject, can};
 use crate::support::audit::OPERATOR;
 use crate::support::client::{dry_run, explain, kind, manifest};
 use crate::support::fleet::object;
-use crate::support::{ControlPlane, Shared, client_of, name, operated, wait_until};
+use crate::support::{ControlPlane, Shared, client_as, client_of, name, operated, wait_until};
 
 const SOON: Duration = Duration::from_mins(1);
 
@@ -120,11 +121,7 @@ pub async fn in_force(admin: &Client, operator: &Client) {
 
 /// The administrator, acting as somebody else.
 pub async fn impersonate(plane: &ControlPlane, user: &str, groups: &[&str]) -> Client {
-    let file = Kubeconfig::read_from(plane.kubeconfig()).expect("a kubeconfig");
-    let mut config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.expect("a whole kubeconfig");
-    config.auth_info.impersonate = Some(user.to_owned());
-    config.auth_info.impersonate_groups = Some(groups.iter().map(|&group| group.to_owned()).collect());
-    Client::try_from(config).expect("a client")
+    client_as(&plane.kubeconfig(), user, groups).await
 }
 
 /// A rule of RBAC; without names: for all.

@@ -45,22 +45,27 @@ impl ControlPlane {
     /// Starts one with an etcd of its own. Most tests want [`super::bare`], [`super::operated`] or [`Self::exclusive`], which cost less.
     #[allow(dead_code, reason = "for measuring, where nobody else may use the same etcd")]
     pub async fn start(audit: AuditLevel) -> Self {
-        off_thread(move || Self::start_blocking(None, audit)).await.unwrap_or_else(|problem| panic!("{problem}"))
+        off_thread(move || Self::start_blocking(None, audit, &[])).await.unwrap_or_else(|problem| panic!("{problem}"))
     }
 
     /// An API server and controllers for one test alone, which may do to them what it likes. At most three exist at once; the test waits for its turn.
     pub async fn exclusive(audit: AuditLevel) -> Self {
+        Self::exclusive_with(audit, &[]).await
+    }
+
+    /// The same, with more flags for its API server.
+    pub async fn exclusive_with(audit: AuditLevel, flags: &'static [&'static str]) -> Self {
         let turn = shared::turn().await;
         let etcd = super::bare().await;
         let mut plane =
-            off_thread(move || Self::start_blocking(Some(etcd.dir()), audit)).await.unwrap_or_else(|problem| panic!("{problem}"));
+            off_thread(move || Self::start_blocking(Some(etcd.dir()), audit, flags)).await.unwrap_or_else(|problem| panic!("{problem}"));
         plane.turn = Some(turn);
         plane
     }
 
     /// Starts one, on the etcd of the control plane in `share` if that is given.
-    pub fn start_blocking(share: Option<&Path>, audit: AuditLevel) -> Result<Self, String> {
-        let mut script = process::spawn(script(share, audit)).map_err(|error| format!("cannot run hack/control-plane: {error}"))?;
+    pub fn start_blocking(share: Option<&Path>, audit: AuditLevel, flags: &[&str]) -> Result<Self, String> {
+        let mut script = process::spawn(script(share, audit, flags)).map_err(|error| format!("cannot run hack/control-plane: {error}"))?;
         let stdin = script.stdin.take();
         let complaints = collect(script.stderr.take().expect("a pipe"));
         let (sender, ready) = mpsc::channel();
@@ -179,10 +184,13 @@ pub async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'st
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
 }
 
-fn script(share: Option<&Path>, audit: AuditLevel) -> Command {
+fn script(share: Option<&Path>, audit: AuditLevel, flags: &[&str]) -> Command {
     static COUNTER: AtomicU32 = AtomicU32::new(1);
     let mut command = Command::new(tools::repository().join("hack/control-plane"));
     command.args(["run", "--audit-level", &format!("{audit:?}")]);
+    for flag in flags {
+        command.args(["--apiserver-flag", flag]);
+    }
     // Without a folder of ours the script takes a temporary one, and removes it even if this process is killed.
     if let Some(kept) = std::env::var_os("USHER_TEST_DIR") {
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);

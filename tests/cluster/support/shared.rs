@@ -23,7 +23,7 @@ pub async fn bare() -> &'static ControlPlane {
     // A failure is kept: the next test need not wait for it again.
     static PLANE: OnceLock<Result<ControlPlane, String>> = OnceLock::new();
     static KINDS: OnceCell<()> = OnceCell::const_new();
-    let plane = off_thread(|| PLANE.get_or_init(|| ControlPlane::start_blocking(None, AuditLevel::Metadata))).await;
+    let plane = off_thread(|| PLANE.get_or_init(|| ControlPlane::start_blocking(None, AuditLevel::Metadata, &[]))).await;
     let plane = plane.as_ref().unwrap_or_else(|problem| panic!("{problem}"));
     KINDS.get_or_init(async || client::install_crds(&plane.admin_client().await).await).await;
     plane
@@ -63,7 +63,7 @@ pub async fn operated() -> Shared {
     let all = OPERATED
         .get_or_init(async || {
             let etcd = bare().await;
-            let start = off_thread(|| ControlPlane::start_blocking(Some(etcd.dir()), AuditLevel::Metadata)).await;
+            let start = off_thread(|| ControlPlane::start_blocking(Some(etcd.dir()), AuditLevel::Metadata, &[])).await;
             let plane = start.unwrap_or_else(|problem| panic!("{problem}"));
             let (applier, guarded) = (format!("audit.trustedAppliers={{{APPLIER}}}"), format!("guard.userPrefixes={{{GUARDED}}}"));
             let install = Install::new(&plane, &[PATIENT[0], PATIENT[1], &applier, &guarded]).await;

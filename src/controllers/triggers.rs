@@ -9,14 +9,14 @@ use kube::{Resource, ResourceExt};
 use crate::api::metadata::{CLUSTER_PREFIX, DELETE_AT, DEVELOPER, ENVIRONMENT, PAUSED, ROLE, ROLE_PREFIX, WORKSPACE};
 use crate::api::{Binding, Departure, Developer, Environment, Lock, Role};
 use crate::cluster::memory::Seen;
-use crate::plan::access::{active_people, holders, roles_of_binding, roles_of_developer, standing};
+use crate::plan::access::{active_people, holders, lock_holds, roles_of_binding, roles_of_developer, standing};
 use crate::plan::cluster::{Bound, ClusterKey, RbacBinding};
 use crate::plan::departures::lasts;
 use crate::plan::identity::Known;
 use crate::plan::subjects::behind;
 use crate::plan::world::deleting;
 
-use super::context::Context;
+use super::context::{Context, Leaving};
 use super::queue::Lane;
 
 /// How long changes of many receipts are gathered before all are looked at.
@@ -83,6 +83,10 @@ fn developer(context: &Context, name: &str, old: Option<&Developer>, new: Option
         return;
     }
     let leaves = new.is_none_or(|new| context.memory.read(|content, _| standing(&content.world, new, context.now()).leaves()));
+    let stood = old.is_some_and(|old| context.memory.read(|content, _| !standing(&content.world, old, context.now()).leaves()));
+    if leaves && stood {
+        since_now(context, name);
+    }
     let lane = if leaves { Lane::Departure } else { Lane::New };
     queues.developers.push(name, lane);
     receipts_of(context, name, lane);
@@ -176,12 +180,24 @@ fn binding(context: &Context, name: &str, old: Option<&Binding>, new: Option<&Bi
     });
 }
 
+/// From now on it is measured how long it takes until somebody has nothing.
+fn since_now(context: &Context, developer: &str) {
+    let leaving = Leaving { since: tokio::time::Instant::now(), gone: false };
+    if context.memory.read(|content, _| content.world.developer(developer).is_none()) {
+        return;
+    }
+    context.leaving.lock().entry(developer.to_owned()).or_insert(leaving);
+}
+
 /// A Lock comes before everything else, and so does its end.
 fn lock(context: &Context, name: &str, old: Option<&Lock>, new: Option<&Lock>) {
     let queues = &context.queues;
     queues.locks.push(name, Lane::Departure);
     if !matters(old, new, |old, new| old.spec == new.spec) {
         return;
+    }
+    if let Some(lock) = new.filter(|lock| old.is_none() && lock_holds(lock, context.now())) {
+        since_now(context, &lock.spec.developer);
     }
     context.memory.read(|content, _| {
         for name in [old, new].into_iter().flatten().map(|lock| &lock.spec.developer) {

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use crate::plan::offline::{Difference, Manifests, Reading, differences, read};
-use crate::plan::settings::{Fence, Offboarding, Server, Settings};
+use crate::plan::settings::{Audit, Fence, Offboarding, Server, Settings};
 
 use super::manifests::load;
 use super::{Failure, print};
@@ -75,6 +75,7 @@ impl Plan {
             token_lifetime: SignedDuration::from_hours(720),
             fence,
             offboarding: Offboarding::default(),
+            audit: Audit::default(),
         }
     }
 }

@@ -12,9 +12,11 @@ use crate::cluster::leader::{Candidate, Terms};
 use crate::cluster::memory::Memory;
 use crate::cluster::watch::Watches;
 use crate::controllers::context::Context;
+use crate::controllers::export::Exporter;
 use crate::controllers::{self, defaults};
 use crate::plan::cluster::ClusterKey;
 use crate::plan::name::digest;
+use crate::telemetry::export::Target;
 use crate::telemetry::logging::{self, Format};
 use crate::telemetry::metrics::Metrics;
 
@@ -63,6 +65,7 @@ impl Run {
         if let Some(missing) = values.missing() {
             tracing::warn!("{missing}");
         }
+        let export = values.export()?;
         let settings = values.settings(&client, config, namespace).await?;
         let metrics = Arc::new(Metrics::default());
         let memory = Arc::new(Memory::new(settings, [ClusterKey::Home]));
@@ -76,7 +79,7 @@ impl Run {
         tracing::info!(address = %listener.local_addr()?, namespace, version = env!("CARGO_PKG_VERSION"), "listening");
         let server = tokio::spawn(super::serve::serve(listener, metrics.clone(), Arc::new(watches.readiness())));
         let identity = self.identity();
-        let work = self.lead(client.clone(), namespace, &identity, terms, (memory, metrics, &watches));
+        let work = self.lead(client.clone(), namespace, &identity, terms, (memory, metrics, &watches, export));
         let outcome = tokio::select! {
             outcome = work => outcome,
             served = server => Err(format!("the HTTP server ended: {served:?}").into()),
@@ -95,7 +98,7 @@ impl Run {
         namespace: &str,
         identity: &str,
         terms: Terms,
-        (memory, metrics, watches): (Arc<Memory>, Arc<Metrics>, &Watches),
+        (memory, metrics, watches, export): (Arc<Memory>, Arc<Metrics>, &Watches, Target),
     ) -> Result<(), Failure> {
         watches.complete().await;
         tracing::info!("the cluster is read");
@@ -106,7 +109,8 @@ impl Run {
         candidate.mandate().watch(end_at_once);
         let reporter = Reporter { controller: "usher".to_owned(), instance: Some(identity.to_owned()) };
         let recorder = Recorder::new(client.clone(), reporter);
-        let context = Arc::new(Context::new(memory, client.clone(), candidate.mandate(), metrics.clone(), recorder));
+        let export = Exporter::new(export, digest(&[identity, &jiff::Timestamp::now().to_string()]));
+        let context = Arc::new(Context::new(memory, client.clone(), candidate.mandate(), metrics.clone(), recorder, export));
         let work = async {
             if let Err(error) = defaults::apply(&client, namespace).await {
                 tracing::warn!(

@@ -11,7 +11,9 @@ use serde::Deserialize;
 use crate::api::Span;
 use crate::api::metadata::{SETTINGS_CONFIG_MAP, SETTINGS_KEY};
 use crate::cluster::leader::Terms;
-use crate::plan::settings::{Fence, Offboarding, Server, Settings};
+use crate::plan::settings::{Audit, Fence, Offboarding, Server, Settings};
+
+use crate::telemetry::export::Target;
 
 use super::Failure;
 
@@ -31,6 +33,9 @@ pub struct Values {
 #[serde(rename_all = "camelCase", default)]
 struct AuditValues {
     requester_stamp: Option<bool>,
+    retention: Option<String>,
+    revisions_per_role: Option<usize>,
+    export: Option<ExportValue>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -38,6 +43,14 @@ struct AuditValues {
 struct ClusterValues {
     server: String,
     ca_data: String,
+}
+
+/// In YAML the word `off` without quotes is false.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum ExportValue {
+    Switch(bool),
+    Target(String),
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -151,6 +164,7 @@ impl Values {
             server: self.server(config),
             token_lifetime,
             offboarding: self.offboarding()?,
+            audit: self.audit()?,
             fence: Fence {
                 may_bind: self.fence.may_bind.clone().unwrap_or(default.may_bind),
                 inline_rules: self.fence.inline_rules.unwrap_or(default.inline_rules),
@@ -158,6 +172,38 @@ impl Values {
                 cluster_scope_secrets: self.fence.cluster_scope.secrets.unwrap_or(default.cluster_scope_secrets),
             },
         })
+    }
+
+    /// Where the record is exported to.
+    ///
+    /// # Errors
+    /// When it is neither off, stdout nor an absolute path.
+    pub fn export(&self) -> Result<Target, Failure> {
+        match &self.audit.export {
+            None | Some(ExportValue::Switch(false)) => Ok(Target::Off),
+            Some(ExportValue::Target(text)) => match text.as_str() {
+                "off" => Ok(Target::Off),
+                "stdout" => Ok(Target::Stdout),
+                path if path.starts_with('/') => Ok(Target::File(path.into())),
+                other => Err(format!("audit.export is {other}; write off, stdout or an absolute path such as /export/grants.jsonl").into()),
+            },
+            Some(ExportValue::Switch(true)) => {
+                Err("audit.export is true; write off, stdout or an absolute path such as /export/grants.jsonl".into())
+            }
+        }
+    }
+
+    fn audit(&self) -> Result<Audit, Failure> {
+        let default = Audit::default();
+        let retention = span(self.audit.retention.as_deref(), "400d", "audit.retention")?;
+        if retention < jiff::SignedDuration::from_secs(1) {
+            return Err("audit.retention must be at least 1s; auditors usually want a year and a month, 400d".into());
+        }
+        let revisions_per_role = self.audit.revisions_per_role.unwrap_or(default.revisions_per_role);
+        if revisions_per_role == 0 {
+            return Err("audit.revisionsPerRole must be at least 1: what a Role contains now is always kept".into());
+        }
+        Ok(Audit { retention, revisions_per_role })
     }
 
     fn offboarding(&self) -> Result<Offboarding, Failure> {

@@ -10,7 +10,7 @@ use crate::api::{Binding, Departure, Developer, Environment, Lock, Role};
 use crate::cluster::apply::Written;
 use crate::cluster::memory::Memory;
 use crate::plan::cluster::ClusterKey;
-use crate::plan::settings::{Fence, Offboarding, Server, Settings};
+use crate::plan::settings::{Audit, Fence, Offboarding, Server, Settings};
 
 use super::Failure;
 use super::read::{installation, list};
@@ -36,6 +36,7 @@ pub async fn snapshot(client: &Client, role_bindings: Where<'_>) -> Result<Memor
         token_lifetime: jiff::SignedDuration::ZERO,
         fence: Fence::default(),
         offboarding: Offboarding::default(),
+        audit: Audit::default(),
     };
     let memory = Memory::new(settings, [ClusterKey::Home]);
     keep::<Environment>(&memory, &Api::all(client.clone())).await?;

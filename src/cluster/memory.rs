@@ -14,7 +14,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::api::metadata::{DEVELOPER, ROLE, WORKSPACE};
-use crate::api::{Binding, Departure, Developer, Environment, Lock, Role};
+use crate::api::{Binding, Departure, Developer, Environment, Grant, Lock, Role};
 use crate::plan::cluster::{Bound, ClusterKey, ClusterState, Key, Table, replace};
 use crate::plan::identity::developer_of_service_account;
 use crate::plan::placement::Scene;
@@ -40,8 +40,8 @@ pub enum Seen {
     LocksReadable,
     /// A Departure, before and after.
     Departure(String, Option<Arc<Departure>>, Option<Arc<Departure>>),
-    /// A Grant of a Developer that went away.
-    GrantGone(String),
+    /// A Grant, before and after.
+    Grant(Option<Arc<Grant>>, Option<Arc<Grant>>),
     /// A revision of a Role that went away.
     RevisionGone(String),
     /// A namespace, before and after.

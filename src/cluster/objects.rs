@@ -141,6 +141,23 @@ impl Objects {
         }
     }
 
+    /// Deletes a record whose time is over: exactly the version that was seen to be over.
+    pub async fn purge<K: Written>(&self, api: &Api<K>, object: &K) -> Result<(), Error> {
+        self.mandate.check()?;
+        let preconditions = Preconditions { uid: object.uid(), resource_version: object.resource_version() };
+        let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+        match api.delete(&object.name_any(), &parameters).await {
+            Ok(_) => {}
+            Err(error) if not_found(&error) => {}
+            Err(error) if conflict(&error) => {
+                return Err(Error::Stale { kind: K::kind(&()).into_owned(), name: object.name_any() });
+            }
+            Err(error) => return Err(failed::<K>("delete", object.meta(), error)),
+        }
+        self.memory.forget::<K>(&ClusterKey::Home, &key_of(object), object.uid().as_ref(), true);
+        Ok(())
+    }
+
     /// Changes a Grant: it gained entries, or an end.
     pub async fn change_grant(&self, grant: &Grant) -> Result<(), Error> {
         self.mandate.check()?;

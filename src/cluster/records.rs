@@ -81,9 +81,7 @@ impl Kept for Grant {
         content.grants.by_name.get(name).cloned()
     }
     fn put(content: &mut Content, _: &Settings, _: &ClusterKey, (_, name): &Key, object: Option<Arc<Self>>) -> Option<Seen> {
-        let gone = object.is_none();
-        let old = content.grants.set(name, object);
-        old.filter(|_| gone).map(|grant| Seen::GrantGone(grant.spec.developer.name.clone()))
+        Some(Seen::Grant(content.grants.set(name, object.clone()), object))
     }
 }
 

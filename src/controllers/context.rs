@@ -27,6 +27,7 @@ use crate::plan::role::Failed;
 use crate::telemetry::metrics::Metrics;
 
 use super::doorbell::Doorbell;
+use super::export::Exporter;
 use super::queue::Queue;
 
 /// At most this many writes of one phase are under way at once.
@@ -49,6 +50,8 @@ pub struct Queues {
     pub environments: Queue,
     /// Workspaces whose end has come.
     pub workspaces: Queue,
+    /// Kinds of records, of which the oldest may be over.
+    pub records: Queue,
     /// Locks.
     pub locks: Queue,
     /// Receipts.
@@ -63,11 +66,15 @@ impl Default for Queues {
             bindings: Queue::new(REPORT_GAP),
             environments: Queue::new(REPORT_GAP),
             workspaces: Queue::new(Duration::ZERO),
+            records: Queue::new(PURGE_GAP),
             locks: Queue::new(Duration::ZERO),
             departures: Queue::new(Duration::ZERO),
         }
     }
 }
+
+/// The least time between two looks for records that are over: they go a few at a time.
+const PURGE_GAP: Duration = Duration::from_secs(10);
 
 /// How a Role's last pass went, for those who report on it.
 #[derive(Clone, Debug, Default)]
@@ -114,6 +121,8 @@ pub struct Context {
     ticks: AtomicU64,
     /// Where Events go.
     pub doorbell: Doorbell,
+    /// Where the record is exported to.
+    pub export: Exporter,
 }
 
 /// What became of a phase of writes.
@@ -129,7 +138,7 @@ pub struct Carried {
 
 impl Context {
     /// Puts together what every controller works with.
-    pub fn new(memory: Arc<Memory>, client: Client, mandate: Mandate, metrics: Arc<Metrics>, recorder: Recorder) -> Self {
+    pub fn new(memory: Arc<Memory>, client: Client, mandate: Mandate, metrics: Arc<Metrics>, recorder: Recorder, export: Exporter) -> Self {
         let home = Cluster::new(ClusterKey::Home, client.clone(), memory.clone(), mandate.clone());
         Self {
             objects: Objects::new(client.clone(), memory.clone(), mandate),
@@ -145,6 +154,7 @@ impl Context {
             epoch: Mutex::default(),
             ticks: AtomicU64::new(1),
             doorbell: Doorbell::new(recorder),
+            export,
         }
     }
 

@@ -30,6 +30,7 @@ use crate::plan::world::deleting;
 
 use super::context::{Context, Leaving};
 use super::frame::{Done, Pass};
+use super::purge::GRANTS;
 use super::queue::Lane;
 use super::report::{announce, error_findings};
 
@@ -348,6 +349,7 @@ impl Developers {
                 Ok(()) => {
                     context.metrics.granted("changed");
                     if let Some(end) = &grant.spec.ended {
+                        context.queues.records.push(GRANTS, Lane::Sweep);
                         context.event(developer.as_ref(), true, "GrantEnded", &format!("urole/{}: {:?}", grant.spec.role, end.cause));
                     }
                 }

@@ -24,6 +24,8 @@ use crate::plan::world::deleting;
 
 use super::context::{Context, RoleOutcome};
 use super::frame::{Done, Pass};
+use super::purge::REVISIONS;
+use super::queue::Lane;
 use super::report::{announce, error_findings};
 use super::turns::{Turn, Turns};
 
@@ -228,6 +230,7 @@ impl Roles {
         let Some(revision) = revision else { return Ok(()) };
         context.objects.keep_revision(&revision).await?;
         context.metrics.wrote("ControllerRevision", "create");
+        context.queues.records.push(REVISIONS, Lane::Sweep);
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{Resource, ResourceExt};
 
 use crate::api::metadata::{CLUSTER_PREFIX, DELETE_AT, DEVELOPER, ENVIRONMENT, PAUSED, ROLE, ROLE_PREFIX, WORKSPACE};
-use crate::api::{Binding, Departure, Developer, Environment, Lock, Role};
+use crate::api::{Binding, Departure, Developer, Environment, Grant, Lock, Role};
 use crate::cluster::memory::Seen;
 use crate::plan::access::{active_people, holders, lock_holds, roles_of_binding, roles_of_developer, standing};
 use crate::plan::cluster::{Bound, ClusterKey, RbacBinding};
@@ -17,6 +17,7 @@ use crate::plan::subjects::behind;
 use crate::plan::world::deleting;
 
 use super::context::{Context, Leaving};
+use super::purge::{DEPARTURES, RECORDS};
 use super::queue::Lane;
 
 /// How long changes of many receipts are gathered before all are looked at.
@@ -37,9 +38,9 @@ pub fn wake(context: &Context, seen: &Seen) {
         Seen::Stranger(name) => stranger(context, name),
         Seen::Lock(name, old, new) => lock(context, name, old.as_deref(), new.as_deref()),
         Seen::LocksReadable => wake_all(context),
-        Seen::Departure(name, old, new) => departure(context, name, old.as_deref(), new.as_deref()),
+        Seen::Departure(name, old, new) => departure(context, name, old.as_ref(), new.as_ref()),
         Seen::RevisionGone(role) => context.queues.roles.push(role, Lane::Sweep),
-        Seen::GrantGone(developer) => context.queues.developers.push(developer, Lane::Drift),
+        Seen::Grant(old, new) => grant(context, old.as_ref(), new.as_ref()),
     }
 }
 
@@ -54,12 +55,21 @@ pub fn wake_all(context: &Context) {
         content.world.roles().for_each(|(name, _)| context.queues.roles.push(name, Lane::New));
         content.world.bindings().for_each(|(name, _)| context.queues.bindings.push(name, Lane::New));
         content.world.environments().for_each(|(name, _)| context.queues.environments.push(name, Lane::New));
+        RECORDS.iter().for_each(|name| context.queues.records.push(name, Lane::Sweep));
         content.world.locks().for_each(|(name, _)| context.queues.locks.push(name, Lane::Departure));
         content.world.departures().all().for_each(|(name, _)| context.queues.departures.push(name, Lane::Sweep));
         for state in content.clusters.values() {
             state.namespaces.values().for_each(|namespace| retention(context, namespace));
         }
     });
+}
+
+/// A Grant that went may be missed: it comes back if she still holds the Role.
+fn grant(context: &Context, old: Option<&Arc<Grant>>, new: Option<&Arc<Grant>>) {
+    if let (Some(old), None) = (old, new) {
+        context.queues.developers.push(&old.spec.developer.name, Lane::Drift);
+    }
+    context.export.note_change(old, new);
 }
 
 /// Whether a change may matter: not one of status alone.
@@ -220,7 +230,10 @@ pub fn receipts_of(context: &Context, developer: &str, lane: Lane) {
 }
 
 /// A receipt is worked on by its own pass, and decides what becomes of the workspaces.
-fn departure(context: &Context, name: &str, old: Option<&Departure>, new: Option<&Departure>) {
+fn departure(context: &Context, name: &str, old: Option<&Arc<Departure>>, new: Option<&Arc<Departure>>) {
+    context.export.note_change(old, new);
+    context.queues.records.push(DEPARTURES, Lane::Sweep);
+    let (old, new) = (old.map(AsRef::as_ref), new.map(AsRef::as_ref));
     let notes = |departure: Option<&Departure>| departure.map(|departure| (departure.annotations().clone(), lasts(departure)));
     if old.is_none() || notes(old) != notes(new) {
         context.queues.departures.push(name, Lane::Departure);

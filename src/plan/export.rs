@@ -51,6 +51,12 @@ impl Line {
         serde_json::to_string(self).map(|text| text + "\n").unwrap_or_default()
     }
 
+    /// The version of the object, as a number.
+    pub fn version(&self) -> u64 {
+        let version = self.object.pointer("/metadata/resourceVersion").and_then(Value::as_str);
+        version.and_then(|version| version.parse().ok()).unwrap_or_default()
+    }
+
     /// The Grant that it is about.
     pub fn grant(&self) -> Option<Grant> {
         (self.kind == "Grant").then(|| serde_json::from_value(self.object.clone()).ok()).flatten()

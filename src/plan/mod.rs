@@ -28,6 +28,7 @@ pub mod offline;
 pub mod orphan;
 pub mod person;
 pub mod placement;
+pub mod purge;
 pub mod question;
 pub mod rbac;
 pub mod receipt;

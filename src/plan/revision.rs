@@ -81,6 +81,7 @@ mod tests {
             token_lifetime: jiff::SignedDuration::from_hours(1),
             fence: Fence::default(),
             offboarding: crate::plan::settings::Offboarding::default(),
+            audit: crate::plan::settings::Audit::default(),
         }
     }
 

@@ -19,6 +19,23 @@ pub struct Settings {
     pub fence: Fence,
     /// What happens when people leave.
     pub offboarding: Offboarding,
+    /// How long the record is kept.
+    pub audit: Audit,
+}
+
+/// How long the record is kept.
+#[derive(Clone, Debug)]
+pub struct Audit {
+    /// What is over is deleted after this.
+    pub retention: SignedDuration,
+    /// At most this many revisions of one Role are kept.
+    pub revisions_per_role: usize,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self { retention: SignedDuration::from_hours(400 * 24), revisions_per_role: 100 }
+    }
 }
 
 /// How a cluster is reached.

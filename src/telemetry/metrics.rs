@@ -43,6 +43,9 @@ pub struct Metrics {
     time_to_ready: Histogram,
     time_to_revoke: Histogram,
     grants: Family<Outcome, Counter>,
+    exported: Counter,
+    export_failures: Counter,
+    export_waiting: Gauge,
 }
 
 fn seconds() -> Histogram {
@@ -63,6 +66,9 @@ impl Default for Metrics {
             time_to_ready: seconds(),
             time_to_revoke: seconds(),
             grants: Family::default(),
+            exported: Counter::default(),
+            export_failures: Counter::default(),
+            export_waiting: Gauge::default(),
             registry: Registry::default(),
         };
         registry.register("reconciles", "Passes by kind and outcome", metrics.passes.clone());
@@ -83,6 +89,9 @@ impl Default for Metrics {
             metrics.time_to_revoke.clone(),
         );
         registry.register("grants", "Grants by what was done: begun, changed", metrics.grants.clone());
+        registry.register("exported_lines", "Lines of the record that were exported", metrics.exported.clone());
+        registry.register("export_failures", "Tries to export the record that failed or hung", metrics.export_failures.clone());
+        registry.register("export_waiting", "Changes of the record that wait to be exported", metrics.export_waiting.clone());
         Self { registry, ..metrics }
     }
 }
@@ -128,6 +137,21 @@ impl Metrics {
     /// A Grant was begun or changed.
     pub fn granted(&self, what: &str) {
         self.grants.get_or_create(&Outcome { kind: "Grant".to_owned(), outcome: what.to_owned() }).inc();
+    }
+
+    /// Lines of the record were exported.
+    pub fn exported(&self, lines: u64) {
+        self.exported.inc_by(lines);
+    }
+
+    /// The record could not be exported, or not yet.
+    pub fn export_failed(&self) {
+        self.export_failures.inc();
+    }
+
+    /// How many changes wait to be exported.
+    pub fn export_waits(&self, count: usize) {
+        self.export_waiting.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// All metrics as OpenMetrics text.

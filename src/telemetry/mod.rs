@@ -1,4 +1,5 @@
 //! Logs and metrics. A side layer, usable from `cluster` upwards.
 
+pub mod export;
 pub mod logging;
 pub mod metrics;

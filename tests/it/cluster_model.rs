@@ -73,6 +73,7 @@ impl Model {
             token_lifetime: jiff::SignedDuration::from_hours(720),
             fence: usher::plan::settings::Fence::default(),
             offboarding: usher::plan::settings::Offboarding::default(),
+            audit: usher::plan::settings::Audit::default(),
         };
         let mut model = Self {
             world: World::default(),

@@ -20,5 +20,6 @@ mod naive;
 mod properties;
 mod questions;
 mod record;
+mod retention;
 mod scenarios;
 mod worlds;

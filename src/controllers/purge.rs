@@ -14,6 +14,7 @@ use crate::plan::purge::{Purge, purge_departures, purge_grants, purge_revisions}
 
 use super::context::Context;
 use super::frame::{Done, Pass};
+use super::queue::Lane;
 
 /// The key of Grants in the queue.
 pub const GRANTS: &str = "grants";
@@ -61,7 +62,12 @@ impl Purges {
         match kind {
             GRANTS => {
                 let purge = context.memory.read(|content, scene| purge_grants(scene, content.grants.all(), now));
-                self.delete(&Api::<Grant>::all(client), purge).await
+                let done = self.delete(&Api::<Grant>::all(client), purge).await;
+                if done.wrote {
+                    // They may have been the last that needed a revision.
+                    context.queues.records.push(REVISIONS, Lane::Sweep);
+                }
+                done
             }
             DEPARTURES => {
                 let purge = context

@@ -17,7 +17,7 @@ use crate::plan::subjects::behind;
 use crate::plan::world::deleting;
 
 use super::context::{Context, Leaving};
-use super::purge::{DEPARTURES, RECORDS};
+use super::purge::{DEPARTURES, RECORDS, REVISIONS};
 use super::queue::Lane;
 
 /// How long changes of many receipts are gathered before all are looked at.
@@ -135,6 +135,9 @@ fn role(context: &Context, name: &str, old: Option<&Arc<Role>>, new: Option<&Arc
     }
     let queues = &context.queues;
     queues.roles.push(name, Lane::New);
+    if new.is_none() {
+        queues.records.push(REVISIONS, Lane::Sweep);
+    }
     let only_finalizer = old.zip(new).is_some_and(|(old, new)| {
         old.spec == new.spec && deleting(old.as_ref()) == deleting(new.as_ref()) && old.annotations() == new.annotations()
     });

@@ -79,20 +79,25 @@ pub fn purge_revisions<'a>(
         let Some(role) = revision.labels().get(ROLE) else { continue };
         by_role.entry(role).or_default().push(revision);
     }
-    let mut intervals: BTreeMap<&str, Vec<(Timestamp, Option<Timestamp>)>> = BTreeMap::new();
+    let mut of_role: BTreeMap<&str, Vec<&Grant>> = BTreeMap::new();
     for grant in grants {
-        intervals.entry(&grant.spec.role).or_default().push((grant.spec.since.0, grant.spec.ended.as_ref().map(|end| end.at.0)));
+        of_role.entry(&grant.spec.role).or_default().push(grant);
     }
     let timed = by_role.into_iter().flat_map(|(role, mut revisions)| {
         revisions.sort_by_key(|revision| (created(revision), revision.revision));
-        let ran = intervals.get(role.as_str()).map(Vec::as_slice).unwrap_or_default();
+        let ran = of_role.get(role.as_str()).map(Vec::as_slice).unwrap_or_default();
         let surplus = revisions.len().saturating_sub(scene.settings.audit.revisions_per_role);
         let current = current(scene.world, role, &revisions);
         let mut timed = Vec::new();
         for (at, revision) in revisions.iter().enumerate().filter(|(at, _)| Some(*at) != current) {
             let replaced = revisions.get(at + 1).map(|next| created(next));
-            let needed = ran.iter().any(|(since, ended)| {
-                replaced.is_none_or(|replaced| *since < replaced) && ended.is_none_or(|ended| created(revision) <= ended)
+            // Times are in seconds, so what began in the second of a replacement may have begun before it.
+            let needed = ran.iter().any(|grant| {
+                let named = revision.revision == Some(grant.spec.role_revision);
+                let ended = grant.spec.ended.as_ref().map(|end| end.at.0);
+                let overlaps =
+                    replaced.is_none_or(|replaced| grant.spec.since.0 <= replaced) && ended.is_none_or(|ended| created(revision) <= ended);
+                named || overlaps
             });
             let over = kept_until(scene, replaced.unwrap_or_else(|| created(revision))).filter(|_| !needed);
             timed.push(((*revision).clone(), if at < surplus { Some(now) } else { over }));

@@ -19,6 +19,9 @@ use super::placement::Scene;
 use super::subjects::known_in;
 use super::world::World;
 
+/// At most this many words of one list are told.
+const MOST_WORDS: usize = 6;
+
 /// What somebody wants to do.
 #[derive(Clone, Debug, Default)]
 pub struct Question {
@@ -46,10 +49,15 @@ impl Question {
         format!("{} {}{group}{sub}{name} {place}", self.verb, self.resource)
     }
 
+    /// The resource as rules write it.
+    fn path(&self) -> String {
+        self.subresource.as_ref().map_or_else(|| self.resource.clone(), |sub| format!("{}/{sub}", self.resource))
+    }
+
     /// Whether a rule allows it, as the API server reads rules.
     pub fn allowed_by(&self, rule: &PolicyRule) -> bool {
         let any = |list: &Option<Vec<String>>, fits: &dyn Fn(&str) -> bool| list.iter().flatten().any(|item| item == "*" || fits(item));
-        let path = self.subresource.as_ref().map_or_else(|| self.resource.clone(), |sub| format!("{}/{sub}", self.resource));
+        let path = self.path();
         let every = self.subresource.as_ref().map(|sub| format!("*/{sub}"));
         let names = rule.resource_names.as_deref().unwrap_or_default();
         rule.verbs.iter().any(|verb| *verb == "*" || *verb == self.verb)
@@ -208,7 +216,7 @@ fn reasons<K: RbacBinding>(
     let reference = object.role_ref();
     let rbac = format!("{title}: {} {}", reference.kind, reference.name);
     for rule in inquiry.rules.of(object).iter().filter(|rule| inquiry.question.allowed_by(rule)) {
-        let (rule, rbac) = (rule_words(rule), rbac.clone());
+        let (rule, rbac) = (rule_words(rule, inquiry.question), rbac.clone());
         if !bound.ours {
             answer.reasons.push(Reason::Others { subject: format!("{} {}", subject.kind, subject.name), rule, rbac });
             continue;
@@ -282,11 +290,17 @@ fn entries(role: &Role, cluster_role: &str, made_from: Option<&str>) -> Vec<Stri
     gives.map(|access| access.name.clone()).collect()
 }
 
-/// A rule in words; of a long one the beginning.
-fn rule_words(rule: &PolicyRule) -> String {
-    let some = |list: &[String]| match list.get(..6) {
-        Some(first) if list.len() > 6 => format!("{}…", first.join(",")),
-        _ => list.join(","),
+/// A rule in words; of a long one what was asked for, and some more.
+fn rule_words(rule: &PolicyRule, question: &Question) -> String {
+    let path = question.path();
+    let some = |list: &[String]| {
+        let (asked, rest): (Vec<&str>, Vec<&str>) =
+            list.iter().map(String::as_str).partition(|item| [question.verb.as_str(), &path, &question.group].contains(item));
+        let words: Vec<&str> = asked.into_iter().chain(rest).collect();
+        match words.get(..MOST_WORDS) {
+            Some(first) if words.len() > MOST_WORDS => format!("{}…", first.join(",")),
+            _ => list.join(","),
+        }
     };
     let groups: Vec<String> = rule.api_groups.iter().flatten().filter(|group| !group.is_empty()).cloned().collect();
     let groups = if groups.is_empty() { String::new() } else { format!(" ({})", some(&groups)) };

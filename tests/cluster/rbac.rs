@@ -114,7 +114,7 @@ impl House {
     async fn new() -> Self {
         let plane = ControlPlane::exclusive(AuditLevel::Metadata).await;
         let client = plane.admin_client().await;
-        let install = Install::new(&plane, &PATIENT).await;
+        let install = Install::new(&plane, &[PATIENT[0], PATIENT[1], "audit.retention=5s", "audit.revisionsPerRole=1"]).await;
         let audit = Audit::from_now(&plane);
         let operator = Operator::start_with(&install, &["--identity", "usher-0"]).await;
         operator.ready().await;
@@ -263,6 +263,17 @@ impl House {
         self.delete("Environment", "dev").await;
     }
 
+    /// Waits until what is over was deleted from the record.
+    async fn purged(&self) {
+        for target in ["grants.usher.dev", "departures.usher.dev", "controllerrevisions.apps"] {
+            wait_until(&format!("{target} are purged"), SOON, async || {
+                let deleted = self.audit.operator().iter().any(|event| event.verb == "delete" && event.target() == target);
+                if deleted { Ok(()) } else { Err("not yet") }
+            })
+            .await;
+        }
+    }
+
     /// Fails with what the operator was refused.
     #[track_caller]
     fn assert_nothing_refused(&self) {
@@ -278,6 +289,7 @@ async fn every_right_of_the_operator_is_used_and_none_is_missing() {
     house.quarrels().await;
     house.lock().await;
     house.removals().await;
+    house.purged().await;
     house.operator.terminate().await;
     house.assert_nothing_refused();
 

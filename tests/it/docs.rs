@@ -3,6 +3,7 @@
 mod health;
 pub mod manifests;
 mod pages;
+mod proofs;
 mod reference;
 mod security;
 

@@ -19,12 +19,13 @@ fn strict() -> Model {
     model
 }
 
+/// It names the revision that only [`the_revision_that_a_grant_names_is_kept`] has.
 fn grant(name: &str, role: &str, since: i64, ended: Option<i64>) -> Arc<Grant> {
     let ended = ended.map(|at| json!({"at": later(at).to_string(), "by": "sue", "cause": "BindingEdited"}));
     let grant = json!({
         "metadata": {"name": name},
         "spec": {
-            "developer": {"name": "ada", "uid": "u"}, "role": role, "roleRevision": 1, "grantedBy": "bill", "since": later(since).to_string(),
+            "developer": {"name": "ada", "uid": "u"}, "role": role, "roleRevision": 9, "grantedBy": "bill", "since": later(since).to_string(),
             "state": if ended.is_some() { "Ended" } else { "Active" }, "ended": ended, "summary": {"targets": "", "via": "", "until": ""},
         },
     });
@@ -135,4 +136,18 @@ fn beyond_the_greatest_number_the_oldest_revisions_go_and_never_the_present_one(
     let grants = [grant("g", "r", -9, None)];
     let due = model.read(|scene| purge_revisions(scene, revisions.iter(), grants.iter(), noon())).due;
     assert_eq!(names(&due), ["r-1", "r-2"]);
+}
+
+/// Times are in seconds: a Role that is edited in the second in which a Grant begins.
+#[test]
+fn the_revision_that_a_grant_names_is_kept() {
+    let mut model = strict();
+    model.add(&json!({"kind": "Role", "metadata": {"name": "r"}, "spec": {}}));
+    let revisions = [revision("r", 8, -900), revision("r", 9, -900), revision("r", 10, -900), revision("r", 11, -300)];
+    let due = |since: i64| {
+        let grants = [grant("g", "r", since, None)];
+        names(&model.read(|scene| purge_revisions(scene, revisions.iter(), grants.iter(), noon())).due)
+    };
+    assert_eq!(due(-900), Vec::<String>::new());
+    assert_eq!(due(-200), ["r-8", "r-10"]);
 }

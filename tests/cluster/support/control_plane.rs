@@ -163,6 +163,17 @@ impl Drop for ControlPlane {
     }
 }
 
+/// Runs a line of a page in a shell, with kubectl and usher on the PATH, as the administrator.
+pub async fn run_as_written(plane: &ControlPlane, line: &str) -> Output {
+    let folders =
+        [tools::tool("kubectl"), PathBuf::from(env!("CARGO_BIN_EXE_usher"))].map(|tool| tool.parent().expect("a folder").to_owned());
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::join_paths(folders.into_iter().chain(std::env::split_paths(&path))).expect("no colons");
+    let mut command = tools::command("bash", &plane.dir);
+    command.env("PATH", path).env("KUBECONFIG", plane.kubeconfig()).args(["-euo", "pipefail", "-c", line]);
+    tools::run(command, "").await
+}
+
 /// A client of an administrator of another name, by impersonation.
 pub async fn client_as(kubeconfig: &Path, user: &str, groups: &[&str]) -> Client {
     let file = Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");

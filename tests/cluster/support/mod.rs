@@ -18,7 +18,7 @@ pub mod shared;
 mod tools;
 mod wait;
 
-pub use control_plane::{AuditLevel, ControlPlane, client_as, client_of};
+pub use control_plane::{AuditLevel, ControlPlane, client_as, client_of, run_as_written};
 pub use name::name;
 pub use shared::bare;
 #[allow(unused_imports, reason = "used as soon as `usher run` works")]

@@ -16,6 +16,8 @@ use super::access::Subject;
 use super::client::{self, apply_as, explain, kind};
 use super::{name, wait_until};
 
+/// Whom admission stamps where the administrator of `hack/control-plane` writes.
+pub const ADMIN: &str = "usher-local-admin";
 /// Where the ServiceAccounts of people are.
 pub const IDENTITIES: &str = "usher-identities";
 /// The Secret with a person's kubeconfig.

@@ -61,6 +61,10 @@ async fn the_revision_in_force_comes_back_when_somebody_deletes_it() {
     let stage = Stage::new(&shared.client).await;
     let role = stage.role("view").await;
     let first = there_are(&stage, &role, 1).await.remove(0);
+    // Access that came by a later pass of the Role says that the pass which wrote the revision is over.
+    let person = name("ada");
+    stage.binding(&role, &person).await;
+    stage.person(&person, json!({})).await;
     let api = Api::<ControllerRevision>::namespaced(stage.client.clone(), NAMESPACE);
     api.delete(first.metadata.name.as_deref().unwrap(), &DeleteParams::default()).await.unwrap();
     wait_until("it is there again", SOON, async || {

@@ -122,12 +122,12 @@ impl Cluster {
             Ok(answer) => {
                 match answer.left().filter(|object| object.meta().deletion_timestamp.is_some()) {
                     Some(terminating) => self.memory.put(&self.key, terminating),
-                    None => self.memory.forget::<K>(&self.key, &key, meta.uid.as_ref(), true),
+                    None => self.memory.forget::<K>(&self.key, &key, meta.uid.as_ref()),
                 }
                 Ok(())
             }
             Err(error) if not_found(&error) => {
-                self.memory.forget::<K>(&self.key, &key, meta.uid.as_ref(), true);
+                self.memory.forget::<K>(&self.key, &key, meta.uid.as_ref());
                 Ok(())
             }
             Err(error) if conflict(&error) => self.look_again(api, meta).await,
@@ -149,7 +149,7 @@ impl Cluster {
             }
             None => {
                 let key = (meta.namespace.clone().unwrap_or_default(), name);
-                self.memory.forget::<K>(&self.key, &key, meta.uid.as_ref(), false);
+                self.memory.forget::<K>(&self.key, &key, meta.uid.as_ref());
                 Err(Error::Stale { kind, name: title(meta) })
             }
         }

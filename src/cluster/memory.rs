@@ -3,7 +3,7 @@
 //! A watch that lags behind a write of our own must not undo it here, so an older version of an object never replaces a newer one, and an object
 //! that we deleted does not come back.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ConfigMap, LimitRange, Namespace, ResourceQuota, Secret, ServiceAccount};
@@ -69,7 +69,31 @@ pub struct Content {
     pub grants: Grants,
     /// What Roles contained.
     pub revisions: Revisions,
-    tombstones: HashSet<String>,
+    gone: Gone,
+}
+
+/// At most this many of what went are remembered; what is spoken of late is spoken of soon.
+const MOST_GONE: usize = 20_000;
+
+/// The UIDs of objects that went. A watch or the answer to a write may still speak of them, which brings nothing back.
+#[derive(Debug, Default)]
+struct Gone {
+    uids: HashSet<String>,
+    order: VecDeque<String>,
+}
+
+impl Gone {
+    fn add(&mut self, uid: &str) {
+        if !self.uids.insert(uid.to_owned()) {
+            return;
+        }
+        self.order.push_back(uid.to_owned());
+        if self.order.len() > MOST_GONE
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.uids.remove(&oldest);
+        }
+    }
 }
 
 /// What is kept, shared by all who read it.
@@ -129,7 +153,7 @@ impl Memory {
         object.meta_mut().managed_fields = None;
         let key = key_of(&object);
         let mut content = self.content.write();
-        let buried = object.meta().uid.as_ref().is_some_and(|uid| content.tombstones.contains(uid));
+        let buried = object.meta().uid.as_ref().is_some_and(|uid| content.gone.uids.contains(uid));
         let older = K::get(&content, cluster, &key)
             .is_some_and(|kept| kept.meta().uid == object.meta().uid && version(kept.as_ref()) >= version(&object));
         if !buried && !older {
@@ -138,16 +162,12 @@ impl Memory {
         }
     }
 
-    /// Takes in that an object is gone. `by_us`: we deleted it, and a watch may still speak of it.
-    pub fn forget<K: Kept>(&self, cluster: &ClusterKey, key: &Key, uid: Option<&String>, by_us: bool) {
+    /// Takes in that an object is gone, as a watch said or because we deleted it.
+    pub fn forget<K: Kept>(&self, cluster: &ClusterKey, key: &Key, uid: Option<&String>) {
         let mut content = self.content.write();
         let kept = K::holds(&content, cluster, key, uid);
         if let Some(uid) = uid {
-            if !by_us {
-                content.tombstones.remove(uid);
-            } else if kept {
-                content.tombstones.insert(uid.clone());
-            }
+            content.gone.add(uid);
         }
         if kept {
             let seen = K::put(&mut content, &self.settings, cluster, key, None);
@@ -341,5 +361,54 @@ impl Kept for ServiceAccount {
         }
         let labels = [old, object].into_iter().flatten().filter_map(|account| account.labels().get(DEVELOPER).cloned());
         Some(Seen::Personal(labels.collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::LockSpec;
+    use crate::plan::settings::{Fence, Offboarding, Server};
+
+    fn memory() -> Memory {
+        let settings = Settings {
+            namespace: "usher-system".to_owned(),
+            installation: "here".to_owned(),
+            server: Server::default(),
+            token_lifetime: jiff::SignedDuration::from_hours(1),
+            fence: Fence::default(),
+            offboarding: Offboarding::default(),
+            audit: crate::plan::settings::Audit::default(),
+        };
+        Memory::new(settings, [ClusterKey::Home])
+    }
+
+    fn lock(uid: &str, version: &str) -> Lock {
+        let mut lock = Lock::new("stolen", LockSpec::default());
+        lock.metadata.uid = Some(uid.to_owned());
+        lock.metadata.resource_version = Some(version.to_owned());
+        lock
+    }
+
+    /// The answer to a write may arrive after the watch has said that the object is gone.
+    #[test]
+    fn what_is_gone_is_not_brought_back_by_a_late_answer() {
+        let (memory, key) = (memory(), (String::new(), "stolen".to_owned()));
+        let there = |memory: &Memory| memory.get::<Lock>(&ClusterKey::Home, &key).and_then(|lock| lock.uid());
+        memory.put(&ClusterKey::Home, lock("1", "5"));
+        memory.forget::<Lock>(&ClusterKey::Home, &key, Some(&"1".to_owned()));
+        memory.put(&ClusterKey::Home, lock("1", "6"));
+        assert_eq!(there(&memory), None);
+        memory.put(&ClusterKey::Home, lock("2", "7"));
+        memory.forget::<Lock>(&ClusterKey::Home, &key, Some(&"1".to_owned()));
+        memory.put(&ClusterKey::Home, lock("2", "6"));
+        assert_eq!(there(&memory).as_deref(), Some("2"), "another object of the same name is another one");
+    }
+
+    #[test]
+    fn not_all_that_ever_went_is_remembered() {
+        let mut gone = Gone::default();
+        (0..MOST_GONE + 5).for_each(|number| gone.add(&number.to_string()));
+        assert_eq!((gone.uids.len(), gone.order.len()), (MOST_GONE, MOST_GONE));
     }
 }

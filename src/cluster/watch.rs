@@ -255,7 +255,7 @@ impl Feed {
             }
             Ok(Event::Delete(object)) => {
                 let (key, uid) = id(&object);
-                self.memory.forget::<K>(&self.cluster, &key, uid.as_ref(), false);
+                self.memory.forget::<K>(&self.cluster, &key, uid.as_ref());
                 self.known.remove(&(key, uid));
             }
             Ok(Event::Init) => self.listing = Some(HashSet::new()),
@@ -267,7 +267,7 @@ impl Feed {
             Ok(Event::InitDone) => {
                 let listed = self.listing.take().unwrap_or_default();
                 for (key, uid) in self.known.difference(&listed) {
-                    self.memory.forget::<K>(&self.cluster, key, uid.as_ref(), false);
+                    self.memory.forget::<K>(&self.cluster, key, uid.as_ref());
                 }
                 self.known = listed;
                 return true;

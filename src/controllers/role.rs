@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use tokio::time::Instant;
 
 use crate::api::role::LastApplied;
@@ -29,9 +29,9 @@ use super::queue::Lane;
 use super::report::{announce, error_findings};
 use super::turns::{Turn, Turns};
 
-/// A removal waits at most this long for what another Role still has to add to the same person, as long as no Role fails: a busy API server is no reason for a gap.
+/// A removal waits at most this long for what another Role still has to add to the same person, as long as that does not fail: a busy API server is no reason for a gap.
 const MOST_PATIENCE: Duration = Duration::from_secs(30);
-/// And this long while some Role fails, which may be for ever.
+/// And this long while it fails, which may be for ever.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How soon to look whether the other Role has added it.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -41,7 +41,8 @@ const MOST_ROUNDS: usize = 6;
 /// Passes over Roles.
 pub struct Roles {
     context: Arc<Context>,
-    waiting: Mutex<HashMap<String, Instant>>,
+    /// Since when a Role waits, and for which others.
+    waiting: Mutex<HashMap<String, (Instant, BTreeSet<String>)>>,
     /// Since when a Role fails.
     failing: Mutex<HashMap<String, Instant>>,
     turns: Turns,
@@ -179,7 +180,7 @@ impl Roles {
         });
         let mut waiting = self.waiting.lock();
         if plan.waits {
-            waiting.entry(name).or_insert_with(Instant::now);
+            waiting.entry(name).or_insert_with(|| (Instant::now(), BTreeSet::new())).1.clone_from(&plan.waits_for);
         } else if patient || plan.phases.is_empty() {
             // Who ran out of patience once waits again the next time.
             waiting.remove(&name);
@@ -189,8 +190,9 @@ impl Roles {
 
     /// Whether a removal may still wait for what another Role has to add.
     fn patient(&self, name: &str) -> bool {
-        let Some(since) = self.waiting.lock().get(name).copied() else { return true };
-        let fails = self.context.roles.lock().values().any(|outcome| !outcome.errors.is_empty());
+        let Some((since, others)) = self.waiting.lock().get(name).cloned() else { return true };
+        let roles = self.context.roles.lock();
+        let fails = others.iter().any(|other| roles.get(other).is_some_and(|outcome| !outcome.errors.is_empty()));
         since.elapsed() < if fails { PATIENCE } else { MOST_PATIENCE }
     }
 

@@ -87,23 +87,36 @@ fn missing_wide(scene: Scene<'_>, developer: &Developer, role: &Role, via: &Via,
 
 /// Whether something that a Developer should have by other Roles is still to be added.
 pub fn outstanding(scene: Scene<'_>, developer: &Developer, except: &str, now: Timestamp) -> bool {
-    !outstanding_among(scene, &BTreeSet::from([developer.name_any()]), except, now).is_empty()
+    !outstanding_among(scene, &BTreeSet::from([developer.name_any()]), except, now).people.is_empty()
+}
+
+/// What is still to be added.
+#[derive(Debug, Default)]
+pub struct Outstanding {
+    /// To whom.
+    pub people: BTreeSet<String>,
+    /// By which Roles.
+    pub roles: BTreeSet<String>,
 }
 
 /// Those of some people for whom something that they should have by other Roles is still to be added. Each of those Roles is looked at once.
-pub fn outstanding_among(scene: Scene<'_>, people: &BTreeSet<String>, except: &str, now: Timestamp) -> BTreeSet<String> {
+pub fn outstanding_among(scene: Scene<'_>, people: &BTreeSet<String>, except: &str, now: Timestamp) -> Outstanding {
     let mut by_role: BTreeMap<String, Holders<'_>> = BTreeMap::new();
     for developer in people.iter().filter_map(|name| scene.world.developer(name)).filter(|developer| !paused(developer.as_ref())) {
         for (role, via) in held_roles(scene.world, developer, now).into_iter().filter(|(role, _)| role != except) {
             by_role.entry(role).or_default().push((developer.as_ref(), via));
         }
     }
-    let mut lacking = BTreeSet::new();
+    let mut outstanding = Outstanding::default();
     for (name, holders) in &by_role {
         let Some(role) = scene.world.live_role(name).filter(|role| !frozen(scene.world, role)) else { continue };
-        lacking.extend(lacking_in(scene, role, holders));
+        let lacking = lacking_in(scene, role, holders);
+        if !lacking.is_empty() {
+            outstanding.roles.insert(name.clone());
+        }
+        outstanding.people.extend(lacking);
     }
-    lacking
+    outstanding
 }
 
 type Holders<'a> = Vec<(&'a Developer, Via)>;

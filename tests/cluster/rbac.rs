@@ -145,7 +145,7 @@ impl House {
         self.edit_dev(json!({"allowClusterScope": true, "workspace": {
             "quota": {"pods": "20"},
             "limits": {"default": {"memory": "512Mi"}},
-            "onDeparture": {"action": "Delete", "deleteAfter": "1s"},
+            "onDeparture": {"action": "Delete", "deleteAfter": "5s"},
         }}))
         .await;
         let rule = |group: &str, resource: &str| json!([{"apiGroups": [group], "resources": [resource], "verbs": ["get"]}]);

@@ -24,7 +24,7 @@ use super::cluster::ClusterKey;
 use super::finding::Finding;
 use super::identity::Known;
 use super::placement::{Places, Scene, places, title};
-use super::verify::outstanding_among;
+use super::verify::{Outstanding, outstanding_among};
 use super::world::deleting;
 
 /// What one Role's plan depends on besides the scene.
@@ -124,6 +124,8 @@ pub struct RolePlan {
     pub ends: bool,
     /// Whether a removal waits for what another Role still has to add.
     pub waits: bool,
+    /// The Roles that it waits for.
+    pub waits_for: BTreeSet<String>,
     /// Whether something is not added because Locks cannot be read.
     pub withholds: bool,
     /// What would be written in Environments that are only observed.
@@ -186,6 +188,9 @@ pub fn plan_role(inputs: &RoleInputs<'_>) -> RolePlan {
         plan.losers.extend(desired.slots.values().flatten().cloned());
     }
     (plan.phases, plan.takes) = phases.in_order();
+    if plan.waits {
+        plan.waits_for = others.roles();
+    }
     plan.findings.extend(places.findings);
     plan.findings.extend(plan.withholds.then(locks_unreadable));
     plan.findings.extend(references(scene, inputs.role));
@@ -238,7 +243,7 @@ pub fn references(scene: Scene<'_>, role: &Role) -> Vec<Finding> {
 /// Who of a Role's people has something to come by other Roles, so that nothing may be taken from them yet. Worked out when first asked.
 struct Others<'a> {
     inputs: &'a RoleInputs<'a>,
-    lacking: OnceCell<BTreeSet<String>>,
+    lacking: OnceCell<Outstanding>,
 }
 
 impl<'a> Others<'a> {
@@ -254,6 +259,11 @@ impl<'a> Others<'a> {
         let lacking = self.lacking.get_or_init(|| {
             outstanding_among(self.inputs.scene, &seen::people(self.inputs), &self.inputs.role.name_any(), self.inputs.now)
         });
-        who.map_or(!lacking.is_empty(), |name| lacking.contains(name))
+        who.map_or(!lacking.people.is_empty(), |name| lacking.people.contains(name))
+    }
+
+    /// The Roles by which something is still to be added.
+    fn roles(&self) -> BTreeSet<String> {
+        self.lacking.get().map(|lacking| lacking.roles.clone()).unwrap_or_default()
     }
 }

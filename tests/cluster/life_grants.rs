@@ -97,7 +97,7 @@ async fn a_grant_says_who_what_where_by_what_and_why() {
     assert_eq!((grant.role.as_str(), Some(grant.role_revision)), (held.role.as_str(), role.metadata.generation));
     assert_eq!(open(&grant.targets), [format!("environment/{}", held.stage.environment)]);
     assert_eq!(open(&grant.via), [held.binding.as_str()]);
-    assert_eq!((grant.granted_by.as_str(), grant.until, grant.ended), ("unknown", None, None));
+    assert_eq!((grant.granted_by.as_str(), grant.until, grant.ended), ("usher-local-admin", None, None));
 
     let selector = format!("spec.developer.name={}", held.person);
     let table = held.shared.all.plane.kubectl(&["get", "grants", "--field-selector", &selector]).await.ok();
@@ -141,7 +141,7 @@ async fn a_deleted_binding_ends_the_grant() {
 async fn an_edited_binding_ends_the_grant() {
     let held = Held::new().await;
     edit(&held.stage.client, "Binding", &held.binding, json!({"developers": ["somebody-else"]})).await;
-    assert_end(&held.ended().await, EndCause::BindingEdited, "unknown");
+    assert_end(&held.ended().await, EndCause::BindingEdited, "usher-local-admin");
 }
 
 #[tokio::test]
@@ -156,7 +156,7 @@ async fn an_edited_role_of_a_binding_ends_the_grant_and_begins_another() {
             state(&held.role) == Some(GrantState::Ended) && state(&other) == Some(GrantState::Active)
         })
         .await;
-    assert_end(seen.iter().find(|grant| grant.role == held.role).unwrap(), EndCause::BindingEdited, "unknown");
+    assert_end(seen.iter().find(|grant| grant.role == held.role).unwrap(), EndCause::BindingEdited, "usher-local-admin");
 }
 
 #[tokio::test]
@@ -182,7 +182,7 @@ async fn a_deleted_role_ends_the_grant() {
 async fn a_role_that_gives_nothing_any_more_ends_the_grant() {
     let held = Held::new().await;
     edit(&held.stage.client, "Role", &held.role, json!({"access": []})).await;
-    assert_end(&held.ended().await, EndCause::RoleEdited, "unknown");
+    assert_end(&held.ended().await, EndCause::RoleEdited, "usher-local-admin");
 }
 
 #[tokio::test]
@@ -198,7 +198,7 @@ async fn a_role_that_is_not_included_any_more_ends_its_grant() {
     edit(client, "Role", &outer, json!({"includes": []})).await;
     let ended = |grants: &[GrantSpec]| grants.iter().find(|grant| grant.role == held.role && grant.state == GrantState::Ended).cloned();
     let seen = held.shows("the inner one ended", |grants| ended(grants).is_some()).await;
-    assert_end(&ended(&seen).unwrap(), EndCause::RoleEdited, "unknown");
+    assert_end(&ended(&seen).unwrap(), EndCause::RoleEdited, "usher-local-admin");
 }
 
 #[tokio::test]
@@ -206,7 +206,7 @@ async fn suspension_departure_and_deletion_end_the_grant() {
     for (state, cause) in [("Suspended", EndCause::DeveloperSuspended), ("Departed", EndCause::DeveloperDeparted)] {
         let held = Held::new().await;
         edit(&held.stage.client, "Developer", &held.person, json!({"state": state})).await;
-        assert_end(&held.ended().await, cause, "unknown");
+        assert_end(&held.ended().await, cause, "usher-local-admin");
     }
     let held = Held::new().await;
     remove(&held.stage.client, "Developer", &held.person).await;

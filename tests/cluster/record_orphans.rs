@@ -129,6 +129,8 @@ async fn nothing_is_an_orphan_by_right_while_a_kind_is_missing() {
     let crds =
         Api::<k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition>::all(house.client.clone());
     // One that holds no objects with finalizers.
+    let meant = json!({"metadata": {"annotations": {"usher.dev/allow-deletion": "true"}}});
+    crds.patch("locks.usher.dev", &PatchParams::default(), &Patch::Merge(meant)).await.expect("annotated");
     crds.delete("locks.usher.dev", &DeleteParams::default()).await.expect("deleted");
     let said = house.plane.usher(&["orphans", "--remove"]).await;
     assert!(said.code == Some(2) && said.stderr.contains("locks.usher.dev: missing or being deleted"), "{said:?}");

@@ -240,7 +240,10 @@ async fn the_record_and_the_columns_say_what_she_has() {
         ["in-cluster", "Enforce", "2", "4", "+0 ~0 -0", "True"]
     );
     let row = stage.columns("grant", grant["metadata"]["name"].as_str().unwrap()).await;
-    assert_eq!((row["TARGETS"].as_str(), row["STATE"].as_str(), row["GRANTED-BY"].as_str()), (both.as_str(), "Active", "unknown"));
+    assert_eq!(
+        (row["TARGETS"].as_str(), row["STATE"].as_str(), row["GRANTED-BY"].as_str()),
+        (both.as_str(), "Active", "usher-local-admin")
+    );
 
     let home = workspace(&stage, "dev", "ada");
     let ada = stage.api("Developer").await.get(&stage.name("ada")).await.unwrap().data;
@@ -285,7 +288,7 @@ async fn grant(stage: &Stage) -> Value {
     assert_eq!(spec["via"], json!([{"name": stage.name("payments"), "since": since}]));
     assert_eq!(spec["roleRevision"], stage.read(&["urole", &role]).await["metadata"]["generation"]);
     let fields = ["role", "grantedBy", "reason", "until", "state"].map(|field| spec[field].as_str().unwrap_or_default());
-    assert_eq!(fields, [role.as_str(), "unknown", "Builds payments", "2126-12-01T00:00:00Z", "Active"]);
+    assert_eq!(fields, [role.as_str(), "usher-local-admin", "Builds payments", "2126-12-01T00:00:00Z", "Active"]);
     let labels = &grant["metadata"]["labels"];
     assert_eq!(
         (&labels["usher.dev/developer"], &labels["usher.dev/role"], &labels["usher.dev/state"]),

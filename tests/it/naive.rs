@@ -341,7 +341,7 @@ fn matches(
 /// fence.md: what inline rules may never say. Only what the generators can say is looked for.
 fn allowed(rule: &AccessRule) -> bool {
     let verbs = ["*", "escalate", "bind", "impersonate"];
-    let resources = ["*", "serviceaccounts/token", "nodes/proxy"];
+    let resources = ["*", "*/token", "serviceaccounts/token", "nodes/proxy"];
     !rule.verbs.iter().any(|verb| verbs.contains(&verb.as_str()))
         && !rule.resources.iter().any(|resource| resources.contains(&resource.as_str()))
         && !rule.api_groups.iter().any(|group| ["*", "rbac.authorization.k8s.io", "usher.dev"].contains(&group.as_str()))

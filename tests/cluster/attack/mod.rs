@@ -15,6 +15,7 @@ mod older;
 mod record;
 mod requester;
 mod tenant;
+mod values;
 
 use std::fmt::Debug;
 use std::time::Duration;

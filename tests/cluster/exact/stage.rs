@@ -294,7 +294,16 @@ impl Stage {
         let places: Vec<String> = places.iter().map(|&place| self.place(place)).collect();
         let places: Vec<&str> = places.iter().map(String::as_str).collect();
         self.questions = Questions::new(subjects, &places, probes);
-        self.now = self.questions.ask(&self.client).await;
+        // What is Ready was written; the API server's own authorizer may be a little behind that on a busy machine.
+        let mut last = None;
+        self.now = crate::support::wait_until("access stands still", std::time::Duration::from_mins(1), async || {
+            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+            let now = self.questions.ask(&self.client).await;
+            let same = last.as_ref() == Some(&now);
+            last = Some(now.clone());
+            if same { Ok(now) } else { Err(format!("{now:?}")) }
+        })
+        .await;
     }
 
     /// What `kubectl get -o wide` prints of an object, by column.

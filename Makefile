@@ -37,6 +37,13 @@ test: tools ## Run every test, those against a real control plane included
 	$(CARGO) test --locked --test it
 	$(CARGO) test --locked --test cluster -- --test-threads=$(TEST_THREADS)
 
+# The steps of `make soak`: make soak STEPS=5000.
+STEPS ?= 1000
+
+.PHONY: soak
+soak: tools ## What is random for longer than in `make test`: 1,000 steps of everything at once
+	USHER_STEPS=$(STEPS) $(CARGO) test --locked --test cluster interleaving -- --nocapture
+
 .PHONY: check
 check: check-format check-lint check-dependencies check-chart check-generated ## Format, lints, licences, chart, generated files
 

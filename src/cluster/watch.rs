@@ -13,7 +13,6 @@ use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::{ConfigMap, LimitRange, Namespace, ResourceQuota, Secret, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding};
-use kube::api::ListParams;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::utils::ResetTimerBackoff;
@@ -31,6 +30,7 @@ use crate::plan::name::fingerprint;
 use crate::plan::revision::remembered;
 use crate::telemetry::metrics::Metrics;
 
+use super::crds;
 use super::error::not_found;
 use super::memory::{Kept, Memory, key_of};
 
@@ -82,40 +82,33 @@ impl Watches {
         self.locks(client);
     }
 
-    /// Starts to watch Locks. While that does not work, nothing is added to anybody; but nobody waits for it, as removals need no Lock.
+    /// Starts to watch Locks. While that does not work, nothing is added to anybody; but nobody waits for it, as removals need no Lock. After every
+    /// interruption all Locks are listed anew: one that was made meanwhile must be known before anything is added again.
     fn locks(&mut self, client: &Client) {
         self.memory.set_locks_readable(Some(false), None);
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let mut feed = self.feed("Lock");
-        let (waiting, complete, api) = (self.waiting.clone(), self.complete.clone(), Api::<Lock>::all(client.clone()));
+        let (waiting, complete, client) = (self.waiting.clone(), self.complete.clone(), client.clone());
         self.tasks.spawn(async move {
-            let stream = watcher(Api::<DeserializeGuard<Lock>>::all(api.clone().into_client()), Config::default());
-            let mut stream = std::pin::pin!(stream.backoff(patience()));
-            let mut listed = false;
+            let mut patience = patience();
             loop {
-                let event = tokio::select! {
-                    event = stream.next() => event,
-                    // A watch that goes on says nothing until something changes, so somebody has to ask.
-                    () = tokio::time::sleep(SOONEST), if listed && !feed.memory.read(|content, _| content.world.locks_readable()) => {
-                        let one = ListParams::default().limit(1);
-                        feed.memory.set_locks_readable(Some(api.list_metadata(&one).await.is_ok()), None);
-                        continue;
+                let mut stream = Box::pin(watcher(Api::<DeserializeGuard<Lock>>::all(client.clone()), Config::default()));
+                while let Some(event) = next_of_locks(&mut stream, &client, &feed.memory).await {
+                    let failed = event.is_err();
+                    let listed = feed.take(event, &keep_parsed("Lock")) && !failed;
+                    if listed {
+                        feed.memory.set_locks_readable(Some(true), None);
                     }
-                };
-                let Some(event) = event else { return };
-                let (failed, begins) = (event.is_err(), matches!(event, Ok(Event::Init)));
-                if failed || begins {
-                    feed.memory.set_locks_readable(Some(false), None);
-                    listed &= !begins;
+                    if (failed || listed) && std::mem::replace(&mut feed.first, false) {
+                        waiting.fetch_sub(1, Ordering::SeqCst);
+                        complete.notify_waiters();
+                    }
+                    if failed {
+                        break;
+                    }
                 }
-                if feed.take(event, &keep_parsed("Lock")) && !failed {
-                    listed = true;
-                    feed.memory.set_locks_readable(Some(true), None);
-                }
-                if (failed || listed) && std::mem::replace(&mut feed.first, false) {
-                    waiting.fetch_sub(1, Ordering::SeqCst);
-                    complete.notify_waiters();
-                }
+                feed.memory.set_locks_readable(Some(false), None);
+                tokio::time::sleep(patience.next().unwrap_or(LATEST)).await;
             }
         });
     }
@@ -230,6 +223,31 @@ impl Watches {
                 }
             }
         });
+    }
+}
+
+/// The next that is seen of Locks; what it may mean for whether they can be read is told before it is taken in. A Lock that disappears may do so because
+/// its kind goes, which ends nothing: so the kind is read first, and again and again while it is in doubt.
+async fn next_of_locks<T>(
+    stream: &mut (impl Stream<Item = Result<Event<T>, watcher::Error>> + Unpin),
+    client: &Client,
+    memory: &Memory,
+) -> Option<Result<Event<T>, watcher::Error>> {
+    let going = async || memory.set_locks_readable(None, Some(crds::terminating(client, "locks").await.unwrap_or(true)));
+    loop {
+        let event = tokio::select! {
+            event = stream.next() => event,
+            () = tokio::time::sleep(SOONEST), if memory.read(|content, _| content.world.locks_going()) => {
+                going().await;
+                continue;
+            }
+        };
+        match &event {
+            Some(Ok(Event::Delete(_) | Event::InitDone)) => going().await,
+            Some(Ok(Event::Init) | Err(_)) => memory.set_locks_readable(Some(false), None),
+            Some(Ok(Event::Apply(_) | Event::InitApply(_))) | None => {}
+        }
+        return event;
     }
 }
 

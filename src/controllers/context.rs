@@ -94,6 +94,8 @@ pub struct Leaving {
     pub since: Instant,
     /// Whether her access was seen to be gone.
     pub gone: bool,
+    /// Whether the API servers were asked, and denied everything.
+    pub denied: bool,
 }
 
 /// What every controller works with.

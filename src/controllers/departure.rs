@@ -21,12 +21,12 @@ use crate::plan::access::Standing;
 use crate::plan::departing::{Departing, departing};
 use crate::plan::departures::lasts;
 use crate::plan::receipt::{Found, receipt};
-use crate::plan::seal::{unseal, workspaces};
+use crate::plan::seal::{awaits_workspace, unseal, workspaces};
 
 use super::context::Context;
 use super::frame::{Done, Pass};
 use super::queue::Lane;
-use super::seal::{Scans, take_accounts};
+use super::seal::{Scans, milliseconds, take_accounts};
 
 /// How long an API server remembers a token after its ServiceAccount went.
 const TOKENS_REMEMBERED: Duration = Duration::from_secs(11);
@@ -34,6 +34,8 @@ const TOKENS_REMEMBERED: Duration = Duration::from_secs(11);
 const SOON: Duration = Duration::from_millis(50);
 /// How soon to ask again whether a token is refused.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// ServiceAccounts in her workspaces go after access; but not later than this, whatever keeps access from going.
+const ACCOUNTS_GO_AFTER: Duration = Duration::from_secs(5);
 /// How soon to look again after something went wrong, and how late at most.
 const FIRST_TRY: Duration = Duration::from_secs(2);
 const LAST_TRY: Duration = Duration::from_mins(10);
@@ -52,7 +54,7 @@ struct Progress {
     /// Since when her ServiceAccounts are gone.
     accounts_gone: Option<Instant>,
     /// Since when all that was asked is denied.
-    denied: Option<Instant>,
+    denied: Option<(Instant, Timestamp)>,
     tries: u32,
 }
 
@@ -117,6 +119,7 @@ impl Departures {
     /// A receipt that is complete stays so, as long as nothing new is seen: only what becomes of the data is told.
     fn as_before(&self, departure: &Departure, view: &Departing) -> Found {
         let before = departure.status.clone().unwrap_or_default();
+        self.tell_denied(&departure.spec.developer.name);
         Found {
             identities: view.identities.clone(),
             workspaces: view.workspaces.clone(),
@@ -151,23 +154,27 @@ impl Departures {
 
     async fn steps(&self, departure: &Departure, view: &Departing, found: &mut Found, progress: &mut Progress) -> Result<(), Error> {
         let context = &self.context;
-        if view.named {
+        self.seal(departure, view).await?;
+        let patient = progress.since.elapsed() < ACCOUNTS_GO_AFTER;
+        if view.named && patient {
             return Ok(());
         }
-        self.deny(view, found, progress).await?;
-        if !found.access_gone {
+        self.deny(departure, view, found, progress).await?;
+        if !found.access_gone && patient {
             return Ok(());
         }
-        self.record_seal(departure, view).await?;
         // What cannot be taken out of others' bindings is found when everything is read, and told as left.
         for error in context.carry_out(vec![view.foreign.clone()]).await.errors {
             tracing::warn!(departure = departure.name_any(), error = error.chain(), "a binding that usher did not make still names her");
         }
-        let steps = [view.seal.steps.clone(), view.debts.clone()];
-        let carried = context.carry_out(steps.into_iter().filter(|phase| !phase.is_empty()).collect()).await;
-        let accounts = take_accounts(context, &view.sites, departure.spec.requested_at.0).await?;
+        let carried = context.carry_out(vec![view.debts.clone()]).await;
+        let denied = progress.denied.filter(|_| found.access_gone).map_or_else(|| context.now(), |(_, at)| at);
+        let accounts = take_accounts(context, &view.sites, denied).await?;
         if let Some(error) = carried.errors.into_iter().find(|error| !matches!(error, Error::Stale { .. })) {
             return Err(error);
+        }
+        if !found.access_gone {
+            return Ok(());
         }
         if view.accounts || accounts > 0 {
             progress.accounts_gone = None;
@@ -198,29 +205,43 @@ impl Departures {
     }
 
     /// Asks whether she is denied everywhere.
-    async fn deny(&self, view: &Departing, found: &mut Found, progress: &mut Progress) -> Result<(), Error> {
+    async fn deny(&self, departure: &Departure, view: &Departing, found: &mut Found, progress: &mut Progress) -> Result<(), Error> {
+        if view.named {
+            return Ok(());
+        }
         if progress.denied.is_none() {
             let ours = |reason: &String| reason.contains("\"usher:");
             let answers = ask(&self.context.client, view.questions.clone()).await?;
             if answers.iter().filter_map(|answer| answer.allowed.as_ref()).any(ours) {
                 return Ok(());
             }
-            progress.denied = Some(Instant::now());
+            progress.denied = Some((Instant::now(), self.context.now()));
         }
-        let took = progress.denied.map(|denied| denied.duration_since(progress.since));
-        found.access_gone_ms = took.filter(|_| !view.questions.is_empty()).and_then(|took| i64::try_from(took.as_millis()).ok());
+        let asked = Some(departure.spec.requested_at.0);
+        found.access_gone_ms =
+            progress.denied.filter(|_| !view.questions.is_empty()).and_then(|denied| milliseconds(asked, progress.since, denied));
         found.access_gone = true;
+        self.tell_denied(&departure.spec.developer.name);
         Ok(())
     }
 
-    /// What is sealed is written down before it is taken out.
-    async fn record_seal(&self, departure: &Departure, view: &Departing) -> Result<(), Error> {
-        let before = departure.status.clone().unwrap_or_default();
-        if before.sealed == view.seal.record {
-            return Ok(());
+    /// Her deletion may have waited for it.
+    fn tell_denied(&self, name: &str) {
+        let news = self.context.leaving.lock().get_mut(name).is_some_and(|leaving| !std::mem::replace(&mut leaving.denied, true));
+        if news {
+            self.context.queues.developers.push(name, Lane::Departure);
         }
-        let status = DepartureStatus { sealed: view.seal.record.clone(), ..before.clone() };
-        self.context.objects.write_status(departure, Some(&before), &status).await.map(|_| ())
+    }
+
+    /// Takes out what others may do in her workspaces; what is taken is written down before.
+    async fn seal(&self, departure: &Departure, view: &Departing) -> Result<(), Error> {
+        let before = departure.status.clone().unwrap_or_default();
+        if before.sealed != view.seal.record {
+            let status = DepartureStatus { sealed: view.seal.record.clone(), ..before.clone() };
+            self.context.objects.write_status(departure, Some(&before), &status).await?;
+        }
+        let carried = self.context.carry_out(vec![view.seal.steps.clone()]).await;
+        carried.errors.into_iter().find(|error| !matches!(error, Error::Stale { .. })).map_or(Ok(()), Err)
     }
 
     /// Reads every binding again, and says which of them name her.
@@ -251,7 +272,7 @@ impl Departures {
             return Some(FIRST_TRY.saturating_mul(1 << progress.tries.min(16)).min(LAST_TRY));
         }
         if !found.access_gone {
-            return Some(SOON);
+            return Some(if progress.since.elapsed() < ACCOUNTS_GO_AFTER { SOON } else { FIRST_TRY });
         }
         if !found.credentials_revoked {
             let left = progress.accounts_gone.map(|gone| TOKENS_REMEMBERED.saturating_sub(gone.elapsed()));
@@ -287,10 +308,10 @@ impl Departures {
         let kept = departure.status.as_ref().map(|status| status.sealed.clone()).unwrap_or_default();
         let (steps, waits) = context.memory.read(|content, scene| {
             let left = &departure.spec.developer;
-            let uid = content.world.developer(&left.name).and_then(|developer| developer.uid()).unwrap_or_default();
-            let sites = workspaces(scene, &left.name, &uid);
-            let there = |namespace: &String| scene.clusters.values().any(|state| state.namespaces.contains_key(namespace));
-            let waits = kept.iter().any(|sealed| there(&sealed.namespace) && !sites.iter().any(|site| site.namespace == sealed.namespace));
+            let Some(developer) = content.world.developer(&left.name) else { return (Vec::new(), true) };
+            let sites = workspaces(scene, &left.name, &developer.uid().unwrap_or_default());
+            // While Locks cannot be read, nobody is given anything.
+            let waits = !content.world.locks_readable() || awaits_workspace(scene, developer, &sites, &kept);
             (unseal(scene, &sites, &kept), waits)
         });
         if waits {

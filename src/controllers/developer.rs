@@ -140,7 +140,7 @@ impl Developers {
             .leaving
             .lock()
             .entry(name.to_owned())
-            .or_insert_with(|| Leaving { since: Instant::now(), gone: !progress.wrote && progress.plan.found.is_empty() })
+            .or_insert_with(|| Leaving { since: Instant::now(), gone: !progress.wrote && progress.plan.found.is_empty(), denied: false })
             .since;
         progress.plan = self.plan(developer, context.now());
         if !progress.plan.access_gone() {
@@ -364,9 +364,11 @@ impl Developers {
         let context = &self.context;
         let has_receipt = context.memory.read(|content, _| content.world.departures().current(developer).is_some());
         // What is left is paid by the Departure. What went wrong a moment ago may go right the next time.
-        let leaving_for = context.leaving.lock().get(&developer.name_any()).map(|leaving| leaving.since.elapsed());
-        let tried =
-            progress.errors.is_empty() && progress.plan.afterwards.is_empty() || leaving_for.is_some_and(|time| time > DEBTS_GO_AFTER);
+        let leaving = context.leaving.lock().get(&developer.name_any()).copied();
+        // The questions are hers, so they are asked while she is there.
+        let asked = leaving.is_some_and(|leaving| leaving.denied);
+        let tried = asked && progress.errors.is_empty() && progress.plan.afterwards.is_empty()
+            || leaving.is_some_and(|leaving| leaving.since.elapsed() > DEBTS_GO_AFTER);
         if deleting(developer.as_ref()) && progress.plan.access_gone() && has_receipt && tried {
             context.leaving.lock().remove(&developer.name_any());
             context.objects.set_finalizer(developer.as_ref(), false).await?;

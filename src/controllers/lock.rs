@@ -30,6 +30,9 @@ const SOON: Duration = Duration::from_millis(50);
 /// How long an API server remembers a token after its ServiceAccount went.
 const TOKENS_REMEMBERED: Duration = Duration::from_secs(11);
 
+/// ServiceAccounts in her workspaces go after access; but not later than this, whatever keeps access from going.
+const ACCOUNTS_GO_AFTER: Duration = Duration::from_secs(5);
+
 /// Passes over Locks.
 pub struct Locks {
     context: Arc<Context>,
@@ -40,7 +43,8 @@ pub struct Locks {
 #[derive(Clone, Copy, Debug)]
 struct Progress {
     since: Instant,
-    denied: Option<Instant>,
+    /// Since when all that was asked is denied.
+    denied: Option<(Instant, Timestamp)>,
     accounts_gone: Option<Instant>,
 }
 
@@ -84,12 +88,16 @@ impl Locks {
         }
         let view = context.memory.read(|_, scene| locking(scene, lock, now));
         let (found, error) = if lock_holds(lock, now) { self.apply(lock, &view).await } else { self.lift(lock, &view).await };
-        let settled = found.lifted && error.is_none();
+        let settled = found.lifted && error.is_none() && (found.sealed.is_empty() || view.kept_elsewhere);
         let mut done = Done { recheck_at: lock.spec.until.as_ref().map(|until| until.0).filter(|until| *until > now), ..Done::default() };
         if !found.access_gone && !found.lifted {
-            done.soon = Some(if error.is_some() { Duration::from_secs(1) } else { SOON });
+            let since = self.progress.lock().get(&lock.name_any()).map(|progress| progress.since.elapsed());
+            let long = error.is_some() || since.is_some_and(|since| since > ACCOUNTS_GO_AFTER);
+            done.soon = Some(if long { Duration::from_secs(1) } else { SOON });
         } else if !found.lifted && !found.credentials_revoked {
             done.soon = Some(TOKENS_REMEMBERED);
+        } else if found.lifted && !found.sealed.is_empty() && view.standing == Some(Standing::Active) {
+            done.soon = Some(Duration::from_secs(1));
         }
         done.errors.extend(error);
         done.wrote = self.write(lock, &found, now).await?;
@@ -127,37 +135,45 @@ impl Locks {
             (found.access_gone, found.credentials_revoked) = (true, true);
             return Ok(());
         }
-        if view.named {
+        self.seal(lock, view, before).await?;
+        let patient = progress.since.elapsed() < ACCOUNTS_GO_AFTER;
+        if view.named && patient {
             return Ok(());
         }
-        if before.access_gone_ms.is_none() && progress.denied.is_none() {
+        // One that was applied already is so still as long as nothing of hers is seen.
+        let applied = before.state == Some(LockState::Applied);
+        if !view.named && !applied && progress.denied.is_none() {
             let answers = ask(&context.client, view.questions.clone()).await?;
-            if answers.iter().filter_map(|answer| answer.allowed.as_ref()).any(|reason| reason.contains("\"usher:")) {
-                return Ok(());
+            if !answers.iter().filter_map(|answer| answer.allowed.as_ref()).any(|reason| reason.contains("\"usher:")) {
+                progress.denied = Some((Instant::now(), context.now()));
             }
-            progress.denied = Some(Instant::now());
         }
-        let took = progress.denied.map(|denied| denied.duration_since(progress.since));
-        found.access_gone_ms = took.and_then(|took| i64::try_from(took.as_millis()).ok());
-        if before.sealed != view.seal.record {
-            let status = LockStatus { sealed: view.seal.record.clone(), ..before.clone() };
-            context.objects.write_status(lock, Some(before), &status).await?;
+        let denied = progress.denied.filter(|_| !view.named);
+        if !applied && denied.is_none() && patient {
+            return Ok(());
         }
-        let carried = context.carry_out(vec![view.seal.steps.clone()]).await;
-        if let Some(error) = carried.errors.into_iter().find(|error| !matches!(error, Error::Stale { .. })) {
-            return Err(error);
-        }
-        let made = lock.creation_timestamp().map_or_else(|| context.now(), |time| time.0);
-        let accounts = if before.state == Some(LockState::Applied) { 0 } else { take_accounts(context, &view.sites, made).await? };
-        found.access_gone = accounts == 0;
+        found.access_gone_ms = denied.and_then(|denied| milliseconds(lock, progress.since, denied));
+        let accounts =
+            if applied { 0 } else { take_accounts(context, &view.sites, denied.map_or_else(|| context.now(), |it| it.1)).await? };
+        found.access_gone = !view.named && (applied || denied.is_some()) && accounts == 0;
         if view.accounts || accounts > 0 {
             progress.accounts_gone = None;
         } else {
             let gone = *progress.accounts_gone.get_or_insert_with(Instant::now);
-            found.credentials_revoked = gone.elapsed() >= TOKENS_REMEMBERED || before.state == Some(LockState::Applied);
+            found.credentials_revoked = gone.elapsed() >= TOKENS_REMEMBERED || applied;
         }
         found.credentials_revoked |= !lock.spec.revoke_credentials;
         Ok(())
+    }
+
+    /// Takes out what others may do in her workspaces; what is taken is written down before.
+    async fn seal(&self, lock: &Lock, view: &Locking, before: &LockStatus) -> Result<(), Error> {
+        if before.sealed != view.seal.record {
+            let status = LockStatus { sealed: view.seal.record.clone(), ..before.clone() };
+            self.context.objects.write_status(lock, Some(before), &status).await?;
+        }
+        let carried = self.context.carry_out(vec![view.seal.steps.clone()]).await;
+        carried.errors.into_iter().find(|error| !matches!(error, Error::Stale { .. })).map_or(Ok(()), Err)
     }
 
     /// Puts back what was sealed, once the person has something again.
@@ -165,16 +181,22 @@ impl Locks {
         let context = &self.context;
         self.progress.lock().remove(&lock.name_any());
         let mut found = LockFound { lifted: true, places: view.places(), ..LockFound::default() };
-        if view.unseal.is_empty() || view.standing != Some(Standing::Active) {
-            // It waits for her; if she has left her Departure keeps it.
-            let keep = matches!(view.standing, Some(Standing::Locked | Standing::Suspended | Standing::Pending));
-            found.sealed = if keep { lock.status.as_ref().map(|status| status.sealed.clone()).unwrap_or_default() } else { Vec::new() };
+        let kept = || lock.status.as_ref().map(|status| status.sealed.clone()).unwrap_or_default();
+        let steps = match view.standing {
+            // Nobody is there any more. Who left has a Departure, which takes over what is kept.
+            None => return (found, None),
+            Some(Standing::Departed | Standing::Deleted) if view.kept_elsewhere => return (found, None),
+            Some(Standing::Departed | Standing::Deleted | Standing::Locked) => None,
+            Some(Standing::Active | Standing::Suspended | Standing::Pending) => view.unseal.clone(),
+        };
+        let Some(steps) = steps else {
+            found.sealed = kept();
             return (found, None);
-        }
-        let carried = context.carry_out(vec![view.unseal.clone()]).await;
+        };
+        let carried = context.carry_out(vec![steps]).await;
         let error = carried.errors.into_iter().next();
         if error.is_some() {
-            found.sealed = lock.status.as_ref().map(|status| status.sealed.clone()).unwrap_or_default();
+            found.sealed = kept();
         }
         (found, error)
     }
@@ -190,4 +212,11 @@ impl Locks {
         }
         Ok(wrote)
     }
+}
+
+/// The time from a Lock until all was denied: from when it was written, where that was long before it was seen, as nobody was there to see it.
+fn milliseconds(lock: &Lock, seen: Instant, (denied, at): (Instant, Timestamp)) -> Option<i64> {
+    let first = lock.status.as_ref().is_none_or(|status| status.access_gone_ms.is_none());
+    let asked = lock.creation_timestamp().filter(|_| first).map(|created| created.0);
+    super::seal::milliseconds(asked, seen, (denied, at))
 }

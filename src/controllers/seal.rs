@@ -37,13 +37,21 @@ impl Scans {
     }
 }
 
-/// Deletes the ServiceAccounts of sealed workspaces that were there before their person left, read live. Returns how many there were.
-pub async fn take_accounts(context: &Context, sites: &[Site], left: Timestamp) -> Result<usize, Error> {
+/// The time until all was denied: since it was seen to be asked for, or since it was asked for where that was long before, as nobody was there to see it.
+pub fn milliseconds(asked: Option<Timestamp>, seen: Instant, (denied, at): (Instant, Timestamp)) -> Option<i64> {
+    let took = i64::try_from(denied.duration_since(seen).as_millis()).ok()?;
+    // What is written has whole seconds.
+    let in_all = asked.and_then(|asked| i64::try_from(at.duration_since(asked).as_millis()).ok());
+    Some(in_all.filter(|in_all| *in_all > took + 2_000).unwrap_or(took))
+}
+
+/// Deletes the ServiceAccounts of sealed workspaces that were there while their person still had something, read live. Returns how many there were.
+pub async fn take_accounts(context: &Context, sites: &[Site], denied: Timestamp) -> Result<usize, Error> {
     let mut steps = Vec::new();
     for site in sites {
         let Some(cluster) = context.clusters.get(&site.cluster) else { continue };
         let accounts = service_accounts(cluster.client(), &site.namespace).await?;
-        let old = accounts.into_iter().filter(|account| before(account.creation_timestamp().as_ref(), left));
+        let old = accounts.into_iter().filter(|account| before(account.creation_timestamp().as_ref(), denied));
         steps.extend(old.map(|account| Step {
             cluster: site.cluster.clone(),
             environment: Some(site.environment.clone()),

@@ -195,7 +195,7 @@ fn binding(context: &Context, name: &str, old: Option<&Binding>, new: Option<&Bi
 
 /// From now on it is measured how long it takes until somebody has nothing.
 fn since_now(context: &Context, developer: &str) {
-    let leaving = Leaving { since: tokio::time::Instant::now(), gone: false };
+    let leaving = Leaving { since: tokio::time::Instant::now(), gone: false, denied: false };
     if context.memory.read(|content, _| content.world.developer(developer).is_none()) {
         return;
     }
@@ -264,6 +264,10 @@ fn namespace(context: &Context, old: Option<&Namespace>, new: Option<&Namespace>
     let owner = |namespace: &Namespace| namespace.labels().get(WORKSPACE).cloned();
     for developer in [old, new].into_iter().flatten().filter_map(owner).collect::<BTreeSet<_>>() {
         queues.developers.push(&developer, Lane::Drift);
+        // What became of a workspace stands on the receipt.
+        if old.is_none() || new.is_none_or(deleting) {
+            receipts_of(context, &developer, Lane::Drift);
+        }
     }
     if let Some(namespace) = new {
         retention(context, namespace);

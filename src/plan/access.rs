@@ -67,9 +67,13 @@ pub fn lock_holds(lock: &Lock, now: Timestamp) -> bool {
     !lock.spec.lifted && lock.spec.until.as_ref().is_none_or(|until| now < until.0)
 }
 
-/// Whether a Lock that holds ends the credentials of somebody, too.
-pub fn revoked_by_lock(world: &World, developer: &str, now: Timestamp) -> bool {
-    world.locks_of(developer).any(|lock| lock.spec.revoke_credentials && lock_holds(lock, now))
+/// Whether somebody's credentials outlast the Locks on her: all of those that hold say so, and nothing but them takes anything from her.
+pub fn spared_by_locks(world: &World, developer: &Developer, now: Timestamp) -> bool {
+    let name = developer.name_any();
+    let mut holding = world.locks_of(&name).filter(|lock| lock_holds(lock, now));
+    standing(world, developer, now) == Standing::Locked
+        && developer.spec.state == DesiredState::Active
+        && holding.all(|lock| !lock.spec.revoke_credentials)
 }
 
 /// Whether a Binding gives something at a moment.

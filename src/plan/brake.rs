@@ -18,10 +18,12 @@ use super::settings::BRAKE_WINDOW;
 
 /// The brake on a departure, if it is one of a batch that is too large and was not released.
 pub fn brake(scene: Scene<'_>, uid: &str) -> Option<Brake> {
-    let batch = batch_of(scene, uid)?;
+    let batch = batch_of(scene, uid, lasts)?;
     let digest = digest(&batch);
-    let released = batch.iter().any(|departure| departure.annotations().get(RELEASE).is_some_and(|word| *word == digest));
-    (!released).then(|| Brake {
+    // Who came back since a batch was released is no reason to hold the others of it again.
+    let words = [Some(digest.clone()), batch_of(scene, uid, |_| true).map(|whole| self::digest(&whole))];
+    let released = batch.iter().filter_map(|departure| departure.annotations().get(RELEASE));
+    (!released.into_iter().any(|word| words.iter().flatten().any(|digest| digest == word))).then(|| Brake {
         removals: i64::try_from(batch.len()).unwrap_or(i64::MAX),
         population: i64::try_from(population(scene)).unwrap_or(i64::MAX),
         since: batch.first().map(|first| seconds(first.spec.requested_at.0)).unwrap_or_default(),
@@ -30,9 +32,9 @@ pub fn brake(scene: Scene<'_>, uid: &str) -> Option<Brake> {
 }
 
 /// The departures that count as one with this one, oldest first, if they are too many.
-fn batch_of<'a>(scene: Scene<'a>, uid: &str) -> Option<Vec<&'a Arc<Departure>>> {
-    let mut all: Vec<&Arc<Departure>> = scene.world.departures().all().map(|(_, it)| it).filter(|it| lasts(it)).collect();
+fn batch_of<'a>(scene: Scene<'a>, uid: &str, which: impl Fn(&Departure) -> bool) -> Option<Vec<&'a Arc<Departure>>> {
     let limit = limit(scene);
+    let mut all: Vec<&Arc<Departure>> = scene.world.departures().all().map(|(_, it)| it).filter(|it| which(it)).collect();
     if all.len() <= limit {
         return None;
     }

@@ -24,7 +24,7 @@ use super::name::digest;
 use super::placement::Scene;
 use super::question::{Question, questions};
 use super::request::{DELETED, Request};
-use super::seal::{Seal, Site, seal, workspaces};
+use super::seal::{Seal, Site, keep, seal, workspaces};
 use super::verify::found_issued;
 use super::workspace::credentials_in;
 use super::world::deleting;
@@ -100,13 +100,15 @@ pub fn departing(scene: Scene<'_>, departure: &Departure, now: Timestamp) -> Dep
     let status = departure.status.clone().unwrap_or_default();
     let identities = here.map_or_else(|| status.identities.clone(), |developer| identities(scene, developer, &status.identities, now));
     let sites = workspaces(scene, &left.name, &left.uid);
-    let faces: BTreeSet<Face> = identities.iter().filter_map(|identity| face(scene, left.name.as_str(), identity)).collect();
+    let faces: BTreeSet<Face> = identities.iter().filter_map(|identity| face(scene, developer.is_some(), (&left.name, identity))).collect();
+    // What was issued to that name is another one's, if somebody else has the name by now.
+    let hers_by_name = developer.is_some() || scene.world.developer(&left.name).is_none();
     let (mut named, mut accounts, mut foreign_bindings) = (false, false, false);
     let (mut debts, mut foreign) = (Vec::new(), Vec::new());
     for (cluster, state) in scene.clusters {
         let hers: BTreeSet<&Known> = faces.iter().filter(|face| face.cluster == *cluster).map(|face| &face.known).collect();
         let namespaces: BTreeSet<&str> = sites.iter().filter(|site| site.cluster == *cluster).map(|site| site.namespace.as_str()).collect();
-        named |= names_her(state, &hers, &namespaces) || !found_issued(state, &left.name).is_empty();
+        named |= names_her(state, &hers, &namespaces) || hers_by_name && !found_issued(scene, cluster, &left.name).is_empty();
         let own: Vec<_> =
             state.service_accounts_of(&left.name).map(|(_, account)| account).filter(|account| of(account.as_ref(), &left.uid)).collect();
         accounts |= !own.is_empty();
@@ -145,8 +147,8 @@ fn sealed_elsewhere(scene: Scene<'_>, departure: &Departure, own: &[Sealed]) -> 
     let mut kept = own.to_vec();
     let locks = scene.world.locks_of(&departure.spec.developer.name);
     for sealed in locks.filter_map(|lock| lock.status.as_ref()).flat_map(|status| &status.sealed) {
-        if !kept.contains(sealed) && kept.len() < super::seal::MOST {
-            kept.push(sealed.clone());
+        if !kept.iter().any(|own| own.namespace == sealed.namespace && own.name == sealed.name) {
+            keep(&mut kept, sealed.clone());
         }
     }
     kept
@@ -172,15 +174,15 @@ fn identities(scene: Scene<'_>, developer: &Arc<Developer>, before: &[Identity],
     identities
 }
 
-/// How an Environment knew her; nothing if somebody else has the user name by now.
-fn face(scene: Scene<'_>, name: &str, identity: &Identity) -> Option<Face> {
+/// How an Environment knew her; nothing if somebody else has the user name by now, even one who is called as she was. `present`: whether she is there.
+fn face(scene: Scene<'_>, present: bool, (name, identity): (&str, &Identity)) -> Option<Face> {
     let known = match identity.namespace.as_deref() {
         Some(IDENTITIES_NAMESPACE) => Known::ServiceAccount(identity.name.clone()),
         _ => Known::User(identity.name.clone()),
     };
     let cluster = scene.world.environment(&identity.environment).map_or(ClusterKey::Home, |environment| ClusterKey::of(environment));
     if let Known::User(user) = &known
-        && scene.world.users().holder(&cluster, user).is_some_and(|holder| holder != name)
+        && scene.world.users().holder(&cluster, user).is_some_and(|holder| !present || holder != name)
     {
         return None;
     }
@@ -220,7 +222,7 @@ fn workspace(scene: Scene<'_>, site: &Site) -> Workspace {
     Workspace { environment: site.environment.clone(), namespace: site.namespace.clone(), home: false, delete_at: end.map(Time) }
 }
 
-/// Whether a ServiceAccount of a workspace was there before its person left. Those that Kubernetes makes anew are nobody's.
-pub fn before(created: Option<&Time>, left: Timestamp) -> bool {
-    created.is_none_or(|created| created.0 <= left)
+/// Whether a ServiceAccount of a workspace was there while its person still had something. Those that Kubernetes makes anew are nobody's.
+pub fn before(created: Option<&Time>, denied: Timestamp) -> bool {
+    created.is_none_or(|created| created.0 <= denied)
 }

@@ -14,7 +14,7 @@ use crate::api::developer::{Identity, Workspace};
 use crate::api::metadata::{ADOPTED, DELETE_AT, DEPARTED_AT, DEVELOPER, DEVELOPER_UID, ENVIRONMENT, IDENTITIES_NAMESPACE, PERSON, ROLE};
 use crate::api::{ConditionType, Developer, Environment, Mode, Reason};
 
-use super::access::{Standing, next_change_of_developer, paused, revoked_by_lock, standing};
+use super::access::{Standing, next_change_of_developer, paused, spared_by_locks, standing};
 use super::change::{Change, Managed, Step, Write, ensure, labels, remove};
 use super::cluster::{ClusterKey, ClusterState, RbacBinding};
 use super::environment::home;
@@ -95,7 +95,7 @@ pub fn plan_developer(inputs: &DeveloperInputs<'_>) -> DeveloperPlan {
         let names = names.get(cluster).unwrap_or(&empty);
         plan.found.extend(found(state, names));
         if standing.leaves() {
-            plan.found.extend(found_issued(state, &inputs.developer.name_any()));
+            plan.found.extend(found_issued(inputs.scene, cluster, &inputs.developer.name_any()));
         }
         plan.foreign += names.iter().map(|known| state.foreign_bindings(known)).sum::<i64>();
     }
@@ -357,7 +357,7 @@ fn leave(inputs: &DeveloperInputs<'_>, names: &BTreeMap<ClusterKey, BTreeSet<Kno
     plan.phases.push(ownerless(inputs, names));
     let (mut credentials, mut marks) = (Vec::new(), Vec::new());
     for (cluster, state) in inputs.scene.clusters {
-        let keeps = plan.standing == Standing::Locked && !revoked_by_lock(inputs.scene.world, &inputs.developer.name_any(), inputs.now);
+        let keeps = spared_by_locks(inputs.scene.world, inputs.developer, inputs.now);
         let accounts = accounts_of(inputs, state).into_iter().filter(|account| !deleting(account.as_ref()) && !keeps);
         credentials.extend(steps(cluster, None, accounts.map(|account| Change::ServiceAccount(remove(account.as_ref()))).collect()));
         for namespace in workspaces_of(inputs, state).into_iter().filter(|namespace| !deleting(namespace.as_ref()) && !keeps) {

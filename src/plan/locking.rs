@@ -9,14 +9,15 @@ use crate::api::departure::Sealed;
 use crate::api::lock::{LockState, LockSummary};
 use crate::api::{ConditionType, Lock, LockStatus, Reason};
 
-use super::access::{Standing, standing};
+use super::access::{Standing, lock_holds, standing};
 use super::change::Step;
+use super::departures::lasts;
 use super::developer::{DeveloperInputs, plan_developer};
 use super::finding::Finding;
 use super::placement::Scene;
 use super::question::{Question, questions};
 use super::receipt::seconds_of;
-use super::seal::{Seal, Site, seal, unseal, workspaces};
+use super::seal::{Seal, Site, awaits_workspace, keep, seal, unseal, workspaces};
 use super::status::conditions;
 
 /// What there is to do and to ask about somebody who is locked.
@@ -28,8 +29,10 @@ pub struct Locking {
     pub sites: Vec<Site>,
     /// The seal of her workspaces.
     pub seal: Seal,
-    /// The writes that put back what was sealed.
-    pub unseal: Vec<Step>,
+    /// The writes that put back what was sealed; none while Locks cannot be read, or her workspace was not taken over yet.
+    pub unseal: Option<Vec<Step>>,
+    /// Whether another Lock or her Departure keeps all that this one keeps.
+    pub kept_elsewhere: bool,
     /// Whether bindings of this installation name her.
     pub named: bool,
     /// Whether a ServiceAccount of hers is there.
@@ -52,18 +55,40 @@ pub const LOCK_CONDITIONS: [ConditionType; 3] = [ConditionType::Accepted, Condit
 pub fn locking(scene: Scene<'_>, lock: &Lock, now: Timestamp) -> Locking {
     let name = &lock.spec.developer;
     let Some(developer) = scene.world.developer(name) else { return Locking::default() };
-    let kept = lock.status.as_ref().map(|status| status.sealed.clone()).unwrap_or_default();
+    let own = lock.status.as_ref().map(|status| status.sealed.clone()).unwrap_or_default();
+    let kept = if lock_holds(lock, now) { kept_by_others(scene, lock, own) } else { own };
     let plan = plan_developer(&DeveloperInputs { scene, developer, now });
     let sites = workspaces(scene, name, &developer.uid().unwrap_or_default());
     Locking {
         standing: Some(standing(scene.world, developer, now)),
         seal: seal(scene, name, &sites, &kept),
-        unseal: unseal(scene, &sites, &kept),
+        unseal: (scene.world.locks_readable() && !awaits_workspace(scene, developer, &sites, &kept)).then(|| unseal(scene, &sites, &kept)),
+        kept_elsewhere: kept.iter().all(|sealed| others_keep(scene, lock, now).contains(&sealed)),
         named: !plan.access_gone(),
         accounts: scene.clusters.values().any(|state| state.service_accounts_of(name).next().is_some()),
         questions: questions(scene, developer, now),
         sites,
     }
+}
+
+/// What a Lock that holds keeps: also what an earlier one, which was lifted while this one held, could not put back.
+fn kept_by_others(scene: Scene<'_>, lock: &Lock, mut kept: Vec<Sealed>) -> Vec<Sealed> {
+    let others = scene.world.locks_of(&lock.spec.developer).filter(|other| other.name_any() != lock.name_any());
+    for sealed in others.filter_map(|other| other.status.as_ref()).flat_map(|status| &status.sealed) {
+        if !kept.iter().any(|own| own.namespace == sealed.namespace && own.name == sealed.name) {
+            keep(&mut kept, sealed.clone());
+        }
+    }
+    kept
+}
+
+/// What other Locks that hold, and Departures that last, keep of the same name.
+fn others_keep<'a>(scene: Scene<'a>, lock: &Lock, now: Timestamp) -> Vec<&'a Sealed> {
+    let (name, own) = (&lock.spec.developer, lock.name_any());
+    let locks = scene.world.locks_of(name).filter(|other| other.name_any() != own && lock_holds(other, now));
+    let departures = scene.world.departures().of_name(name).filter(|departure| lasts(departure));
+    let in_locks = locks.filter_map(|other| other.status.as_ref()).flat_map(|status| &status.sealed);
+    in_locks.chain(departures.filter_map(|departure| departure.status.as_ref()).flat_map(|status| &status.sealed)).collect()
 }
 
 /// How far a Lock is.
@@ -86,7 +111,8 @@ pub struct LockFound {
 /// The status of a Lock.
 pub fn lock_status(lock: &Lock, found: &LockFound, now: Timestamp) -> LockStatus {
     let previous = lock.status.clone().unwrap_or_default();
-    let access_gone_ms = if found.lifted { previous.access_gone_ms } else { previous.access_gone_ms.or(found.access_gone_ms) };
+    let again = previous.state == Some(LockState::Lifted);
+    let access_gone_ms = if again && !found.lifted { found.access_gone_ms } else { previous.access_gone_ms.or(found.access_gone_ms) };
     let mut findings = Vec::new();
     if !found.lifted && !found.access_gone {
         findings.push(Finding::new(ConditionType::AccessGone, Reason::Progressing, "access is being taken away"));

@@ -11,6 +11,7 @@ use super::access::{paused, standing};
 use super::brake::brake;
 use super::change::{Change, Step, remove};
 use super::cluster::ClusterKey;
+use super::departures::lasts;
 use super::person::Mark;
 use super::placement::Scene;
 use super::world::deleting;
@@ -35,7 +36,9 @@ pub fn end_of(scene: Scene<'_>, cluster: &ClusterKey, name: &str, now: Timestamp
     let at: Option<Timestamp> = notes.get(DELETE_AT).and_then(|at| at.parse().ok());
     let (Some(at), true) = (at, notes.contains_key(DEPARTED_AT) && namespace.labels().contains_key(WORKSPACE)) else { return End::Stays };
     let uid = notes.get(DEVELOPER_UID).map(String::as_str).unwrap_or_default();
-    if brake(scene, uid).is_some() {
+    // Without a receipt nobody knows whether it was a departure, nor whether it was one of too many.
+    let left = namespace.labels().get(DEVELOPER).into_iter().flat_map(|name| scene.world.departures().of_name(name));
+    if !left.into_iter().any(|departure| departure.spec.developer.uid == uid && lasts(departure)) || brake(scene, uid).is_some() {
         return End::Stays;
     }
     if notes.contains_key(ADOPTED) || deleting(namespace.as_ref()) || claimed(scene, namespace, now) || idle(scene, namespace) {

@@ -5,11 +5,13 @@ use k8s_openapi::api::rbac::v1::{RoleBinding, RoleRef, Subject};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use kube::ResourceExt;
 
+use crate::api::Developer;
 use crate::api::departure::Sealed;
 use crate::api::metadata::{DEVELOPER, DEVELOPER_UID, ENVIRONMENT, WORKSPACE_OBJECT};
 
 use super::change::{Change, Step, Write, ensure, labels, remove};
 use super::cluster::{ClusterKey, ClusterState, RbacBinding};
+use super::person::Mark;
 use super::placement::Scene;
 use super::world::deleting;
 
@@ -59,10 +61,7 @@ pub fn seal(scene: Scene<'_>, developer: &str, sites: &[Site], before: &[Sealed]
     for site in sites {
         let Some(state) = scene.clusters.get(&site.cluster) else { continue };
         for binding in bindings_in(state, &site.namespace) {
-            let kept = sealed(binding);
-            if !seal.record.contains(&kept) && seal.record.len() < MOST {
-                seal.record.push(kept);
-            }
+            keep(&mut seal.record, sealed(binding));
             seal.steps.push(step(site, Change::RoleBinding(remove(binding))));
         }
         let seen = state.network_policies.get(&(site.namespace.clone(), WORKSPACE_OBJECT.to_owned()));
@@ -74,11 +73,32 @@ pub fn seal(scene: Scene<'_>, developer: &str, sites: &[Site], before: &[Sealed]
     seal
 }
 
+/// Adds to what is kept for a return. A binding that somebody makes again while it is sealed is kept as it was last.
+pub fn keep(record: &mut Vec<Sealed>, one: Sealed) {
+    let most = record.len() < MOST;
+    match record.iter_mut().find(|kept| kept.namespace == one.namespace && kept.name == one.name) {
+        Some(kept) => *kept = one,
+        None if most => record.push(one),
+        None => {}
+    }
+}
+
 /// The RoleBindings of others in a workspace.
 pub fn bindings_in<'a>(state: &'a ClusterState, namespace: &'a str) -> impl Iterator<Item = &'a RoleBinding> {
     let from = (namespace.to_owned(), String::new());
     let here = state.role_bindings.range(from..).take_while(move |((at, _), _)| at == namespace);
     here.filter(|(_, bound)| !bound.ours && !deleting(bound.object.as_ref())).map(|(_, bound)| bound.object.as_ref())
+}
+
+/// Whether something that is kept belongs into a workspace that is hers by its mark and was not yet taken over by this Developer object.
+pub fn awaits_workspace(scene: Scene<'_>, developer: &Developer, sites: &[Site], kept: &[Sealed]) -> bool {
+    let hers = |name: &String| {
+        scene.clusters.values().filter_map(|state| state.namespaces.get(name)).any(|namespace| {
+            !deleting(namespace.as_ref())
+                && Mark::read(namespace.labels(), namespace.annotations()).is_some_and(|mark| scene.world.owns(developer, &mark))
+        })
+    };
+    kept.iter().any(|sealed| sites.iter().all(|site| site.namespace != sealed.namespace) && hers(&sealed.namespace))
 }
 
 /// The writes that put back what was sealed, where it is missing and the workspace is still there.

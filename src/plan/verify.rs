@@ -171,21 +171,26 @@ pub fn found(state: &ClusterState, names: &BTreeSet<Known>) -> BTreeSet<(String,
     inside.chain(wide.filter_map(|bound| Some((role_of(bound)?, String::new())))).collect()
 }
 
-/// The same for user names that were issued to a Developer, also those that are hers no more.
-pub fn found_issued(state: &ClusterState, developer: &str) -> BTreeSet<(String, String)> {
-    let inside = state.role_bindings.iter().filter(|(_, bound)| issued(bound, developer));
-    let wide = state.cluster_role_bindings.values().filter(|bound| issued(bound, developer));
+/// The same for user names that were issued to a Developer, also those that are hers no more; not those that somebody else has by now.
+pub fn found_issued(scene: Scene<'_>, cluster: &ClusterKey, developer: &str) -> BTreeSet<(String, String)> {
+    let Some(state) = scene.clusters.get(cluster) else { return BTreeSet::new() };
+    let passed_on = |known: &Known| match known {
+        Known::User(user) => scene.world.users().holder(cluster, user).is_some_and(|holder| holder != developer),
+        Known::ServiceAccount(_) => false,
+    };
+    let inside = state.role_bindings.iter().filter(|(_, bound)| issued(bound, developer, passed_on));
+    let wide = state.cluster_role_bindings.values().filter(|bound| issued(bound, developer, passed_on));
     inside
         .filter_map(|((namespace, _), bound)| Some((role_of(bound)?, namespace.clone())))
         .chain(wide.filter_map(|bound| Some((role_of(bound)?, String::new()))))
         .collect()
 }
 
-fn issued<K: RbacBinding>(bound: &Bound<K>, developer: &str) -> bool {
+fn issued<K: RbacBinding>(bound: &Bound<K>, developer: &str, passed_on: impl Fn(&Known) -> bool) -> bool {
     let annotations = bound.object.annotations();
     bound.ours
         && issued_names(annotations).any(|name| name == developer)
-        && bound.subjects.iter().any(|known| issued_to(annotations, known) == Some(developer))
+        && bound.subjects.iter().any(|known| issued_to(annotations, known) == Some(developer) && !passed_on(known))
 }
 
 fn role_of<K: RbacBinding>(bound: &Bound<K>) -> Option<String> {

@@ -142,6 +142,11 @@ impl World {
         !(self.locks_unread || self.locks_going)
     }
 
+    /// Whether the kind Lock was last seen to be going away or missing.
+    pub fn locks_going(&self) -> bool {
+        self.locks_going
+    }
+
     /// A Lock by name.
     pub fn lock(&self, name: &str) -> Option<&Arc<Lock>> {
         self.locks.get(name)

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::support::access::{Matrix, Questions, Subject};
 use crate::support::audit::Audit;
 use crate::support::client::{self, explain, kind};
+use crate::support::dice::Dice;
 use crate::support::fleet::{list, object, put};
 use crate::support::install::{Install, PATIENT};
 use crate::support::operator::Operator;
@@ -25,23 +26,6 @@ const NAMESPACES: [&str; 4] = ["shop-dev", "bank-dev", "shop-prod", "bank-prod"]
 /// What the Roles are made of, with the one thing that only it gives.
 const PARTS: [(&str, &str); 3] = [("view", "get pods"), ("edit", "create configmaps"), ("rules", "get widgets.example.com")];
 const SOON: Duration = Duration::from_mins(1);
-
-/// Dice that fall the same for the same seed (<https://prng.di.unimi.it/splitmix64.c>).
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((mixed ^ (mixed >> 31)) % sides as u64).expect("small")
-    }
-
-    fn coin(&mut self) -> bool {
-        self.roll(2) == 0
-    }
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -202,8 +186,6 @@ async fn environments(client: &Client) {
 
 #[tokio::test]
 async fn killed_twenty_times_in_the_midst_of_churn_it_ends_exact() {
-    let seed = std::env::var("USHER_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(rand_seed);
-    println!("the dice: USHER_TEST_SEED={seed}");
     let plane = ControlPlane::exclusive(AuditLevel::Metadata).await;
     let client = plane.admin_client().await;
     let install = Install::new(&plane, &["environments.default=false", "starterRoles=false", PATIENT[0], PATIENT[1]]).await;
@@ -213,7 +195,7 @@ async fn killed_twenty_times_in_the_midst_of_churn_it_ends_exact() {
     operator.ready().await;
 
     let audit = Audit::from_now(&plane);
-    let (mut model, mut dice, mut worked) = (Model::new(), Dice(seed), 0);
+    let (mut model, mut dice, mut worked) = (Model::new(), Dice::new(), 0);
     for _ in 0..KILLS {
         let before = audit.writes().len();
         let steps = 3 + dice.roll(20);
@@ -232,10 +214,6 @@ async fn killed_twenty_times_in_the_midst_of_churn_it_ends_exact() {
     nothing_left(&client, &model).await;
     grants(&client, &model).await;
     plane.stop().await;
-}
-
-fn rand_seed() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |now| u64::from(now.subsec_nanos()))
 }
 
 /// Everybody, by every name she was ever known by, may do what the model says and nothing else.

@@ -100,6 +100,49 @@ async fn a_lock_holds_while_git_is_applied_again_and_again() {
     works_again(&ada).await;
 }
 
+/// What is in Git is applied again every moment, with force; whoever takes away somebody's access does it there.
+#[tokio::test]
+async fn a_suspension_in_git_holds_against_everybody_and_ends_in_git() {
+    let ada = Leaver::new(json!({})).await;
+    let developers = kind(&ada.client, "Developer").await;
+    let git = |state: &str| {
+        json!({"apiVersion": "usher.dev/v1alpha1", "kind": "Developer", "metadata": {"name": ada.person},
+            "spec": {"email": format!("{}@example.com", ada.person), "state": state}})
+    };
+    let tool = PatchParams::apply("gitops").force();
+    let sync = async |state: &str| drop(developers.patch(&ada.person, &tool, &Patch::Apply(&git(state))).await.unwrap());
+    sync("Suspended").await;
+    has_nothing(&ada).await;
+    let lock = lock(&ada, json!({})).await;
+    patch(&ada, "Lock", &lock, json!({"spec": {"lifted": true}})).await;
+    throughout("it holds, whatever is edited and lifted", Duration::from_secs(5), async || {
+        sync("Suspended").await;
+        edit(&ada.client, "Developer", &ada.person, json!({"displayName": format!("Ada {}", Timestamp::now())})).await;
+        if ada.may(&ada.stage.shared).await || ada.may(&ada.workspace).await { Err("she may") } else { Ok(()) }
+    })
+    .await;
+    sync("Active").await;
+    works_again(&ada).await;
+}
+
+/// One Lock is lifted while another holds, and gone before that ends: what the first had sealed is put back all the same.
+#[tokio::test]
+async fn what_was_sealed_is_put_back_when_the_last_of_two_locks_ends() {
+    let ada = Leaver::new(json!({})).await;
+    let bob = "{kind: User, name: bob, apiGroup: rbac.authorization.k8s.io}";
+    ada.colleague_binds(&ada.workspace, "for-bob", "view", bob).await;
+    let first = lock(&ada, json!({})).await;
+    wait_until("sealed", SOON, async || ada.role_binding(&ada.workspace, "for-bob").await.is_none().then_some(()).ok_or("open")).await;
+    let second = lock(&ada, json!({})).await;
+    reaches(&ada.client, "Lock", &second, "/status/state", "Applied").await;
+    patch(&ada, "Lock", &first, json!({"spec": {"lifted": true}})).await;
+    people::remove(&ada.client, "Lock", &first).await;
+    has_nothing(&ada).await;
+    patch(&ada, "Lock", &second, json!({"spec": {"lifted": true}})).await;
+    works_again(&ada).await;
+    wait_until("what was sealed is back", SOON, async || ada.role_binding(&ada.workspace, "for-bob").await.map(|_| ()).ok_or("no")).await;
+}
+
 #[tokio::test]
 async fn a_lock_ends_by_itself_and_one_for_a_stranger_waits_for_her() {
     let ada = Leaver::new(json!({})).await;

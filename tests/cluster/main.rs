@@ -13,6 +13,8 @@
 //! | `exact` | effective access equals the plan before, during and after every kind of edit | the operator |
 //! | `life`, `life_*` | suspension, departure, deletion, return; tokens, Grants, strangers | the operator |
 //! | `leaving`, `lock` | receipts, seals, Locks | the operator |
+//! | `leaving_brake`, `lock_unread` | too many at once; Locks that cannot be read | a cluster of their own |
+//! | `interleaving` | all of it at once, with kills, restarts and hand-overs, by dice | a cluster of its own |
 //! | `record_*` | who asked, what Roles contained, the readers of the record | the operator |
 //! | `drift`, `poison`, `crash`, `replicas` | repair, bad neighbours, kills, hand-over | a cluster of their own |
 //! | `quiet` | a settled cluster writes nothing but the Lease | a cluster of its own |
@@ -38,7 +40,9 @@ mod crash;
 mod drift;
 mod exact;
 mod harness;
+mod interleaving;
 mod leaving;
+mod leaving_brake;
 mod life;
 mod life_deletion;
 mod life_grants;
@@ -46,6 +50,7 @@ mod life_rehire;
 mod life_strangers;
 mod life_tokens;
 mod lock;
+mod lock_unread;
 mod poison;
 mod quiet;
 mod rbac;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::rbac::v1::RoleBinding;
-use kube::api::{Api, DeleteParams};
+use kube::api::{Api, DeleteParams, DynamicObject};
 use kube::{Client, ResourceExt};
 use serde_json::json;
 
@@ -15,6 +15,7 @@ use crate::support::client::{self, explain};
 use crate::support::fleet::{Fleet, Member, developer, list};
 use crate::support::install::{Install, PATIENT};
 use crate::support::operator::Operator;
+use crate::support::people::{declare, edit, reaches};
 use crate::support::{AuditLevel, ControlPlane, throughout, wait_until};
 
 /// So long nothing is written before a cluster counts as settled: longer than any pause the operator makes between two looks.
@@ -97,6 +98,35 @@ async fn settled_cluster_is_not_written_to() {
         "silence was obedience, not sleep:{}",
         lines(&repairs)
     );
+    house.plane.stop().await;
+}
+
+/// A receipt that is complete and a Lock that is applied have nothing to say any more.
+#[tokio::test]
+async fn who_left_and_who_is_locked_are_not_written_to() {
+    let mut house = House::new(3).await;
+    let client = house.client.clone();
+    let writes = house
+        .writes_of(async {
+            edit(&client, "Developer", "p00", json!({"state": "Departed"})).await;
+            declare(&client, "Lock", "stolen", json!({"developer": "p01", "reason": "SEC-91"})).await;
+            reaches(&client, "Lock", "stolen", "/status/state", "Applied").await;
+            let departures = client::kind(&client, "Departure").await;
+            wait_until("the receipt is complete", Duration::from_mins(1), async || {
+                let all = list::<DynamicObject>(departures.clone()).await;
+                let states: Vec<_> = all.iter().map(|it| it.data["status"]["state"].to_string()).collect();
+                if states == ["\"Complete\""] { Ok(()) } else { Err(format!("{states:?}")) }
+            })
+            .await;
+        })
+        .await;
+    show("a departure and a Lock", &writes);
+    house.silent("a quarter of a minute of rest", Duration::from_secs(15)).await;
+    let audit = Audit::from_now(&house.plane);
+    house.operator.restart().await;
+    house.operator.ready().await;
+    leads(&house.operator).await;
+    house.still_silent(&audit, "a restart", Duration::from_secs(15)).await;
     house.plane.stop().await;
 }
 

@@ -11,8 +11,8 @@ use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::{Resource, ResourceExt};
 use usher::api::metadata::{DATA_DIGEST, IDENTITIES_NAMESPACE, KUBECONFIG_KEY, TOKEN_EXPIRES_AT, TOKEN_ISSUED_AT, TOKEN_OF};
-use usher::api::{Binding, Developer, Environment, Role};
-use usher::plan::access::{held_roles, standing};
+use usher::api::{Binding, Departure, Developer, Environment, Lock, Role};
+use usher::plan::access::{held_roles, lock_holds, standing};
 use usher::plan::binding::binding_findings;
 use usher::plan::change::{Change, Step, Write};
 use usher::plan::cluster::{ClusterKey, ClusterState, Key, replace};
@@ -166,7 +166,15 @@ impl Model {
         }
     }
 
-    fn next_uid(&mut self) -> String {
+    pub fn set_lock(&mut self, name: &str, lock: Option<Lock>) {
+        self.world.set_lock(name, lock.map(Arc::new));
+    }
+
+    pub fn set_departure(&mut self, name: &str, departure: Option<Departure>) {
+        self.world.set_departure(name, departure.map(Arc::new));
+    }
+
+    pub(crate) fn next_uid(&mut self) -> String {
         self.versions += 1;
         format!("{}", self.versions)
     }
@@ -315,10 +323,10 @@ impl Model {
         if plan.standing.leaves() && plan.access_gone() {
             wrote |= self.carry_out_all(&plan.afterwards, look);
         }
-        wrote | self.credentials(name, &plan)
+        wrote | self.begin_receipt(name, &plan) | self.credentials(name, &plan)
     }
 
-    fn carry_out_all(&mut self, phases: &[Vec<Step>], look: &mut dyn FnMut(&Self)) -> bool {
+    pub(crate) fn carry_out_all(&mut self, phases: &[Vec<Step>], look: &mut dyn FnMut(&Self)) -> bool {
         for step in phases.iter().flatten() {
             self.carry_out(step);
             look(self);
@@ -383,6 +391,7 @@ impl Model {
                     Task::Developer(name) => wrote |= self.developer_pass(name, look),
                 }
             }
+            wrote |= self.leaving_passes(look);
             if !wrote {
                 return waiting;
             }
@@ -412,6 +421,9 @@ impl Model {
         }
         for name in gone(self.world.environments()) {
             self.set_environment(&name, None);
+        }
+        for name in gone(self.world.locks().filter(|(_, lock)| !lock_holds(lock, self.now))) {
+            self.set_lock(&name, None);
         }
     }
 

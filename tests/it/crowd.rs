@@ -67,6 +67,7 @@ pub fn held_by_everybody(roles: Vec<Role>) -> Written {
         ]
         .into(),
         environments: [environment("dev"), environment("prod")].into(),
+        locks: BTreeMap::new(),
         namespaces: [namespace("n1", "dev", "x"), namespace("n2", "dev", "y"), namespace("p1", "prod", "x")].into(),
         now: noon(),
     }

@@ -16,6 +16,8 @@ mod docs;
 mod effective;
 mod generated;
 mod layers;
+mod leaving;
+mod leaving_model;
 mod naive;
 mod properties;
 mod questions;

@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelectorRequirement;
 use kube::ResourceExt;
 use usher::api::metadata::{DEPARTED_AT, DEVELOPER, DEVELOPER_UID, ENVIRONMENT, INSTALLATION, PERSON, WORKSPACE};
 use usher::api::role::{Access, AccessRule};
-use usher::api::{Binding, DesiredState, Developer, Environment, Mode, Role};
+use usher::api::{Binding, DesiredState, Developer, Environment, Lock, Mode, Role};
 use usher::plan::cluster::ClusterKey;
 use usher::plan::identity::service_account;
 use usher::plan::person::Person;
@@ -33,6 +33,7 @@ pub struct Naive<'a> {
     roles: Vec<&'a Role>,
     bindings: Vec<&'a Binding>,
     environments: Vec<&'a Environment>,
+    locks: Vec<&'a Lock>,
     now: Timestamp,
 }
 
@@ -48,6 +49,8 @@ impl<'a> Naive<'a> {
             roles: model.world.roles().map(|(_, role)| role.as_ref()).filter(|role| !going(*role)).collect(),
             bindings: model.world.bindings().map(|(_, binding)| binding.as_ref()).filter(|binding| !going(*binding)).collect(),
             environments: model.world.environments().map(|(_, environment)| environment.as_ref()).filter(|it| !going(*it)).collect(),
+            // A Lock that is being deleted is there until it is lifted or over.
+            locks: model.world.locks().map(|(_, lock)| lock.as_ref()).collect(),
             now: model.now,
         }
     }
@@ -89,7 +92,13 @@ impl<'a> Naive<'a> {
     pub fn active(&self, person: &Developer) -> bool {
         let begun = person.spec.starts_at.as_ref().is_none_or(|start| start.0 <= self.now);
         let running = person.spec.ends_at.as_ref().is_none_or(|end| self.now < end.0);
-        person.spec.state == DesiredState::Active && begun && running && !going(person)
+        person.spec.state == DesiredState::Active && begun && running && !going(person) && !self.locked(&person.name_any())
+    }
+
+    /// "while it exists the person has nothing"; "until lifted: true is set or until has passed".
+    fn locked(&self, name: &str) -> bool {
+        let over = |lock: &Lock| lock.spec.lifted || lock.spec.until.as_ref().is_some_and(|until| until.0 <= self.now);
+        self.locks.iter().any(|lock| lock.spec.developer == name && !over(lock))
     }
 
     /// "holds a Binding if named in `developers` or in one of `teams`, while … the Binding is (`startsAt ≤ now < expiresAt`)".

@@ -16,7 +16,9 @@ use usher::api::environment::{
 };
 use usher::api::metadata::WORKSPACE;
 use usher::api::role::{Access, AccessRule, NamespaceChoice};
-use usher::api::{Binding, BindingSpec, DesiredState, Developer, DeveloperSpec, Environment, EnvironmentSpec, Mode, Role, RoleSpec};
+use usher::api::{
+    Binding, BindingSpec, DesiredState, Developer, DeveloperSpec, Environment, EnvironmentSpec, Lock, LockSpec, Mode, Role, RoleSpec,
+};
 use usher::plan::cluster::ClusterKey;
 
 use crate::cluster_model::Model;
@@ -24,6 +26,7 @@ use crate::cluster_model::Model;
 pub const PEOPLE: [&str; 4] = ["ada", "ada-x", "bob", "eve"];
 pub const ROLES: [&str; 4] = ["a", "b", "c", "d"];
 pub const BINDINGS: [&str; 4] = ["k", "l", "m", "n"];
+pub const LOCKS: [&str; 2] = ["x", "y"];
 pub const ENVIRONMENTS: [&str; 3] = ["dev", "prod", "stage"];
 
 /// What a model is to see.
@@ -36,6 +39,7 @@ pub struct Written {
     pub roles: BTreeMap<String, Role>,
     pub bindings: BTreeMap<String, Binding>,
     pub environments: BTreeMap<String, Environment>,
+    pub locks: BTreeMap<String, Lock>,
     pub namespaces: BTreeMap<(ClusterKey, String), BTreeMap<String, String>>,
     pub now: Timestamp,
 }
@@ -64,6 +68,9 @@ impl fmt::Debug for Written {
         }
         for (name, it) in &self.environments {
             writeln!(f, "uenv/{name}{} {}", meta(&|| line(it)), text(serde_json::to_string(&it.spec)))?;
+        }
+        for (name, it) in &self.locks {
+            writeln!(f, "ulock/{name}{} {}", meta(&|| line(it)), text(serde_json::to_string(&it.spec)))?;
         }
         for ((cluster, name), labels) in &self.namespaces {
             writeln!(f, "ns {cluster}/{name} {labels:?}")?;
@@ -238,6 +245,15 @@ pub fn binding(name: &'static str) -> impl Strategy<Value = Binding> {
         })
 }
 
+pub fn lock(name: &'static str) -> impl Strategy<Value = Lock> {
+    let developer = select(vec!["ada", "ada-x", "bob", "eve", "nobody"]);
+    (developer, moment(), seldom(4), any::<bool>(), seldom(8)).prop_map(move |(developer, until, lifted, revoke_credentials, deleting)| {
+        let reason = "SEC-91".to_owned();
+        let spec = LockSpec { developer: developer.to_owned(), reason, until, lifted, revoke_credentials };
+        finish(Lock::new(name, spec), deleting, 0)
+    })
+}
+
 fn selector(name: &'static str) -> impl Strategy<Value = Option<NamespaceSelector>> {
     let labels = |key: &str, value: &str| {
         let match_labels = Some(BTreeMap::from([(key.to_owned(), value.to_owned())]));
@@ -326,13 +342,15 @@ pub fn written() -> impl Strategy<Value = Written> {
         some(&ROLES, 0.8, role),
         some(&BINDINGS, 0.8, binding),
         some(&ENVIRONMENTS, 0.85, environment),
+        some(&LOCKS, 0.25, lock),
         namespaces(),
     )
-        .prop_map(|(developers, roles, bindings, environments, namespaces)| Written {
+        .prop_map(|(developers, roles, bindings, environments, locks, namespaces)| Written {
             developers,
             roles,
             bindings,
             environments,
+            locks,
             namespaces,
             now: noon(),
         })
@@ -351,13 +369,14 @@ fn mixed<K: Clone>(old: &BTreeMap<String, K>, new: &BTreeMap<String, K>, keep: u
 /// A world and what becomes of it by an edit: everything may change but what admission holds fast.
 pub fn edit() -> impl Strategy<Value = (Written, Written)> {
     let keep = || prop_oneof![1 => any::<u16>(), 1 => Just(u16::MAX)];
-    (written(), written(), [keep(), keep(), keep(), keep()], any::<bool>(), seldom(3)).prop_map(
-        |(old, new, [developers, roles, bindings, environments], relabel, move_on)| {
+    (written(), written(), [keep(), keep(), keep(), keep(), keep()], any::<bool>(), seldom(3)).prop_map(
+        |(old, new, [developers, roles, bindings, environments, locks], relabel, move_on)| {
             let mut next = Written {
                 developers: mixed(&old.developers, &new.developers, developers),
                 roles: mixed(&old.roles, &new.roles, roles),
                 bindings: mixed(&old.bindings, &new.bindings, bindings),
                 environments: mixed(&old.environments, &new.environments, environments),
+                locks: mixed(&old.locks, &new.locks, locks),
                 namespaces: if relabel { new.namespaces } else { old.namespaces.clone() },
                 now: if move_on { later(60) } else { noon() },
             };
@@ -396,6 +415,7 @@ impl Written {
             roles: dying(&old.roles, &self.roles, self.now),
             bindings: dying(&old.bindings, &self.bindings, self.now),
             environments: dying(&old.environments, &self.environments, self.now),
+            locks: dying(&old.locks, &self.locks, self.now),
             namespaces: self.namespaces.clone(),
             now: self.now,
         }
@@ -411,6 +431,7 @@ impl Written {
         alive(&mut next.roles);
         alive(&mut next.bindings);
         alive(&mut next.environments);
+        alive(&mut next.locks);
         next
     }
 
@@ -429,6 +450,9 @@ impl Written {
         let world = &model.world;
         for (name, object) in differing(world.environments().map(|(name, _)| name), &self.environments) {
             changes.push(Box::new(move |model| model.set_environment(&name, object)));
+        }
+        for (name, object) in differing(world.locks().map(|(name, _)| name), &self.locks) {
+            changes.push(Box::new(move |model| model.set_lock(&name, object)));
         }
         for (name, object) in differing(world.developers().map(|(name, _)| name), &self.developers) {
             changes.push(Box::new(move |model| model.set_developer(&name, object)));

@@ -171,6 +171,8 @@ impl<'a> Planner<'a, '_> {
         let Some(write) = write else { return };
         let mut gained = target.subjects.difference(&binding.subjects).peekable();
         if gained.peek().is_some() {
+            // Nobody who leaves waits for somebody who may not be added yet.
+            writes.leave.extend(leave.filter(|_| !self.inputs.scene.world.locks_readable()));
             self.adds(&binding.slot, write, gained, writes);
         } else if !leavers.is_empty() && losers.is_empty() && !target.moving {
             writes.leave.push(write);

@@ -36,6 +36,8 @@ pub struct ControlPlane {
     stdin: Option<ChildStdin>,
     dir: PathBuf,
     env: BTreeMap<String, String>,
+    /// What the script says.
+    said: Mutex<mpsc::Receiver<String>>,
     /// Given back when this one has ended.
     #[allow(dead_code, reason = "held, not read")]
     turn: Option<SemaphorePermit<'static>>,
@@ -83,7 +85,7 @@ impl ControlPlane {
             return Err(format!("no control plane, as hack/control-plane says:\n{said}\nIf tools are missing: hack/install-tools"));
         };
         let env = read_env(&dir.join("env"))?;
-        Ok(Self { script, stdin, dir, env, turn: None })
+        Ok(Self { script, stdin, dir, env, said: Mutex::new(ready), turn: None })
     }
 
     /// Where its files are. What a test puts here goes when the control plane ends, unless `USHER_TEST_DIR` keeps it.
@@ -110,6 +112,19 @@ impl ControlPlane {
     /// The processes: of the API server, and of the controller manager.
     pub fn pids(&self) -> [i32; 2] {
         ["APISERVER_PID", "CONTROLLER_MANAGER_PID"].map(|name| self.variable(name).parse().expect("a process id"))
+    }
+
+    /// Kills the API server and starts it again at the same address, with the same data. Returns when it is ready.
+    pub async fn restart_apiserver(mut self) -> Self {
+        off_thread(move || {
+            let stdin = self.stdin.as_mut().expect("held until the end");
+            stdin.write_all(b"restart-apiserver\n").and_then(|()| stdin.flush()).expect("hack/control-plane listens");
+            let line = self.said.lock().expect("not poisoned").recv_timeout(Duration::from_mins(5)).unwrap_or_default();
+            assert!(line.starts_with("ready "), "the API server did not come back");
+            self.env = read_env(&self.dir.join("env")).unwrap_or_else(|problem| panic!("{problem}"));
+            self
+        })
+        .await
     }
 
     /// A client for the administrator on the caller's runtime. kube limits no rates.

@@ -7,6 +7,7 @@ pub mod access;
 pub mod audit;
 pub mod client;
 mod control_plane;
+pub mod dice;
 pub mod fleet;
 pub mod install;
 mod name;

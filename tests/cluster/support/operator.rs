@@ -131,7 +131,8 @@ impl Operator {
         LogOnFailure(self.log.clone())
     }
 
-    fn is_alive(&self) -> bool {
+    /// Whether its process runs.
+    pub fn is_alive(&self) -> bool {
         // A zombie is not: its state follows the command's name, which ends with the last parenthesis.
         let status = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()));
         match status {

@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use usher::api::metadata::{DEVELOPER, PAUSED};
-use usher::api::{DesiredState, Developer};
+use usher::api::{DesiredState, Lock, LockSpec};
 use usher::plan::identity::Known;
 
 use super::config;
@@ -15,7 +15,7 @@ use super::exact::settled;
 use crate::cluster_model::Model;
 use crate::effective::{Held, held};
 use crate::naive::Naive;
-use crate::worlds::{Written, edit, later, written};
+use crate::worlds::{Written, edit, finish, later, written};
 
 /// How somebody can leave.
 #[derive(Clone, Copy, Debug)]
@@ -24,10 +24,18 @@ enum Way {
     Departed,
     Ended,
     Deleted,
+    Locked,
 }
 
-fn leave(developer: &mut Developer, way: Way) {
+const WAYS: [Way; 5] = [Way::Suspended, Way::Departed, Way::Ended, Way::Deleted, Way::Locked];
+
+fn leave(written: &mut Written, name: &str, way: Way) {
+    let developer = written.developers.get_mut(name).expect("she is there");
     match way {
+        Way::Locked => {
+            let spec = LockSpec { developer: name.to_owned(), reason: "x".to_owned(), revoke_credentials: true, ..LockSpec::default() };
+            written.locks.insert("z".to_owned(), finish(Lock::new("z", spec), false, 0));
+        }
         Way::Suspended => developer.spec.state = DesiredState::Suspended,
         Way::Departed => developer.spec.state = DesiredState::Departed,
         Way::Ended => developer.spec.ends_at = Some(Time(later(-1))),
@@ -103,7 +111,7 @@ proptest! {
     fn who_leaves_has_nothing_whatever_else_is_so(
         (old, mut new) in edit(),
         who in any::<Index>(),
-        way in select(vec![Way::Suspended, Way::Departed, Way::Ended, Way::Deleted]),
+        way in select(WAYS.to_vec()),
         (paused, patient, may_end) in (prop_oneof![Just(0_u64), any::<u64>()], any::<bool>(), any::<bool>()),
     ) {
         prop_assume!(!new.developers.is_empty());
@@ -113,7 +121,7 @@ proptest! {
         let mut model = settled(&old);
         let mut hers = names(&model, &name);
         let others = of_others(&model, &name);
-        leave(new.developers.get_mut(&name).expect("she is there"), way);
+        leave(&mut new, &name, way);
         pause(&mut new, paused);
         let mut last = new.after(&old);
         last.now = later(0);

@@ -76,6 +76,7 @@ fn lines(held: impl Iterator<Item = Held>) -> String {
 /// The old world with the Roles of the new one. None is deleted, as that ends at once what it gave.
 fn roles_edited(old: &Written, new: &Written) -> Written {
     let mut next = old.alive();
+    next.locks.clone_from(&old.locks);
     next.roles.extend(new.roles.clone());
     for role in next.roles.values_mut() {
         role.metadata.deletion_timestamp = None;

@@ -17,7 +17,7 @@ use crate::plan::cluster::ClusterKey;
 
 use super::error::{Error, conflict, not_found};
 use super::leader::Mandate;
-use super::memory::{Kept, Memory, key_of};
+use super::memory::{FOR_GOOD, Kept, Memory, key_of};
 
 /// A cluster that can be written to.
 #[derive(Clone)]
@@ -122,12 +122,12 @@ impl Cluster {
             Ok(answer) => {
                 match answer.left().filter(|object| object.meta().deletion_timestamp.is_some()) {
                     Some(terminating) => self.memory.put(&self.key, terminating),
-                    None => self.memory.forget::<K>(&self.key, &key, meta.uid.as_ref()),
+                    None => self.memory.forget::<K>(&self.key, &key, meta.uid.as_ref(), FOR_GOOD),
                 }
                 Ok(())
             }
             Err(error) if not_found(&error) => {
-                self.memory.forget::<K>(&self.key, &key, meta.uid.as_ref());
+                self.memory.forget::<K>(&self.key, &key, meta.uid.as_ref(), FOR_GOOD);
                 Ok(())
             }
             Err(error) if conflict(&error) => self.look_again(api, meta).await,
@@ -149,7 +149,7 @@ impl Cluster {
             }
             None => {
                 let key = (meta.namespace.clone().unwrap_or_default(), name);
-                self.memory.forget::<K>(&self.key, &key, meta.uid.as_ref());
+                self.memory.forget::<K>(&self.key, &key, meta.uid.as_ref(), FOR_GOOD);
                 Err(Error::Stale { kind, name: title(meta) })
             }
         }

@@ -3,7 +3,7 @@
 //! A watch that lags behind a write of our own must not undo it here, so an older version of an object never replaces a newer one, and an object
 //! that we deleted does not come back.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ConfigMap, LimitRange, Namespace, ResourceQuota, Secret, ServiceAccount};
@@ -75,24 +75,35 @@ pub struct Content {
 /// At most this many of what went are remembered; what is spoken of late is spoken of soon.
 const MOST_GONE: usize = 20_000;
 
-/// The UIDs of objects that went. A watch or the answer to a write may still speak of them, which brings nothing back.
+/// The version of an object that was deleted for good: nothing that is said of it counts any more.
+pub const FOR_GOOD: u64 = u64::MAX;
+
+/// The UIDs of objects that went, and their last version. A watch or the answer to a write may still speak of an older one, which brings nothing back.
 #[derive(Debug, Default)]
 struct Gone {
-    uids: HashSet<String>,
+    versions: HashMap<String, u64>,
     order: VecDeque<String>,
 }
 
 impl Gone {
-    fn add(&mut self, uid: &str) {
-        if !self.uids.insert(uid.to_owned()) {
+    fn add(&mut self, uid: &str, version: u64) {
+        if let Some(known) = self.versions.get_mut(uid) {
+            *known = version.max(*known);
             return;
         }
+        self.versions.insert(uid.to_owned(), version);
         self.order.push_back(uid.to_owned());
         if self.order.len() > MOST_GONE
             && let Some(oldest) = self.order.pop_front()
         {
-            self.uids.remove(&oldest);
+            self.versions.remove(&oldest);
         }
+    }
+
+    /// Whether that is an object that went. What a watch by labels calls gone may only have lost its label, and be mended.
+    fn holds<K: Resource>(&self, object: &K) -> bool {
+        let known = object.meta().uid.as_ref().and_then(|uid| self.versions.get(uid));
+        known.is_some_and(|known| version(object) < *known)
     }
 }
 
@@ -153,7 +164,7 @@ impl Memory {
         object.meta_mut().managed_fields = None;
         let key = key_of(&object);
         let mut content = self.content.write();
-        let buried = object.meta().uid.as_ref().is_some_and(|uid| content.gone.uids.contains(uid));
+        let buried = content.gone.holds(&object);
         let older = K::get(&content, cluster, &key)
             .is_some_and(|kept| kept.meta().uid == object.meta().uid && version(kept.as_ref()) >= version(&object));
         if !buried && !older {
@@ -162,12 +173,12 @@ impl Memory {
         }
     }
 
-    /// Takes in that an object is gone, as a watch said or because we deleted it.
-    pub fn forget<K: Kept>(&self, cluster: &ClusterKey, key: &Key, uid: Option<&String>) {
+    /// Takes in that an object is gone: as of a version, as a watch says it, or [`FOR_GOOD`].
+    pub fn forget<K: Kept>(&self, cluster: &ClusterKey, key: &Key, uid: Option<&String>, version: u64) {
         let mut content = self.content.write();
         let kept = K::holds(&content, cluster, key, uid);
         if let Some(uid) = uid {
-            content.gone.add(uid);
+            content.gone.add(uid, version);
         }
         if kept {
             let seen = K::put(&mut content, &self.settings, cluster, key, None);
@@ -201,7 +212,7 @@ pub fn key_of(object: &impl Resource) -> Key {
 }
 
 /// The version of an object as a number (<https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions>).
-fn version(object: &impl Resource) -> u64 {
+pub fn version(object: &impl Resource) -> u64 {
     object.meta().resource_version.as_ref().and_then(|version| version.parse().ok()).unwrap_or_default()
 }
 
@@ -396,11 +407,14 @@ mod tests {
         let (memory, key) = (memory(), (String::new(), "stolen".to_owned()));
         let there = |memory: &Memory| memory.get::<Lock>(&ClusterKey::Home, &key).and_then(|lock| lock.uid());
         memory.put(&ClusterKey::Home, lock("1", "5"));
-        memory.forget::<Lock>(&ClusterKey::Home, &key, Some(&"1".to_owned()));
+        memory.forget::<Lock>(&ClusterKey::Home, &key, Some(&"1".to_owned()), 7);
         memory.put(&ClusterKey::Home, lock("1", "6"));
         assert_eq!(there(&memory), None);
-        memory.put(&ClusterKey::Home, lock("2", "7"));
-        memory.forget::<Lock>(&ClusterKey::Home, &key, Some(&"1".to_owned()));
+        memory.put(&ClusterKey::Home, lock("1", "7"));
+        assert_eq!(there(&memory).as_deref(), Some("1"), "it had only lost the label by which it is watched");
+        memory.forget::<Lock>(&ClusterKey::Home, &key, Some(&"1".to_owned()), FOR_GOOD);
+        memory.put(&ClusterKey::Home, lock("1", "8"));
+        assert_eq!(there(&memory), None);
         memory.put(&ClusterKey::Home, lock("2", "6"));
         assert_eq!(there(&memory).as_deref(), Some("2"), "another object of the same name is another one");
     }
@@ -408,7 +422,7 @@ mod tests {
     #[test]
     fn not_all_that_ever_went_is_remembered() {
         let mut gone = Gone::default();
-        (0..MOST_GONE + 5).for_each(|number| gone.add(&number.to_string()));
-        assert_eq!((gone.uids.len(), gone.order.len()), (MOST_GONE, MOST_GONE));
+        (0..MOST_GONE + 5).for_each(|number| gone.add(&number.to_string(), 1));
+        assert_eq!((gone.versions.len(), gone.order.len()), (MOST_GONE, MOST_GONE));
     }
 }

@@ -15,7 +15,7 @@ use crate::plan::cluster::ClusterKey;
 use super::apply::{Written, failed};
 use super::error::{Error, conflict, not_found};
 use super::leader::Mandate;
-use super::memory::{Memory, key_of};
+use super::memory::{FOR_GOOD, Memory, key_of};
 
 /// Reads and writes usher's own kinds in the home cluster.
 #[derive(Clone)]
@@ -78,14 +78,14 @@ impl Objects {
             Ok(patched) => {
                 let gone = patched.meta().deletion_timestamp.is_some() && patched.finalizers().is_empty();
                 if gone {
-                    self.memory.forget::<K>(&ClusterKey::Home, &key_of(&patched), patched.uid().as_ref());
+                    self.memory.forget::<K>(&ClusterKey::Home, &key_of(&patched), patched.uid().as_ref(), FOR_GOOD);
                 } else {
                     self.memory.put(&ClusterKey::Home, patched);
                 }
                 Ok(true)
             }
             Err(error) if not_found(&error) => {
-                self.memory.forget::<K>(&ClusterKey::Home, &key_of(object), object.uid().as_ref());
+                self.memory.forget::<K>(&ClusterKey::Home, &key_of(object), object.uid().as_ref(), FOR_GOOD);
                 Ok(true)
             }
             Err(error) if conflict(&error) => Err(Error::Stale { kind: K::kind(&()).into_owned(), name: object.name_any() }),
@@ -154,7 +154,7 @@ impl Objects {
             }
             Err(error) => return Err(failed::<K>("delete", object.meta(), error)),
         }
-        self.memory.forget::<K>(&ClusterKey::Home, &key_of(object), object.uid().as_ref());
+        self.memory.forget::<K>(&ClusterKey::Home, &key_of(object), object.uid().as_ref(), FOR_GOOD);
         Ok(())
     }
 
@@ -171,7 +171,7 @@ impl Objects {
                 Ok(())
             }
             Err(error) if not_found(&error) => {
-                self.memory.forget::<Grant>(&ClusterKey::Home, &key_of(grant), grant.uid().as_ref());
+                self.memory.forget::<Grant>(&ClusterKey::Home, &key_of(grant), grant.uid().as_ref(), FOR_GOOD);
                 Ok(())
             }
             Err(error) if conflict(&error) => Err(Error::Stale { kind: "Grant".to_owned(), name: grant.name_any() }),

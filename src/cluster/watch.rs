@@ -32,7 +32,7 @@ use crate::telemetry::metrics::Metrics;
 
 use super::crds;
 use super::error::not_found;
-use super::memory::{Kept, Memory, key_of};
+use super::memory::{Kept, Memory, key_of, version};
 
 /// How soon an interrupted watch tries again, how late at most, and after how much calm it is as impatient as at first. The latest decides how long it
 /// takes to notice that CRDs are back, so it is short; a dozen requests every few seconds hurt no API server.
@@ -272,8 +272,9 @@ impl Feed {
                 self.known.insert(id);
             }
             Ok(Event::Delete(object)) => {
+                let version = version(&object);
                 let (key, uid) = id(&object);
-                self.memory.forget::<K>(&self.cluster, &key, uid.as_ref());
+                self.memory.forget::<K>(&self.cluster, &key, uid.as_ref(), version);
                 self.known.remove(&(key, uid));
             }
             Ok(Event::Init) => self.listing = Some(HashSet::new()),
@@ -285,7 +286,7 @@ impl Feed {
             Ok(Event::InitDone) => {
                 let listed = self.listing.take().unwrap_or_default();
                 for (key, uid) in self.known.difference(&listed) {
-                    self.memory.forget::<K>(&self.cluster, key, uid.as_ref());
+                    self.memory.forget::<K>(&self.cluster, key, uid.as_ref(), 0);
                 }
                 self.known = listed;
                 return true;

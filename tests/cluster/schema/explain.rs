@@ -49,7 +49,7 @@ async fn kubectl_explains_by_short_name() {
         ("urole.spec.access.environments", "An Environment that is added later is never included by silence"),
         ("ubind.spec.expiresAt", "From this time on the Binding gives nothing"),
         ("uenv.spec.workspace.onDeparture.deleteAfter", "How long the workspace stays before it is deleted"),
-        ("grant.spec.grantedBy", "Who asked for it"),
+        ("grant.spec.grantedBy", "Who last wrote the Binding that gave it"),
     ] {
         // kubectl reads the published OpenAPI, which is a little later than the kinds themselves, and wraps lines.
         wait_until(&format!("kubectl explain {path}"), Duration::from_mins(1), async || {

@@ -138,6 +138,13 @@ pub struct Carried {
     pub failed: Failed,
 }
 
+impl Carried {
+    /// The first error that looking again does not settle.
+    pub fn failure(self) -> Result<(), Error> {
+        self.errors.into_iter().find(|error| !matches!(error, Error::Stale { .. })).map_or(Ok(()), Err)
+    }
+}
+
 impl Context {
     /// Puts together what every controller works with.
     pub fn new(memory: Arc<Memory>, client: Client, mandate: Mandate, metrics: Arc<Metrics>, recorder: Recorder, export: Exporter) -> Self {

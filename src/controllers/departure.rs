@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::api::departure::{DepartureState, Leftover};
 use crate::api::{ConditionType, Departure, DepartureStatus, Reason};
-use crate::cluster::ask::{Naming, ask};
+use crate::cluster::ask::Naming;
 use crate::cluster::error::Error;
 use crate::cluster::secrets::accepted;
 use crate::plan::access::Standing;
@@ -26,16 +26,10 @@ use crate::plan::seal::{awaits_workspace, unseal, workspaces};
 use super::context::Context;
 use super::frame::{Done, Pass};
 use super::queue::Lane;
-use super::seal::{Scans, milliseconds, take_accounts};
+use super::seal::{ACCOUNTS_GO_AFTER, SOON, Scans, TOKENS_REMEMBERED, denied_everywhere, milliseconds, take_accounts};
 
-/// How long an API server remembers a token after its ServiceAccount went.
-const TOKENS_REMEMBERED: Duration = Duration::from_secs(11);
-/// How soon to look again while access is being taken away; what is seen wakes a pass sooner.
-const SOON: Duration = Duration::from_millis(50);
 /// How soon to ask again whether a token is refused.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
-/// ServiceAccounts in her workspaces go after access; but not later than this, whatever keeps access from going.
-const ACCOUNTS_GO_AFTER: Duration = Duration::from_secs(5);
 /// How soon to look again after something went wrong, and how late at most.
 const FIRST_TRY: Duration = Duration::from_secs(2);
 const LAST_TRY: Duration = Duration::from_mins(10);
@@ -170,9 +164,7 @@ impl Departures {
         let carried = context.carry_out(vec![view.debts.clone()]).await;
         let denied = progress.denied.filter(|_| found.access_gone).map_or_else(|| context.now(), |(_, at)| at);
         let accounts = take_accounts(context, &view.sites, denied).await?;
-        if let Some(error) = carried.errors.into_iter().find(|error| !matches!(error, Error::Stale { .. })) {
-            return Err(error);
-        }
+        carried.failure()?;
         if !found.access_gone {
             return Ok(());
         }
@@ -210,9 +202,7 @@ impl Departures {
             return Ok(());
         }
         if progress.denied.is_none() {
-            let ours = |reason: &String| reason.contains("\"usher:");
-            let answers = ask(&self.context.client, view.questions.clone()).await?;
-            if answers.iter().filter_map(|answer| answer.allowed.as_ref()).any(ours) {
+            if !denied_everywhere(&self.context, &view.questions).await? {
                 return Ok(());
             }
             progress.denied = Some((Instant::now(), self.context.now()));
@@ -240,8 +230,7 @@ impl Departures {
             let status = DepartureStatus { sealed: view.seal.record.clone(), ..before.clone() };
             self.context.objects.write_status(departure, Some(&before), &status).await?;
         }
-        let carried = self.context.carry_out(vec![view.seal.steps.clone()]).await;
-        carried.errors.into_iter().find(|error| !matches!(error, Error::Stale { .. })).map_or(Ok(()), Err)
+        self.context.carry_out(vec![view.seal.steps.clone()]).await.failure()
     }
 
     /// Reads every binding again, and says which of them name her.

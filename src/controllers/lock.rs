@@ -13,7 +13,6 @@ use tokio::time::Instant;
 
 use crate::api::lock::LockState;
 use crate::api::{Lock, LockStatus};
-use crate::cluster::ask::ask;
 use crate::cluster::crds;
 use crate::cluster::error::Error;
 use crate::plan::access::{Standing, lock_holds};
@@ -23,15 +22,7 @@ use crate::plan::world::deleting;
 use super::context::Context;
 use super::frame::{Done, Pass};
 use super::report::announce;
-use super::seal::take_accounts;
-
-/// How soon to look again while access is being taken away; what is seen wakes a pass sooner.
-const SOON: Duration = Duration::from_millis(50);
-/// How long an API server remembers a token after its ServiceAccount went.
-const TOKENS_REMEMBERED: Duration = Duration::from_secs(11);
-
-/// ServiceAccounts in her workspaces go after access; but not later than this, whatever keeps access from going.
-const ACCOUNTS_GO_AFTER: Duration = Duration::from_secs(5);
+use super::seal::{ACCOUNTS_GO_AFTER, SOON, TOKENS_REMEMBERED, denied_everywhere, take_accounts};
 
 /// Passes over Locks.
 pub struct Locks {
@@ -142,11 +133,8 @@ impl Locks {
         }
         // One that was applied already is so still as long as nothing of hers is seen.
         let applied = before.state == Some(LockState::Applied);
-        if !view.named && !applied && progress.denied.is_none() {
-            let answers = ask(&context.client, view.questions.clone()).await?;
-            if !answers.iter().filter_map(|answer| answer.allowed.as_ref()).any(|reason| reason.contains("\"usher:")) {
-                progress.denied = Some((Instant::now(), context.now()));
-            }
+        if !view.named && !applied && progress.denied.is_none() && denied_everywhere(context, &view.questions).await? {
+            progress.denied = Some((Instant::now(), context.now()));
         }
         let denied = progress.denied.filter(|_| !view.named);
         if !applied && denied.is_none() && patient {
@@ -172,8 +160,7 @@ impl Locks {
             let status = LockStatus { sealed: view.seal.record.clone(), ..before.clone() };
             self.context.objects.write_status(lock, Some(before), &status).await?;
         }
-        let carried = self.context.carry_out(vec![view.seal.steps.clone()]).await;
-        carried.errors.into_iter().find(|error| !matches!(error, Error::Stale { .. })).map_or(Ok(()), Err)
+        self.context.carry_out(vec![view.seal.steps.clone()]).await.failure()
     }
 
     /// Puts back what was sealed, once the person has something again.

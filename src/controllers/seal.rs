@@ -2,20 +2,29 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::{Client, ResourceExt};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::cluster::ask::{Scan, service_accounts};
+use crate::cluster::ask::{Scan, ask, service_accounts};
 use crate::cluster::error::Error;
 use crate::plan::change::{Change, Step, Write};
 use crate::plan::cluster::ClusterKey;
 use crate::plan::departing::before;
+use crate::plan::question::Question;
 use crate::plan::seal::Site;
 
 use super::context::Context;
+
+/// How long an API server remembers a token after its ServiceAccount went.
+pub const TOKENS_REMEMBERED: Duration = Duration::from_secs(11);
+/// How soon to look again while access is being taken away; what is seen wakes a pass sooner.
+pub const SOON: Duration = Duration::from_millis(50);
+/// ServiceAccounts in somebody's workspaces go after access; but not later than this, whatever keeps access from going.
+pub const ACCOUNTS_GO_AFTER: Duration = Duration::from_secs(5);
 
 /// Live readings of all bindings, shared by those who need one at the same time.
 #[derive(Debug, Default)]
@@ -59,6 +68,13 @@ pub async fn take_accounts(context: &Context, sites: &[Site], denied: Timestamp)
         }));
     }
     let count = steps.len();
-    let carried = context.carry_out(vec![steps]).await;
-    carried.errors.into_iter().find(|error| !matches!(error, Error::Stale { .. })).map_or(Ok(count), Err)
+    context.carry_out(vec![steps]).await.failure()?;
+    Ok(count)
+}
+
+/// Whether the API server, asked, denies all of this, but for what others gave.
+pub async fn denied_everywhere(context: &Context, questions: &[Question]) -> Result<bool, Error> {
+    let answers = ask(&context.client, questions.to_vec()).await?;
+    // It names the binding by which it allows something.
+    Ok(!answers.iter().filter_map(|answer| answer.allowed.as_ref()).any(|reason| reason.contains("\"usher:")))
 }

@@ -238,12 +238,15 @@ fn departure(context: &Context, name: &str, old: Option<&Arc<Departure>>, new: O
     context.queues.records.push(DEPARTURES, Lane::Sweep);
     let (old, new) = (old.map(AsRef::as_ref), new.map(AsRef::as_ref));
     let notes = |departure: Option<&Departure>| departure.map(|departure| (departure.annotations().clone(), lasts(departure)));
-    if old.is_none() || notes(old) != notes(new) {
-        context.queues.departures.push(name, Lane::Departure);
-        for departure in [old, new].into_iter().flatten() {
-            context.queues.developers.push(&departure.spec.developer.name, Lane::Drift);
-        }
-        // A released batch lets the others of it through, too.
+    if notes(old) == notes(new) {
+        return;
+    }
+    context.queues.departures.push(name, Lane::Departure);
+    for departure in [old, new].into_iter().flatten() {
+        context.queues.developers.push(&departure.spec.developer.name, Lane::Drift);
+    }
+    // A released batch lets the others of it through, too. What a new one does to the others its own pass tells them.
+    if old.is_some() {
         context.memory.read(|content, _| {
             content.world.departures().all().for_each(|(name, _)| context.queues.departures.push_after(name, Lane::Sweep, BATCH));
             content.clusters.values().flat_map(|state| state.namespaces.values()).for_each(|namespace| retention(context, namespace));

@@ -20,10 +20,11 @@ use super::settings::BRAKE_WINDOW;
 pub fn brake(scene: Scene<'_>, uid: &str) -> Option<Brake> {
     let batch = batch_of(scene, uid, lasts)?;
     let digest = digest(&batch);
+    let words: Vec<&String> = batch.iter().filter_map(|departure| departure.annotations().get(RELEASE)).collect();
     // Who came back since a batch was released is no reason to hold the others of it again.
-    let words = [Some(digest.clone()), batch_of(scene, uid, |_| true).map(|whole| self::digest(&whole))];
-    let released = batch.iter().filter_map(|departure| departure.annotations().get(RELEASE));
-    (!released.into_iter().any(|word| words.iter().flatten().any(|digest| digest == word))).then(|| Brake {
+    let whole = || batch_of(scene, uid, |_| true).map(|whole| self::digest(&whole));
+    let released = words.contains(&&digest) || !words.is_empty() && whole().is_some_and(|whole| words.contains(&&whole));
+    (!released).then(|| Brake {
         removals: i64::try_from(batch.len()).unwrap_or(i64::MAX),
         population: i64::try_from(population(scene)).unwrap_or(i64::MAX),
         since: batch.first().map(|first| seconds(first.spec.requested_at.0)).unwrap_or_default(),

@@ -7,7 +7,6 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -20,6 +19,7 @@ use crate::cluster::secrets::accepted;
 use crate::plan::access::Standing;
 use crate::plan::departing::{Departing, departing};
 use crate::plan::departures::lasts;
+use crate::plan::developer::whole_second;
 use crate::plan::receipt::{Found, receipt};
 use crate::plan::seal::{awaits_workspace, unseal, workspaces};
 
@@ -313,7 +313,7 @@ impl Departures {
         if !carried.errors.is_empty() {
             return Ok(Done { errors: carried.errors, wrote: carried.written > 0, ..Done::default() });
         }
-        status.returned_at = Some(Time(Timestamp::from_second(now.as_second()).unwrap_or(now)));
+        status.returned_at = Some(whole_second(now));
         status.brake = None;
         for condition in status.conditions.iter_mut().filter(|condition| condition.type_ == ConditionType::Complete.to_string()) {
             condition.reason = Reason::Returned.as_str();

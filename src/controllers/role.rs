@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap};
@@ -16,6 +14,7 @@ use crate::api::role::LastApplied;
 use crate::api::{ConditionType, Role};
 use crate::cluster::crds;
 use crate::cluster::error::Error;
+use crate::plan::developer::whole_second;
 use crate::plan::finding::Finding;
 use crate::plan::revision::plan_revision;
 use crate::plan::role::{Additions, Failed, RoleInputs, RolePlan, plan_role};
@@ -247,7 +246,7 @@ impl Roles {
         let now = context.now();
         let applied = (rounds.written > 0).then(|| LastApplied {
             generation: role.metadata.generation.unwrap_or_default(),
-            at: Time(Timestamp::from_second(now.as_second()).unwrap_or(now)),
+            at: whole_second(now),
             took: format!("{}ms", took.as_millis()),
         });
         let status = role_status(&role, &rounds.plan, &findings, applied, now);

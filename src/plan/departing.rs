@@ -18,7 +18,7 @@ use super::brake::brake;
 use super::change::{Change, Managed, Step, Write, remove};
 use super::cluster::{Bound, ClusterKey, ClusterState, RbacBinding};
 use super::departures::same_person;
-use super::developer::{DeveloperInputs, plan_developer};
+use super::developer::{DeveloperInputs, plan_developer, rest, whole_second};
 use super::identity::Known;
 use super::name::digest;
 use super::placement::Scene;
@@ -83,7 +83,7 @@ pub fn begin(scene: Scene<'_>, developer: &Developer, now: Timestamp) -> Departu
     let by_deletion = deleting(developer) && developer.spec.state != crate::api::DesiredState::Departed && ended.is_none();
     let spec = DepartureSpec {
         requested_by: if by_deletion { DELETED.to_owned() } else { Request::of(developer).by },
-        requested_at: Time(Timestamp::from_second(requested.as_second()).unwrap_or(requested)),
+        requested_at: whole_second(requested),
         developer: crate::api::grant::GrantedDeveloper { name: name.clone(), uid, person_id: developer.spec.person_id.clone() },
     };
     let mut departure = Departure::new(&format!("{name}-{day}-{id}"), spec);
@@ -191,9 +191,9 @@ fn face(scene: Scene<'_>, present: bool, (name, identity): (&str, &Identity)) ->
 
 /// Whether bindings of this installation name her: of Roles, or her own ones in her workspaces.
 fn names_her(state: &ClusterState, hers: &BTreeSet<&Known>, namespaces: &BTreeSet<&str>) -> bool {
-    let wide = state.cluster_role_bindings.values().filter(|bound| bound.ours);
+    let mut wide = state.cluster_role_bindings.values().filter(|bound| bound.ours);
     hers.iter().any(|known| state.role_bindings_naming(known).next().is_some())
-        || wide.into_iter().any(|bound| hers.iter().any(|known| bound.subjects.contains(*known)))
+        || wide.any(|bound| hers.iter().any(|known| bound.subjects.contains(*known)))
         || namespaces.iter().any(|namespace| state.owner_bindings(namespace).next().is_some())
 }
 
@@ -211,9 +211,7 @@ fn without_them<K: Managed + RbacBinding>(bound: &Bound<K>, hers: &BTreeSet<Know
     if bound.ours || deleting(bound.object.as_ref()) || hers.iter().all(|known| !bound.subjects.contains(known)) {
         return None;
     }
-    let mut rest = bound.object.as_ref().clone();
-    rest.keep_subjects(|subject| !Known::read(subject).is_some_and(|known| hers.contains(&known)));
-    Some(Write::Replace(rest))
+    Some(Write::Replace(rest(bound.object.as_ref(), hers)))
 }
 
 fn workspace(scene: Scene<'_>, site: &Site) -> Workspace {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::ResourceExt;
 
 use crate::api::developer::{Identity, Workspace};
@@ -395,10 +395,16 @@ fn ownerless(inputs: &DeveloperInputs<'_>, names: &BTreeMap<ClusterKey, BTreeSet
     take
 }
 
-/// The write that takes names out of a binding, or the binding away when nobody is left in it.
-pub(super) fn without<K: Managed + RbacBinding>(binding: &K, names: &BTreeSet<Known>) -> Write<K> {
+/// A binding without some names.
+pub(super) fn rest<K: Managed + RbacBinding>(binding: &K, names: &BTreeSet<Known>) -> K {
     let mut rest = binding.clone();
     rest.keep_subjects(|subject| !Known::read(subject).is_some_and(|known| names.contains(&known)));
+    rest
+}
+
+/// The write that takes names out of a binding, or the binding away when nobody is left in it.
+pub(super) fn without<K: Managed + RbacBinding>(binding: &K, names: &BTreeSet<Known>) -> Write<K> {
+    let rest = rest(binding, names);
     if rest.subjects().is_empty() { remove(binding) } else { Write::Replace(rest) }
 }
 
@@ -423,6 +429,11 @@ fn departed(inputs: &DeveloperInputs<'_>, namespace: &Namespace) -> Option<Chang
     Some(Change::Namespace(Write::Replace(marked)))
 }
 
+/// A moment in whole seconds, as objects of Kubernetes keep it.
+pub fn whole_second(moment: Timestamp) -> Time {
+    Time(Timestamp::from_second(moment.as_second()).unwrap_or(moment))
+}
+
 /// A moment as objects of Kubernetes write it.
 pub fn seconds(moment: Timestamp) -> String {
     moment.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
@@ -442,11 +453,7 @@ fn describe(inputs: &DeveloperInputs<'_>, plan: &mut DeveloperPlan) {
             plan.workspaces.push(Workspace {
                 namespace: namespace.name_any(),
                 home: home.is_some_and(|home| *home == environment),
-                delete_at: namespace
-                    .annotations()
-                    .get(DELETE_AT)
-                    .and_then(|at| at.parse().ok())
-                    .map(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time),
+                delete_at: namespace.annotations().get(DELETE_AT).and_then(|at| at.parse().ok()).map(Time),
                 environment,
             });
         }

@@ -13,7 +13,7 @@ use crate::api::{Binding, Developer, Environment, Grant, GrantSpec, GrantState};
 
 use super::access::{Standing, Via, team};
 use super::change::labels;
-use super::developer::seconds;
+use super::developer::{seconds, whole_second};
 use super::ending::{Ending, ending};
 use super::name::digest;
 use super::placement::Scene;
@@ -62,7 +62,7 @@ pub struct GrantPlan {
 /// Plans the record of one person.
 pub fn plan_grants(inputs: &GrantInputs<'_>) -> GrantPlan {
     let mut plan = GrantPlan::default();
-    let now = Time(Timestamp::from_second(inputs.now.as_second()).unwrap_or(inputs.now));
+    let now = whole_second(inputs.now);
     let uid = inputs.developer.uid().unwrap_or_default();
     let running = |role: &str| {
         inputs

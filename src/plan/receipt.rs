@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
 use crate::api::departure::{Brake, DepartureSummary, DepartureTarget, Leftover, Sealed, TargetState};
@@ -11,7 +11,7 @@ use crate::api::developer::{Identity, Workspace};
 use crate::api::metadata::WAIVE;
 use crate::api::{ConditionType, Departure, DepartureState, DepartureStatus, Reason};
 
-use super::developer::seconds;
+use super::developer::{seconds, whole_second};
 use super::finding::Finding;
 use super::status::conditions;
 
@@ -64,7 +64,6 @@ pub fn receipt(departure: &Departure, found: Found, now: Timestamp) -> Departure
     let state = state(&found, &leftovers, &open, &targets);
     let complete = matches!(state, DepartureState::Complete | DepartureState::CompleteWithWaivers);
     let message = message(&found, &open);
-    let time = |at: Timestamp| Time(Timestamp::from_second(at.as_second()).unwrap_or(at));
     let access_gone_ms = previous.access_gone_ms.or(found.access_gone_ms);
     DepartureStatus {
         state: Some(state),
@@ -83,7 +82,7 @@ pub fn receipt(departure: &Departure, found: Found, now: Timestamp) -> Departure
         sealed: found.sealed,
         leftover_count: (!leftovers.is_empty()).then(|| i64::try_from(leftovers.len()).unwrap_or(i64::MAX)),
         leftovers: leftovers.iter().take(MOST).cloned().collect(),
-        completed_at: if complete { previous.completed_at.or_else(|| Some(time(now))) } else { None },
+        completed_at: if complete { previous.completed_at.or_else(|| Some(whole_second(now))) } else { None },
         returned_at: previous.returned_at,
     }
 }
@@ -120,19 +119,14 @@ fn targets(previous: &DepartureStatus, found: &Found, waived: &BTreeMap<String, 
         let same = old.filter(|old| old.state == state);
         DepartureTarget {
             state,
-            verified_at: if in_order(state) { same.and_then(|old| old.verified_at.clone()).or(Some(Time(now))) } else { None },
+            verified_at: if in_order(state) { same.and_then(|old| old.verified_at.clone()).or(Some(whole_second(now))) } else { None },
             delete_at: workspace.and_then(|workspace| workspace.delete_at.clone()),
             last_error: if in_order(state) { None } else { found.error.clone() },
             target: name,
             ..DepartureTarget::default()
         }
     };
-    names.into_iter().map(make).map(whole_seconds).collect()
-}
-
-fn whole_seconds(mut target: DepartureTarget) -> DepartureTarget {
-    target.verified_at = target.verified_at.map(|time| Time(Timestamp::from_second(time.0.as_second()).unwrap_or(time.0)));
-    target
+    names.into_iter().map(make).collect()
 }
 
 fn state(found: &Found, all: &[Leftover], open: &[&Leftover], targets: &[DepartureTarget]) -> DepartureState {

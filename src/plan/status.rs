@@ -11,7 +11,7 @@ use crate::api::role::{LastApplied, RoleSummary};
 use crate::api::{ConditionType, Developer, DeveloperState, DeveloperStatus, Reason, Role, RoleStatus};
 
 use super::access::Standing;
-use super::developer::{DeveloperPlan, seconds};
+use super::developer::{DeveloperPlan, seconds, whole_second};
 use super::finding::Finding;
 use super::grant::Held;
 use super::role::RolePlan;
@@ -31,7 +31,7 @@ pub fn conditions(
     generation: Option<i64>,
     (previous, now): (&[Condition], Timestamp),
 ) -> Vec<Condition> {
-    let now = Time(Timestamp::from_second(now.as_second()).unwrap_or(now));
+    let now = whole_second(now);
     let make = |kind: ConditionType, status: bool, reason: Reason, message: String| {
         let status = if status { "True" } else { "False" };
         let kind = kind.to_string();
@@ -124,7 +124,7 @@ pub fn developer_status(
     let mut timeline = previous.timeline.unwrap_or_default();
     timeline.declared_at = timeline.declared_at.or_else(|| developer.metadata.creation_timestamp.clone());
     if ready && plan.standing == Standing::Active && timeline.access_ready_at.is_none() {
-        timeline.access_ready_at = Some(Time(Timestamp::from_second(now.as_second()).unwrap_or(now)));
+        timeline.access_ready_at = Some(whole_second(now));
     }
     let held: BTreeMap<&String, &Held> = held.iter().collect();
     DeveloperStatus {

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::fence::{Raid, ours};
 use super::{allowed, namespaced, refused};
 use crate::support::client::{self, apply, dry_run, manifest};
-use crate::support::name;
+use crate::support::{name, wait_until};
 
 const WORKSPACES: &str = "usher-fence-workspaces";
 const CREDENTIALS: &str = "usher-fence-credentials";
@@ -23,6 +23,15 @@ pub async fn mint(client: &Client, namespace: &str, account: &str, life: Duratio
         ..TokenRequest::default()
     };
     Api::<ServiceAccount>::namespaced(client.clone(), namespace).create_token_request(account, &PostParams::default(), &request).await
+}
+
+/// Waits until Kubernetes itself has made a ServiceAccount: it is asked for before admission is.
+async fn exists(client: &Client, namespace: &str, account: &str) {
+    let accounts = Api::<ServiceAccount>::namespaced(client.clone(), namespace);
+    wait_until(&format!("ServiceAccount {account} is in {namespace}"), Duration::from_mins(1), async || {
+        accounts.get(account).await.map(drop).map_err(|error| client::explain(&error))
+    })
+    .await;
 }
 
 fn namespace(name: &str, more: &Value) -> kube::api::DynamicObject {
@@ -123,6 +132,7 @@ async fn the_operator_issues_identities_and_tokens_in_their_namespace_only() {
     refused("one without marks", raid.makes(&account("usher-identities", &name("ada"), &json!({}))).await, CREDENTIALS);
     for place in [raid.place.as_str(), workspace.as_str(), "kube-system"] {
         refused(place, raid.makes(&account(place, &name("ada"), &ours())).await, CREDENTIALS);
+        exists(&raid.siege.client, place, "default").await;
         refused(place, mint(&raid.operator, place, "default", Duration::from_mins(10)).await.map(drop), CREDENTIALS);
     }
     let theirs = raid.stranger(account("usher-identities", &name("theirs"), &json!({}))).await;

@@ -13,6 +13,7 @@ use super::{Siege, allowed, create, namespaced, refused, rule};
 use crate::support::access::can;
 use crate::support::client::{self, explain, manifest, ready};
 use crate::support::people::{self, Stage, account, developer, kubeconfig, log_in, subject, workspace};
+use crate::support::slot::STAGE;
 use crate::support::{name, wait_until};
 
 const WORKSPACES: &str = "usher-workspaces";
@@ -197,7 +198,7 @@ async fn capsule_labels_on_namespaces_are_not_a_tenants_to_write() {
     let person = stage.person(&name("ada"), json!({})).await;
     let role = stage.role("view").await;
     let system = "kube-node-lease";
-    relabel(&stage.client, system, json!({"metadata": {"labels": {"test": stage.environment}}})).await.unwrap();
+    relabel(&stage.client, system, json!({"metadata": {"labels": {STAGE: stage.environment}}})).await.unwrap();
     stage.binding(&role, person.metadata.name.as_deref().unwrap()).await;
     wait_until("she has the Role where it is meant", Duration::from_secs(30), async || {
         if can(&stage.client, &subject(&person), "get", "pods", Some(&stage.shared)).await { Ok(()) } else { Err("not yet") }
@@ -206,7 +207,7 @@ async fn capsule_labels_on_namespaces_are_not_a_tenants_to_write() {
     assert!(!can(&stage.client, &subject(&person), "get", "pods", Some(system)).await);
     let bindings = Api::<RoleBinding>::namespaced(stage.client.clone(), system).list(&ListParams::default()).await.unwrap();
     assert!(bindings.items.iter().all(|binding| !binding.metadata.name.as_deref().unwrap_or_default().starts_with("usher:")));
-    relabel(&stage.client, system, json!({"metadata": {"labels": {"test": null}}})).await.unwrap();
+    relabel(&stage.client, system, json!({"metadata": {"labels": {STAGE: null}}})).await.unwrap();
 }
 
 /// Capsule's advisory of 2026: what was refused on a namespace was allowed on its sub-resources, which store labels as well.

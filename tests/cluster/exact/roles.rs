@@ -1,9 +1,12 @@
 //! Edits of a Role: what its access entries give and where, what it includes.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::{DEVELOP, EDIT, GET, MAKE, Stage, VIEW};
 use crate::support::access::Matrix;
+use crate::support::wait_until;
 
 /// An inline rule on widgets.
 fn widgets(verbs: &[&str]) -> serde_json::Value {
@@ -49,8 +52,12 @@ async fn inline_rules_may_name_single_objects() {
     stage.says("Role", "backend", "Ready", ("True", "AsPlanned")).await;
     let (user, place) = (format!("--as=oidc:{}", stage.name("bob")), format!("--namespace={}", stage.name("dev-pay")));
     for (object, allowed) in [("configmap/one", true), ("configmap/two", false)] {
-        let answer = stage.plane().kubectl(&["auth", "can-i", "get", object, &user, &place]).await;
-        assert_eq!(answer.success, allowed, "{object}: {answer:?}");
+        // What is Ready is written; the API server's own authorizer may be a little behind that.
+        wait_until(&format!("get {object} is allowed: {allowed}"), Duration::from_secs(20), async || {
+            let answer = stage.plane().kubectl(&["auth", "can-i", "get", object, &user, &place]).await;
+            if answer.success == allowed { Ok(()) } else { Err(format!("{answer:?}")) }
+        })
+        .await;
     }
 }
 

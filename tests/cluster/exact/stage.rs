@@ -10,6 +10,7 @@ use crate::support::access::{Matrix, Questions, Subject};
 use crate::support::client::{self, apply_as, explain, kind, ready};
 use crate::support::install::{Install, PATIENT};
 use crate::support::operator::Operator;
+use crate::support::slot::{STAGE, Slot};
 use crate::support::{AuditLevel, ControlPlane, Shared, name, operated};
 
 /// What ClusterRole `view` gives, of what is asked.
@@ -35,9 +36,12 @@ const PROBES: [&str; 6] = [
 /// The people. Nobody ever gives dan anything.
 const PEOPLE: [&str; 4] = ["ada", "bob", "cyd", "dan"];
 
+/// The Environments of every stage.
+const ENVIRONMENTS: [&str; 3] = ["dev", "staging", "prod"];
+
 /// Where a stage stands.
 enum House {
-    Shared(Shared),
+    Shared(Slot, Shared),
     Own { _operator: Operator, _install: Install, plane: ControlPlane },
 }
 
@@ -54,8 +58,9 @@ pub struct Stage {
 impl Stage {
     /// A stage among others, under one operator.
     pub async fn new() -> Self {
-        let shared = operated().await;
-        Self::built(shared.client.clone(), House::Shared(shared)).await
+        let (shared, id) = (operated().await, name("x"));
+        let slot = Slot::take(&shared.client, &ENVIRONMENTS, &id).await;
+        Self::built(shared.client.clone(), House::Shared(slot, shared), id).await
     }
 
     /// A stage with a cluster of its own, where its three Environments are all that there are.
@@ -71,12 +76,12 @@ impl Stage {
         let operator = Operator::start(&install).await;
         operator.ready().await;
         let client = plane.admin_client().await;
-        Self::built(client, House::Own { _operator: operator, _install: install, plane }).await
+        Self::built(client, House::Own { _operator: operator, _install: install, plane }, name("x")).await
     }
 
-    async fn built(client: Client, house: House) -> Self {
-        let mut stage = Self { client, house, id: name("x"), questions: Questions::default(), now: Matrix::new() };
-        for environment in ["dev", "staging", "prod"] {
+    async fn built(client: Client, house: House, id: String) -> Self {
+        let mut stage = Self { client, house, id, questions: Questions::default(), now: Matrix::new() };
+        for environment in ENVIRONMENTS {
             stage.environment(environment, json!({})).await;
             for team in ["pay", "web"] {
                 stage.label(&format!("{environment}-{team}"), Some(environment), team).await;
@@ -119,14 +124,17 @@ impl Stage {
     /// The control plane.
     pub fn plane(&self) -> &ControlPlane {
         match &self.house {
-            House::Shared(shared) => &shared.all.plane,
+            House::Shared(_, shared) => &shared.all.plane,
             House::Own { plane, .. } => plane,
         }
     }
 
     /// The name in the cluster of something that this test calls `what`.
     pub fn name(&self, what: &str) -> String {
-        format!("{what}-{}", self.id)
+        match &self.house {
+            House::Shared(slot, _) if ENVIRONMENTS.contains(&what) => slot.environment(what),
+            _ => format!("{what}-{}", self.id),
+        }
     }
 
     /// Several of them.
@@ -173,7 +181,7 @@ impl Stage {
 
     /// An Environment of the namespaces that bear its label, and whatever else is given. Where nobody else makes one, dev is home.
     pub async fn environment(&self, what: &str, more: Value) {
-        let mut spec = json!({"namespaces": {"matchLabels": {"stage": self.name(what)}}});
+        let mut spec = json!({"namespaces": {"matchLabels": {STAGE: self.name(what)}}});
         if what == "dev" && matches!(self.house, House::Own { .. }) {
             merge(&mut spec, json!({"home": true, "workspace": {}}));
         }
@@ -185,7 +193,7 @@ impl Stage {
     pub async fn label(&self, what: &str, environment: Option<&str>, team: &str) {
         let stage = environment.map(|environment| self.name(environment));
         let mut labels = vec![("team", team)];
-        labels.extend(stage.as_deref().map(|stage| ("stage", stage)));
+        labels.extend(stage.as_deref().map(|stage| (STAGE, stage)));
         client::namespace(&self.client, &self.name(what), &labels).await;
     }
 

@@ -16,6 +16,7 @@ pub mod operator;
 pub mod people;
 mod process;
 pub mod shared;
+pub mod slot;
 mod tools;
 mod wait;
 

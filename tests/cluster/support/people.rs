@@ -14,6 +14,7 @@ use usher::api::{Grant, GrantSpec};
 
 use super::access::Subject;
 use super::client::{self, apply_as, explain, kind};
+use super::slot::{STAGE, Slot};
 use super::{name, wait_until};
 
 /// Whom admission stamps where the administrator of `hack/control-plane` writes.
@@ -33,15 +34,18 @@ pub struct Stage {
     pub environment: String,
     /// Its shared namespace.
     pub shared: String,
+    _slot: Slot,
 }
 
 impl Stage {
     /// Makes the Environment and its namespace.
     pub async fn new(client: &Client) -> Self {
-        let (environment, shared) = (name("env"), name("shared"));
-        declare(client, "Environment", &environment, json!({"namespaces": {"matchLabels": {"test": environment}}})).await;
-        client::namespace(client, &shared, &[("test", &environment)]).await;
-        Self { client: client.clone(), environment, shared }
+        let shared = name("shared");
+        let slot = Slot::take(client, &["env"], &shared).await;
+        let environment = slot.environment("env");
+        declare(client, "Environment", &environment, json!({"namespaces": {"matchLabels": {STAGE: environment}}})).await;
+        client::namespace(client, &shared, &[(STAGE, &environment)]).await;
+        Self { client: client.clone(), environment, shared, _slot: slot }
     }
 
     /// Makes a Role that gives one ClusterRole in the shared namespace.

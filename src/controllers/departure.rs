@@ -102,7 +102,7 @@ impl Departures {
         found.next_try =
             again.and_then(|wait| SignedDuration::try_from(wait).ok()).and_then(|wait| self.context.now().checked_add(wait).ok());
         let status = receipt(departure, found, self.context.now());
-        let mut done = Done { soon: again, ..Done::default() };
+        let mut done = Done { soon: again, recheck_at: view.recheck_at, ..Done::default() };
         match self.write(departure, &status).await {
             Ok(wrote) => done.wrote = wrote,
             Err(error) => done.errors.push(error),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use sha2::{Digest, Sha256};
 
@@ -16,19 +16,46 @@ use super::developer::seconds;
 use super::placement::Scene;
 use super::settings::BRAKE_WINDOW;
 
+/// How long a batch has not grown before receipts that name it by an earlier digest are written again.
+const SETTLES: SignedDuration = SignedDuration::from_secs(5);
+
 /// The brake on a departure, if it is one of a batch that is too large and was not released.
 pub fn brake(scene: Scene<'_>, uid: &str) -> Option<Brake> {
+    held(scene, uid).map(|(brake, _)| brake)
+}
+
+/// What a receipt says of the brake, and when to look again. While a batch grows, a receipt that names it already is left as it is: to write all of them for each
+/// new one would be the square of their number.
+pub fn told(scene: Scene<'_>, departure: &Departure, now: Timestamp) -> (Option<Brake>, Option<Timestamp>) {
+    let Some((brake, newest)) = held(scene, &departure.spec.developer.uid) else { return (None, None) };
+    let Some(before) = departure.status.as_ref().and_then(|status| status.brake.clone()) else { return (Some(brake), None) };
+    let settled = newest.checked_add(SETTLES).unwrap_or(newest);
+    if before.digest == brake.digest {
+        (Some(before), None)
+    } else if now < settled {
+        (Some(before), Some(settled))
+    } else {
+        (Some(brake), None)
+    }
+}
+
+/// The brake, and when the last of the batch left.
+fn held(scene: Scene<'_>, uid: &str) -> Option<(Brake, Timestamp)> {
     let batch = batch_of(scene, uid, lasts)?;
     let digest = digest(&batch);
     let words: Vec<&String> = batch.iter().filter_map(|departure| departure.annotations().get(RELEASE)).collect();
     // Who came back since a batch was released is no reason to hold the others of it again.
     let whole = || batch_of(scene, uid, |_| true).map(|whole| self::digest(&whole));
     let released = words.contains(&&digest) || !words.is_empty() && whole().is_some_and(|whole| words.contains(&&whole));
-    (!released).then(|| Brake {
-        removals: i64::try_from(batch.len()).unwrap_or(i64::MAX),
-        population: i64::try_from(population(scene)).unwrap_or(i64::MAX),
-        since: batch.first().map(|first| seconds(first.spec.requested_at.0)).unwrap_or_default(),
-        digest,
+    let (first, last) = batch.first().zip(batch.last())?;
+    (!released).then(|| {
+        let brake = Brake {
+            removals: i64::try_from(batch.len()).unwrap_or(i64::MAX),
+            population: i64::try_from(population(scene)).unwrap_or(i64::MAX),
+            since: seconds(at(first)),
+            digest,
+        };
+        (brake, at(last))
     })
 }
 

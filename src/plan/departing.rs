@@ -14,7 +14,7 @@ use crate::api::metadata::{DELETE_AT, DEVELOPER_UID, IDENTITIES_NAMESPACE};
 use crate::api::{Departure, DepartureSpec, Developer};
 
 use super::access::{Standing, standing};
-use super::brake::brake;
+use super::brake::told;
 use super::change::{Change, Managed, Step, Write, remove};
 use super::cluster::{Bound, ClusterKey, ClusterState, RbacBinding};
 use super::departures::same_person;
@@ -69,6 +69,8 @@ pub struct Departing {
     pub questions: Vec<Question>,
     /// Whether destruction is held.
     pub brake: Option<Brake>,
+    /// When what is told of it changes by itself.
+    pub recheck_at: Option<Timestamp>,
 }
 
 /// The receipt that a departure begins with; its name is the same however often it is asked for.
@@ -125,12 +127,14 @@ pub fn departing(scene: Scene<'_>, departure: &Departure, now: Timestamp) -> Dep
         }
     }
     let kept = sealed_elsewhere(scene, departure, &status.sealed);
+    let (brake, recheck_at) = told(scene, departure, now);
     Departing {
         standing: developer.map(|developer| standing(scene.world, developer, now)),
         workspaces: sites.iter().map(|site| workspace(scene, site)).collect(),
         seal: seal(scene, &left.name, &sites, &kept),
         questions: here.map(|developer| questions(scene, developer, now)).unwrap_or_default(),
-        brake: brake(scene, &left.uid),
+        brake,
+        recheck_at,
         identities,
         faces,
         sites,

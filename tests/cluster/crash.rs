@@ -3,7 +3,7 @@
 //! People, Roles and Bindings come, change and go all the while, by dice whose seed is printed. A model of a dozen lines says what everybody may do in the end.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::{Namespace, Secret, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding};
@@ -201,6 +201,12 @@ async fn killed_twenty_times_in_the_midst_of_churn_it_ends_exact() {
         let steps = 3 + dice.roll(20);
         for _ in 0..steps {
             model.step(&client, &mut dice).await;
+        }
+        // Some are killed as they start, most in the midst of their work.
+        let since = Instant::now();
+        let patience = if dice.roll(4) == 0 { Duration::ZERO } else { Duration::from_secs(10) };
+        while since.elapsed() < patience && audit.writes().len() == before {
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
         operator.restart().await;
         worked += usize::from(audit.writes().len() > before);

@@ -138,6 +138,31 @@ fn departures_further_apart_than_ten_minutes_are_not_one_batch() {
     assert!((0..12).all(|number| digest(&model, number).is_none()));
 }
 
+/// To write every receipt of a batch for each new one would be the square of their number.
+#[test]
+fn receipts_name_a_batch_again_when_it_has_stopped_growing() {
+    let mut model = company(6, &json!(null));
+    (model.settings.offboarding.brake_people, model.settings.offboarding.brake_percent) = (2, 0);
+    departs(&mut model, 0..3);
+    let told = |model: &Model, number: usize| {
+        let receipt = model.world.departures().of_name(&name(number)).next().cloned().expect("a receipt");
+        let view = model.read(|scene| departing(scene, &receipt, model.now));
+        (receipt.status.clone().and_then(|status| status.brake).map(|brake| brake.digest), view.recheck_at)
+    };
+    let three = digest(&model, 0);
+    assert!(three.is_some());
+    assert_eq!(told(&model, 0), (three.clone(), None));
+    departs(&mut model, 3..5);
+    let five = digest(&model, 0);
+    assert_ne!(three, five, "what lets them through is what is true now");
+    let (first, recheck_at) = told(&model, 0);
+    assert!(first == three && recheck_at.is_some_and(|at| at > model.now), "{first:?} {recheck_at:?}");
+    assert_eq!(told(&model, 4).0, five, "a new one names all of them");
+    model.now = recheck_at.expect("a moment");
+    model.settle();
+    assert!((0..5).all(|number| told(&model, number) == (five.clone(), None)));
+}
+
 /// Without a receipt nobody knows whether she left, nor with how many others.
 #[test]
 fn a_workspace_without_a_receipt_stays() {

@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 
 CARGO ?= cargo
 # Tests against a control plane wait more than they compute.
-TEST_THREADS ?= 6
+TEST_THREADS ?= 8
 # The number of people in `make bench`.
 N ?= 500
 

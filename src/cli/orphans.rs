@@ -55,13 +55,31 @@ enum Output {
     Json,
 }
 
+/// How often what changed between reading and removing is read again.
+const ROUNDS: usize = 3;
+
 /// What became of an orphan.
 struct Outcome {
     orphan: Orphan,
     /// What was done; nothing if it is left.
     done: Option<&'static str>,
     /// Why it is left.
-    left: Option<String>,
+    left: Option<Left>,
+}
+
+/// Why an orphan that should go is left.
+#[derive(Debug, thiserror::Error)]
+enum Left {
+    #[error("it changes all the time; run this again")]
+    Changed,
+    #[error("{0}")]
+    Because(String),
+}
+
+impl From<String> for Left {
+    fn from(reason: String) -> Self {
+        Self::Because(reason)
+    }
 }
 
 impl Orphans {
@@ -71,18 +89,26 @@ impl Orphans {
         if self.remove {
             whole(&client).await?;
         }
-        let found = snapshot(&client, Where::Everywhere).await?.read(|_, scene| orphans(scene));
-        let mut outcomes = Vec::new();
-        for orphan in found {
-            outcomes.push(self.deal_with(&client, orphan).await);
+        let mut outcomes: Vec<Outcome> = Vec::new();
+        for _ in 0..ROUNDS {
+            outcomes.retain(|outcome| !matches!(outcome.left, Some(Left::Changed)));
+            let mut found = snapshot(&client, Where::Everywhere).await?.read(|_, scene| orphans(scene));
+            found.retain(|orphan| outcomes.iter().all(|outcome| outcome.orphan.title() != orphan.title()));
+            for orphan in found {
+                outcomes.push(self.deal_with(&client, orphan).await);
+            }
+            // The operator may just be at work on one of them.
+            if outcomes.iter().all(|outcome| !matches!(outcome.left, Some(Left::Changed))) {
+                break;
+            }
         }
         print(&match self.output {
             Output::Table => in_columns(&outcomes),
             Output::Json => format!("{:#}\n", json!(outcomes.iter().map(as_json).collect::<Vec<_>>())),
         })?;
         let failed: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.left.is_some()).collect();
-        for outcome in &failed {
-            complain(&format!("error: {} is left: {}", outcome.orphan.title(), outcome.left.as_deref().unwrap_or_default()));
+        for (outcome, left) in failed.iter().filter_map(|outcome| Some((outcome, outcome.left.as_ref()?))) {
+            complain(&format!("error: {} is left: {left}", outcome.orphan.title()));
         }
         Ok(match (failed.len(), outcomes.iter().any(|outcome| outcome.done.is_none())) {
             (0, false) => 0,
@@ -97,7 +123,7 @@ impl Orphans {
         }
         match removed(client, &orphan).await {
             Ok(()) => Outcome { done: Some(if orphan.goes_whole() { "removed" } else { "taken out" }), orphan, left: None },
-            Err(error) => Outcome { orphan, done: None, left: Some(error.to_string()) },
+            Err(left) => Outcome { orphan, done: None, left: Some(left) },
         }
     }
 }
@@ -114,15 +140,19 @@ async fn whole(client: &Client) -> Result<(), Failure> {
 }
 
 /// Removes one orphan, if its owner still is not there.
-async fn removed(client: &Client, orphan: &Orphan) -> Result<(), Failure> {
+async fn removed(client: &Client, orphan: &Orphan) -> Result<(), Left> {
     let back = match &orphan.owner {
         // Of a stranger's there is a Developer of that name; the marks decide, which the preconditions hold on to.
-        Owner::Developer(name) if orphan.why.contains("does not exist") => {
-            Api::<Developer>::all(client.clone()).get_metadata_opt(name).await.map_err(|error| told::<Developer>("get", &error))?.is_some()
-        }
-        Owner::Role(name) => {
-            Api::<Role>::all(client.clone()).get_metadata_opt(name).await.map_err(|error| told::<Role>("get", &error))?.is_some()
-        }
+        Owner::Developer(name) if orphan.why.contains("does not exist") => Api::<Developer>::all(client.clone())
+            .get_metadata_opt(name)
+            .await
+            .map_err(|error| told::<Developer>("get", &error).to_string())?
+            .is_some(),
+        Owner::Role(name) => Api::<Role>::all(client.clone())
+            .get_metadata_opt(name)
+            .await
+            .map_err(|error| told::<Role>("get", &error).to_string())?
+            .is_some(),
         _ => false,
     };
     if back {
@@ -140,8 +170,7 @@ async fn removed(client: &Client, orphan: &Orphan) -> Result<(), Failure> {
 }
 
 /// Deletes exactly the object that was seen, or replaces exactly the version that was seen.
-async fn write<K: Written>(api: &Api<K>, change: &Write<K>) -> Result<(), Failure> {
-    let changed = || Failure::from("it changed since it was listed; run this again");
+async fn write<K: Written>(api: &Api<K>, change: &Write<K>) -> Result<(), Left> {
     let (verb, answer) = match change {
         Write::Delete(meta) => {
             let preconditions = Preconditions { uid: meta.uid.clone(), resource_version: None };
@@ -156,7 +185,7 @@ async fn write<K: Written>(api: &Api<K>, change: &Write<K>) -> Result<(), Failur
     match answer {
         Ok(()) => Ok(()),
         Err(error) if not_found(&error) && verb == "delete" => Ok(()),
-        Err(error) if not_found(&error) || conflict(&error) => Err(changed()),
+        Err(error) if not_found(&error) || conflict(&error) => Err(Left::Changed),
         Err(kube::Error::Api(status)) if status.code == 403 => {
             Err(format!("you may not {verb} it; an administrator of the cluster may ({})", status.message).into())
         }
@@ -186,6 +215,6 @@ fn as_json(outcome: &Outcome) -> serde_json::Value {
         "owner": orphan.owner.to_string(),
         "subjects": orphan.subjects(),
         "why": orphan.why,
-        "error": outcome.left,
+        "error": outcome.left.as_ref().map(ToString::to_string),
     })
 }

@@ -161,3 +161,23 @@ async fn a_lock_ends_by_itself_and_one_for_a_stranger_waits_for_her() {
     let list = accounts.list(&ListParams::default()).await.unwrap();
     assert!(list.items.iter().all(|account| !account.metadata.name.as_deref().unwrap().starts_with(&eve)), "she was given nothing");
 }
+
+/// A Lock that is set again is asked about again: nothing of what it said before counts.
+#[tokio::test]
+async fn a_lock_that_is_set_again_is_asked_about_again() {
+    let ada = Leaver::new(json!({})).await;
+    let lock = lock(&ada, json!({})).await;
+    let transition = |lock: &DynamicObject| condition(lock, "AccessGone").unwrap()["lastTransitionTime"].clone();
+    let first = transition(&reaches(&ada.client, "Lock", &lock, "/status/state", "Applied").await);
+    patch(&ada, "Lock", &lock, json!({"spec": {"lifted": true}})).await;
+    works_again(&ada).await;
+    wait_until("she has new ones", SOON, async || people::secret(&ada.client, &ada.workspace).await.map(drop).ok_or("none")).await;
+    let between = people::kubeconfig(&ada.client, &ada.workspace).await;
+    wait_until("her new credentials work", SOON, async || people::whoami(&between).await.map(|_| ())).await;
+
+    patch(&ada, "Lock", &lock, json!({"spec": {"lifted": false}})).await;
+    has_nothing(&ada).await;
+    let again = reaches(&ada.client, "Lock", &lock, "/status/state", "Applied").await;
+    assert_eq!(people::whoami(&between).await, Err(401), "what was issued between is dead when it says so");
+    assert_ne!(transition(&again), first, "{}", again.data);
+}

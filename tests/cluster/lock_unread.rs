@@ -3,17 +3,18 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::rbac::v1::RoleBinding;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use kube::{Client, ResourceExt};
 use serde_json::json;
 
 use crate::support::access::{Subject, can};
-use crate::support::client::{condition, install_crds, kind, ready};
+use crate::support::client::{apply, condition, install_crds, kind, ready};
 use crate::support::fleet::list;
 use crate::support::install::{Install, PATIENT};
 use crate::support::operator::Operator;
-use crate::support::people::{IDENTITIES, Stage, declare, developer, edit, reaches, subject};
+use crate::support::people::{IDENTITIES, Stage, declare, developer, edit, reaches, subject, workspace};
 use crate::support::{AuditLevel, ControlPlane, throughout, wait_until};
 
 const SOON: Duration = Duration::from_mins(1);
@@ -77,6 +78,25 @@ impl House {
         .await;
     }
 
+    /// Somebody who left, with a colleague in her workspace, which is sealed. Gives the workspace.
+    async fn dan_left(&self) -> String {
+        let workspace = workspace(&self.stage.person("dan", json!({})).await);
+        let binding = format!(
+            "{{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {{name: for-bob, namespace: {workspace}}},
+              roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: view}},
+              subjects: [{{kind: User, name: bob, apiGroup: rbac.authorization.k8s.io}}]}}"
+        );
+        apply(&self.client, &binding).await;
+        edit(&self.client, "Developer", "dan", json!({"state": "Departed"})).await;
+        wait_until("sealed", SOON, async || self.sealed(&workspace).await).await;
+        workspace
+    }
+
+    async fn sealed(&self, workspace: &str) -> Result<(), String> {
+        let bindings = Api::<RoleBinding>::namespaced(self.client.clone(), workspace);
+        bindings.get_opt("for-bob").await.unwrap().map_or(Ok(()), |binding| Err(format!("{binding:?}")))
+    }
+
     async fn is_open(&self) {
         ready(&self.client, "bob").await;
         edit(&self.client, "Developer", "ada", json!({"state": "Active"})).await;
@@ -105,6 +125,7 @@ async fn without_the_kind_lock_nothing_is_added_and_removals_go_on() {
 #[tokio::test]
 async fn without_the_right_to_read_locks_an_operator_that_starts_adds_nothing() {
     let mut house = House::new().await;
+    let dan = house.dan_left().await;
     let roles = Api::<k8s_openapi::api::rbac::v1::ClusterRole>::all(house.client.clone());
     let all = list(roles.clone()).await;
     let reads = |rule: &k8s_openapi::api::rbac::v1::PolicyRule| rule.resources.iter().flatten().any(|it| it == "locks");
@@ -122,11 +143,14 @@ async fn without_the_right_to_read_locks_an_operator_that_starts_adds_nothing() 
     assert!(!taken.is_empty(), "nobody may read Locks");
     house.operator.restart().await;
     house.is_closed().await;
+    edit(&house.client, "Developer", "dan", json!({"state": "Active"})).await;
+    throughout("what was sealed stays so", Duration::from_secs(5), async || house.sealed(&dan).await).await;
     for mut role in taken {
         (role.metadata.resource_version, role.metadata.managed_fields) = (None, None);
         roles.replace(&role.name_any(), &kube::api::PostParams::default(), &role).await.unwrap();
     }
     house.is_open().await;
+    wait_until("what was sealed is back", SOON, async || house.sealed(&dan).await.err().map(drop).ok_or("sealed")).await;
     reaches(&house.client, "Developer", "cyd", "/status/state", "Locked").await;
     drop(house.operator);
     house.plane.stop().await;

@@ -43,6 +43,7 @@ mod harness;
 mod interleaving;
 mod leaving;
 mod leaving_brake;
+mod leaving_lingering;
 mod life;
 mod life_deletion;
 mod life_grants;

@@ -124,7 +124,8 @@ impl Pair {
     #[track_caller]
     fn assert_no_write_after(&self, takeover: Timestamp) {
         let all = [self.leader.writes(&self.audit), self.leader.leases(&self.audit)].concat();
-        let late: Vec<_> = all.into_iter().filter(|event| moment(event) > takeover).collect();
+        // What a process had handed to its connection when it was stopped arrives when it goes on: the API server must refuse that.
+        let late: Vec<_> = all.into_iter().filter(|event| moment(event) > takeover && event.code < 300).collect();
         assert!(late.is_empty(), "the old leader wrote after {takeover}:{}", lines(&late));
     }
 }

@@ -50,7 +50,7 @@ impl ControlPlane {
         off_thread(move || Self::start_blocking(None, audit, &[])).await.unwrap_or_else(|problem| panic!("{problem}"))
     }
 
-    /// An API server and controllers for one test alone, which may do to them what it likes. At most three exist at once; the test waits for its turn.
+    /// An API server and controllers for one test alone, which may do to them what it likes. At most four exist at once; the test waits for its turn.
     pub async fn exclusive(audit: AuditLevel) -> Self {
         Self::exclusive_with(audit, &[]).await
     }

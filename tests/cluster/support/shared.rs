@@ -11,7 +11,7 @@ use super::install::{Install, PATIENT};
 use super::operator::{LogOnFailure, Operator};
 
 /// On two cores more control planes than this are in each other's way.
-static TURNS: Semaphore = Semaphore::const_new(3);
+static TURNS: Semaphore = Semaphore::const_new(4);
 
 /// A turn to have a control plane for oneself.
 pub(super) async fn turn() -> SemaphorePermit<'static> {

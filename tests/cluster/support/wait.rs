@@ -3,8 +3,10 @@
 use std::fmt::Display;
 use std::time::{Duration, Instant};
 
-/// How often a test looks again.
+/// How often a test looks again at first.
 const POLL: Duration = Duration::from_millis(20);
+/// How often it does when it has waited for long: what it asks costs the others time.
+const SLOWEST: Duration = Duration::from_millis(200);
 
 /// Asks until `probe` gives a value. `Err` is what it saw instead: when `deadline` has passed, the test fails with `what` and the last of these.
 pub async fn wait_until<T, E: Display>(what: &str, deadline: Duration, mut probe: impl AsyncFnMut() -> Result<T, E>) -> T {
@@ -15,7 +17,7 @@ pub async fn wait_until<T, E: Display>(what: &str, deadline: Duration, mut probe
             Err(seen) if since.elapsed() > deadline => {
                 panic!("after {deadline:?} still not: {what}; last seen: {seen}")
             }
-            Err(_) => tokio::time::sleep(POLL).await,
+            Err(_) => tokio::time::sleep((since.elapsed() / 20).clamp(POLL, SLOWEST)).await,
         }
     }
 }
@@ -27,6 +29,6 @@ pub async fn throughout<E: Display>(what: &str, period: Duration, mut probe: imp
         if let Err(seen) = probe().await {
             panic!("after {:?} no longer: {what}; seen: {seen}", since.elapsed());
         }
-        tokio::time::sleep(POLL).await;
+        tokio::time::sleep(2 * POLL).await;
     }
 }

@@ -207,7 +207,11 @@ async fn a_kubeconfig_of_a_user_of_the_authenticator_has_no_token() {
     assert!(!accounts.contains(&stage.name("bob")), "{accounts}");
     let user = Subject::user(&format!("oidc:{}", stage.name("bob")));
     let hers = workspace(&stage, "dev", "bob");
-    assert!(crate::support::access::can(&stage.client, &user, "create", "pods", Some(&hers)).await);
+    // What is Ready is written; the API server's own authorizer may be a little behind that.
+    wait_until("she may work in it", Duration::from_secs(10), async || {
+        crate::support::access::can(&stage.client, &user, "create", "pods", Some(&hers)).await.then_some(()).ok_or("no")
+    })
+    .await;
 }
 
 fn sorted(mut names: Vec<String>) -> Vec<String> {

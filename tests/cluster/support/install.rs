@@ -10,10 +10,12 @@ use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::api::{Api, PostParams};
 use serde_json::json;
 
-use super::client::explain;
+use super::client::{TEST, apply_as, delete, dry_run, explain, manifest};
 use super::tools::{self, Output};
 use super::{ControlPlane, wait_until};
 
+/// Long enough for anything that a busy machine does.
+const SOON: Duration = Duration::from_mins(1);
 /// Where the operator lives.
 pub const NAMESPACE: &str = "usher-system";
 /// Values for tests in which nobody takes over: when a machine is so busy that a renewal takes seconds, the operator does not end itself, as nothing here
@@ -34,7 +36,7 @@ impl Install {
     pub async fn new(plane: &ControlPlane, values: &[&str]) -> Self {
         let install = Self::in_plane(plane);
         install.helm(&["install", "usher", "charts/usher", "--create-namespace"], values).await.ok();
-        install.write_kubeconfig(plane).await;
+        tokio::join!(install.write_kubeconfig(plane), limits_in_force(plane));
         install
     }
 
@@ -85,6 +87,25 @@ impl Install {
     }
 }
 
+/// Waits until the API server reads the Roles that limit Bindings. Before that, and after it has begun to look for the policy, it refuses every Binding.
+async fn limits_in_force(plane: &ControlPlane) {
+    let client = plane.admin_client().await;
+    let object = |kind: &str, spec: serde_json::Value| {
+        manifest(&json!({"apiVersion": "usher.dev/v1alpha1", "kind": kind, "metadata": {"name": "canary"}, "spec": spec}).to_string())
+    };
+    let role = object("Role", json!({"requireReason": true}));
+    wait_until("the kind Role is served", SOON, async || apply_as(&client, TEST, role.clone()).await.map_err(|error| explain(&error)))
+        .await;
+    let binding = object("Binding", json!({"role": "canary", "developers": ["canary"]}));
+    wait_until("usher-binding-limits is in force", SOON, async || match dry_run(&client, &binding).await {
+        Err(error) if explain(&error).contains("with a reason only") => Ok(()),
+        Err(error) => Err(explain(&error)),
+        Ok(_) => Err("it limits nothing".to_owned()),
+    })
+    .await;
+    delete(&client, &role).await;
+}
+
 /// What the audit log calls the token in a kubeconfig of [`write_kubeconfig`].
 pub fn credential(file: &Path) -> String {
     let config: serde_json::Value = serde_json::from_slice(&std::fs::read(file).expect("a kubeconfig")).expect("JSON");
@@ -102,7 +123,7 @@ pub async fn token(plane: &ControlPlane, namespace: &str, name: &str) -> String 
         spec: Some(TokenRequestSpec { expiration_seconds: Some(86_400), ..TokenRequestSpec::default() }),
         ..TokenRequest::default()
     };
-    wait_until(&format!("a token for ServiceAccount {namespace}/{name}"), Duration::from_secs(30), async || {
+    wait_until(&format!("a token for ServiceAccount {namespace}/{name}"), SOON, async || {
         let answer = accounts.create_token_request(name, &PostParams::default(), &request).await;
         answer.map(|answer| answer.status.expect("a token").token.expect("a token")).map_err(|error| explain(&error))
     })

@@ -22,7 +22,7 @@ fn of_one(name: &str) -> Vec<Call> {
     let inside = format!("/api/v1/namespaces/{space}");
     let identities = "/api/v1/namespaces/usher-identities/serviceaccounts";
     let developers = format!("/apis/usher.dev/v1alpha1/developers/{name}");
-    let labels = json!({"app.kubernetes.io/managed-by": "usher", "usher.dev/developer": name, "usher.dev/environment": HOME});
+    let labels = json!({"app.kubernetes.io/managed-by": "usher", "usher.dev/developer": name, "usher.dev/workspace": name, "usher.dev/environment": HOME});
     let meta = |object: &str| json!({"name": object, "labels": labels});
     let post = |uri: String, body: Value| call(name, "POST", uri, "application/json", body);
     let merge = |uri: String, body: Value| call(name, "PATCH", uri, "application/merge-patch+json", body);
@@ -41,7 +41,7 @@ fn of_one(name: &str) -> Vec<Call> {
         post(format!("{inside}/limitranges"), json!({"metadata": meta("usher"), "spec": {"limits": [limit]}})),
         post(network, json!({"metadata": meta("usher"), "spec": policy})),
         post(identities.to_owned(), json!({"metadata": meta(name), "automountServiceAccountToken": false})),
-        post(rbac, json!({"metadata": meta("usher:owner"), "roleRef": role, "subjects": [subject]})),
+        post(rbac, json!({"metadata": meta("usher:owner:floor"), "roleRef": role, "subjects": [subject]})),
         post(format!("{identities}/{name}/token"), json!({"spec": {"audiences": [], "expirationSeconds": 2_592_000}})),
         // A plain POST of a Secret is what the operator's rights do not allow.
         call(

@@ -120,7 +120,9 @@ pub async fn all_ready(client: &Client, people: usize, what: &str, goes_on: impl
             change = changes.next() => match change {
                 Some(Ok(Event::Apply(object) | Event::InitApply(object))) => judge(&object, &mut ready, &mut troubles),
                 Some(Ok(_)) => {}
-                other => panic!("the watch of people ended: {other:?}"),
+                // It lists again by itself, as after a 410 from an API server that has just started.
+                Some(Err(error)) => eprintln!("  {what}: the watch of people begins anew: {error}"),
+                None => panic!("the watch of people ended"),
             },
             _ = beat.tick() => {
                 eprintln!("  {what}: {} of {people} are Ready after {:.0} s", ready.len(), since.elapsed().as_secs_f64());

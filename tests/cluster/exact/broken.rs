@@ -82,5 +82,6 @@ async fn what_cannot_be_written_in_one_namespace_holds_up_no_removal_elsewhere()
 
     allow_again(&stage, &policy).await;
     let after: Matrix = &stage.cells(&["ada", "bob"], &both, VIEW) | &stage.cells(&["ada", "bob"], &both, GET);
-    stage.step("and everywhere once it can be written", after, async |_| {}).await;
+    // A gap is possible here: the new binding may be refused by a policy that is gone when the old one is taken away a moment later. Access too much goes first.
+    stage.stands(after).await;
 }

@@ -5,6 +5,7 @@
 //! [`credential::plan_credentials`], [`grant::plan_grants`].
 
 pub mod access;
+pub mod account;
 pub mod binding;
 pub mod brake;
 pub mod change;

@@ -17,8 +17,8 @@
 //! | `interleaving` | all of it at once, with kills, restarts and hand-overs, by dice | a cluster of its own |
 //! | `record_*` | who asked, what Roles contained, the readers of the record | the operator |
 //! | `drift`, `poison`, `crash`, `replicas` | repair, bad neighbours, kills, hand-over | a cluster of their own |
-//! | `quiet` | a settled cluster writes nothing but the Lease | a cluster of its own |
-//! | `reinstall`, `reinstall_finalizers`, `upgrade`, `upgrade_stored` | CRDs, chart or operator gone and back | a cluster of their own |
+//! | `at_rest` | a settled cluster writes nothing but the Lease | a cluster of its own |
+//! | `absence`, `absent_operator`, `upgrade`, `upgrade_stored` | CRDs, chart or operator gone and back | a cluster of their own |
 //! | `rbac` | the chart's RBAC is what was used | a cluster of its own |
 //! | `attack` | what nobody may do, tried: as binder, responder, developer, and with the operator's token | the operator |
 
@@ -32,6 +32,9 @@
     reason = "a test says what is wrong by failing"
 )]
 
+mod absence;
+mod absent_operator;
+mod at_rest;
 mod attack;
 mod chart;
 mod columns;
@@ -53,7 +56,6 @@ mod life_tokens;
 mod lock;
 mod lock_unread;
 mod poison;
-mod quiet;
 mod rbac;
 mod record_authors;
 mod record_export;
@@ -62,8 +64,6 @@ mod record_page;
 mod record_questions;
 mod record_retention;
 mod record_revisions;
-mod reinstall;
-mod reinstall_finalizers;
 mod replicas;
 mod schema;
 mod support;

@@ -9,7 +9,7 @@ use kube::api::Api;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::reinstall::{House, VALUES};
+use crate::absence::{House, VALUES};
 use crate::support::audit::{Audit, lines};
 use crate::support::fleet::list;
 use crate::support::install::Install;

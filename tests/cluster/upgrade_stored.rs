@@ -7,7 +7,7 @@ use kube::Client;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
-use crate::reinstall::{House, VALUES};
+use crate::absence::{House, VALUES};
 use crate::support::client::{explain, kind, ready};
 use crate::support::fleet::{Member, developer, object, put};
 use crate::support::wait_until;

@@ -1,5 +1,6 @@
 //! What must hold in every world. The number of cases is proptest's, 256 unless `PROPTEST_CASES` says otherwise.
 
+mod accounts;
 mod broken;
 mod drift;
 mod ends;

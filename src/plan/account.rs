@@ -1,0 +1,406 @@
+//! Accounts in outside systems, in neutral terms: what is wanted, what is there, and the smallest steps from the one to the other.
+//!
+//! A connector translates; every decision is here. No secret value is in any of these types.
+
+use std::collections::BTreeSet;
+
+/// By what an account is looked for: its id at the system if that is known, else its login.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AccountKey {
+    /// The system's own, stable id.
+    pub id: Option<String>,
+    /// The login.
+    pub username: String,
+}
+
+/// Whose an account is, as the system keeps it with the account.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Owner {
+    /// The installation of usher that made or adopted the account.
+    pub installation: String,
+    /// The person, for ever: her personId, or else the UID of her Developer.
+    pub person: String,
+}
+
+/// A public SSH key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PublicKey {
+    /// What it is called.
+    pub title: String,
+    /// Type and base64, without the comment, which systems do not keep alike.
+    pub key: String,
+}
+
+/// What a system knows of a person.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Profile {
+    /// The login.
+    pub username: String,
+    /// The name to show.
+    pub display_name: String,
+    /// The e-mail address.
+    pub email: String,
+    /// Her SSH keys, where the system takes any.
+    pub ssh_keys: BTreeSet<PublicKey>,
+}
+
+/// Whether one can log in with an account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AccountState {
+    /// One can.
+    Enabled,
+    /// It is locked out.
+    #[default]
+    Disabled,
+    /// It is an invitation that nobody took yet.
+    Invited,
+}
+
+/// An account as a system has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    /// The system's own, stable id.
+    pub id: String,
+    /// What the system knows of the person.
+    pub profile: Profile,
+    /// Whether one can log in with it.
+    pub state: AccountState,
+    /// The groups, teams or roles that it is in, as a Role of usher's names them.
+    pub groups: BTreeSet<String>,
+    /// Whose it is; nobody's that usher knows if there is no mark.
+    pub owner: Option<Owner>,
+    /// Whether it administers the system. usher never touches such an account.
+    pub administrator: bool,
+    /// Whether something that was issued for it may still work, as far as the system tells: tokens, keys, sessions, a password.
+    pub credentials: bool,
+}
+
+/// What a system can do. What it cannot do becomes a finding, never a pretended success.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Capability {
+    /// Make accounts.
+    Create,
+    /// Lock accounts out and let them in again.
+    Disable,
+    /// Delete accounts.
+    Delete,
+    /// Tell an account's groups, and change them.
+    Groups,
+    /// Make what was issued for an account worthless: tokens, sessions, passwords.
+    RevokeTokens,
+    /// Keep public SSH keys.
+    SshKeys,
+    /// Keep whose an account is with the account itself.
+    Mark,
+    /// List all accounts.
+    List,
+}
+
+/// The smallest step between two states of an account. Each can be repeated without harm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccountChange {
+    /// Makes an account that one can log in with.
+    Create {
+        /// What the system is told of the person.
+        profile: Profile,
+        /// Whose it is.
+        owner: Owner,
+    },
+    /// Marks an account that existed before as the person's.
+    Adopt {
+        /// The account.
+        id: String,
+        /// Whose it is from now on.
+        owner: Owner,
+    },
+    /// Tells the system what changed about the person.
+    SetProfile {
+        /// The account.
+        id: String,
+        /// All of it, as it is to be.
+        profile: Profile,
+    },
+    /// Locks an account out, or lets it in again.
+    SetEnabled {
+        /// The account.
+        id: String,
+        /// Whether one can log in with it.
+        enabled: bool,
+    },
+    /// Puts an account into a group.
+    Join {
+        /// The account.
+        id: String,
+        /// The group.
+        group: String,
+    },
+    /// Takes an account out of a group.
+    Leave {
+        /// The account.
+        id: String,
+        /// The group.
+        group: String,
+    },
+    /// Makes what was issued for an account worthless: tokens, keys, sessions, passwords.
+    RevokeCredentials {
+        /// The account.
+        id: String,
+    },
+    /// Takes back an invitation.
+    CancelInvite {
+        /// The invitation.
+        id: String,
+    },
+    /// Deletes an account.
+    Delete {
+        /// The account.
+        id: String,
+    },
+}
+
+impl AccountChange {
+    /// Whether it takes something away. Removals come first, and the brake counts them.
+    pub const fn removes(&self) -> bool {
+        matches!(
+            self,
+            Self::SetEnabled { enabled: false, .. }
+                | Self::Leave { .. }
+                | Self::RevokeCredentials { .. }
+                | Self::CancelInvite { .. }
+                | Self::Delete { .. }
+        )
+    }
+}
+
+/// What a person is to have at a system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// An account that one can log in with.
+    Active,
+    /// If there is an account, nobody can log in with it, and nothing that was issued for it works.
+    LockedOut,
+    /// No account.
+    Gone,
+}
+
+/// Which groups are usher's to give and take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Managed {
+    /// Only these, which some Role names (`membership: Additive`).
+    Only(BTreeSet<String>),
+    /// All of them (`membership: Exclusive`).
+    All,
+}
+
+/// Which accounts that usher did not make it may take over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Adoption {
+    /// None.
+    #[default]
+    Never,
+    /// The one that has the person's login.
+    ByUsername,
+    /// The one that has the person's e-mail address.
+    ByEmail,
+    /// The one that is pinned in the Developer with `adopt: true`.
+    Pinned,
+}
+
+/// The account that a person is to have at a system: the union of what all her Roles give her there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// Whether there is to be one.
+    pub presence: Presence,
+    /// What the system is told of her.
+    pub profile: Profile,
+    /// Who she is.
+    pub owner: Owner,
+    /// Her groups; none unless she is to be active.
+    pub groups: BTreeSet<String>,
+    /// Which groups are usher's to give and take.
+    pub managed: Managed,
+    /// Whether an account that usher did not make may become hers.
+    pub adoption: Adoption,
+    /// Logins that usher never touches.
+    pub protected: BTreeSet<String>,
+}
+
+/// Why nothing, or not everything, can be done.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Obstacle {
+    /// The account belongs to nobody that usher knows.
+    #[error("account {0} exists and usher did not make it; pin it with adopt: true in the Developer's accounts, or rename it")]
+    Foreign(String),
+    /// The account is another person's.
+    #[error("account {0} belongs to another person; choose another username")]
+    Another(String),
+    /// The account is another installation's.
+    #[error("account {0} is managed by another installation of usher; choose another username")]
+    Elsewhere(String),
+    /// The account administers the system, or its login is protected.
+    #[error("account {0} is an administrator's or protected, and is never touched; choose another username")]
+    Protected(String),
+    /// The system cannot do what is needed.
+    #[error("the system cannot {}", needed(*.0))]
+    Unsupported(Capability),
+}
+
+const fn needed(capability: Capability) -> &'static str {
+    match capability {
+        Capability::Create => "make accounts; make the account by hand and pin it",
+        Capability::Disable => "lock accounts out and let them in; do it by hand",
+        Capability::Delete => "delete accounts; delete the account by hand",
+        Capability::Groups => "change groups; leave groups out of the Role",
+        Capability::RevokeTokens => "revoke what was issued; revoke it by hand",
+        Capability::SshKeys => "keep SSH keys",
+        Capability::Mark => "keep whose an account is",
+        Capability::List => "list accounts",
+    }
+}
+
+/// The next steps for an account, and what stands in the way of others.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Steps {
+    /// In this order; each only if those before it succeeded. What takes away comes first. An account that is made or adopted is read again before anything else
+    /// is done to it.
+    pub changes: Vec<AccountChange>,
+    /// What cannot be done.
+    pub obstacles: Vec<Obstacle>,
+}
+
+/// The smallest steps from the account that was found to the one that is wanted.
+pub fn steps(found: Option<&Account>, wish: &Wish, can: &BTreeSet<Capability>) -> Steps {
+    let Some(account) = found else { return made(wish, can) };
+    if let Some(obstacle) = refuses(account, wish) {
+        // Whose account it is does not matter to who is to have none.
+        let obstacles = if wish.presence == Presence::Active { vec![obstacle] } else { Vec::new() };
+        return Steps { obstacles, ..Steps::default() };
+    }
+    if account.owner.is_none() {
+        return adopted(account, wish);
+    }
+    match wish.presence {
+        Presence::Active => kept(account, wish, can),
+        Presence::LockedOut | Presence::Gone => taken(account, wish, can),
+    }
+}
+
+/// Whether an account must not be touched for this person.
+fn refuses(account: &Account, wish: &Wish) -> Option<Obstacle> {
+    let name = account.profile.username.clone();
+    if account.administrator || wish.protected.contains(&name) {
+        return Some(Obstacle::Protected(name));
+    }
+    match &account.owner {
+        None if may_adopt(account, wish) => None,
+        None => Some(Obstacle::Foreign(name)),
+        Some(owner) if owner.installation != wish.owner.installation => Some(Obstacle::Elsewhere(name)),
+        Some(owner) if owner.person != wish.owner.person => Some(Obstacle::Another(name)),
+        Some(_) => None,
+    }
+}
+
+fn may_adopt(account: &Account, wish: &Wish) -> bool {
+    match wish.adoption {
+        Adoption::Never => false,
+        Adoption::ByUsername => account.profile.username == wish.profile.username,
+        Adoption::ByEmail => account.profile.email.eq_ignore_ascii_case(&wish.profile.email),
+        Adoption::Pinned => true,
+    }
+}
+
+/// Who is to have none does not get hold of one on her way out.
+fn adopted(account: &Account, wish: &Wish) -> Steps {
+    let adopt = || AccountChange::Adopt { id: account.id.clone(), owner: wish.owner.clone() };
+    Steps { changes: (wish.presence == Presence::Active).then(adopt).into_iter().collect(), ..Steps::default() }
+}
+
+fn made(wish: &Wish, can: &BTreeSet<Capability>) -> Steps {
+    if wish.presence != Presence::Active {
+        return Steps::default();
+    }
+    if wish.protected.contains(&wish.profile.username) {
+        return Steps { obstacles: vec![Obstacle::Protected(wish.profile.username.clone())], ..Steps::default() };
+    }
+    if !can.contains(&Capability::Create) {
+        return Steps { obstacles: vec![Obstacle::Unsupported(Capability::Create)], ..Steps::default() };
+    }
+    let create = AccountChange::Create { profile: profile(wish, can), owner: wish.owner.clone() };
+    Steps { changes: vec![create], ..Steps::default() }
+}
+
+/// What of a profile a system keeps.
+fn profile(wish: &Wish, can: &BTreeSet<Capability>) -> Profile {
+    let mut profile = wish.profile.clone();
+    if !can.contains(&Capability::SshKeys) {
+        profile.ssh_keys.clear();
+    }
+    profile
+}
+
+fn kept(account: &Account, wish: &Wish, can: &BTreeSet<Capability>) -> Steps {
+    let mut steps = Steps::default();
+    let id = &account.id;
+    let stuck = leave(account, &wish.groups, wish, can, &mut steps);
+    let profile = profile(wish, can);
+    if account.profile != profile {
+        steps.changes.push(AccountChange::SetProfile { id: id.clone(), profile });
+    }
+    let missing: Vec<&String> = wish.groups.difference(&account.groups).collect();
+    if can.contains(&Capability::Groups) {
+        steps.changes.extend(missing.into_iter().map(|group| AccountChange::Join { id: id.clone(), group: group.clone() }));
+    } else if !missing.is_empty() && !stuck {
+        steps.obstacles.push(Obstacle::Unsupported(Capability::Groups));
+    }
+    // Last: who comes back is let in with today's groups only.
+    if account.state == AccountState::Disabled && !stuck {
+        if can.contains(&Capability::Disable) {
+            steps.changes.push(AccountChange::SetEnabled { id: id.clone(), enabled: true });
+        } else {
+            steps.obstacles.push(Obstacle::Unsupported(Capability::Disable));
+        }
+    }
+    steps
+}
+
+/// Takes an account out of the groups that are usher's to take, but for those that stay. Says whether it is in some that it cannot be taken out of.
+fn leave(account: &Account, stay: &BTreeSet<String>, wish: &Wish, can: &BTreeSet<Capability>, steps: &mut Steps) -> bool {
+    let ours = |group: &&String| match &wish.managed {
+        Managed::Only(groups) => groups.contains(*group),
+        Managed::All => true,
+    };
+    let excess: Vec<&String> = account.groups.difference(stay).filter(ours).collect();
+    let stuck = !excess.is_empty() && !can.contains(&Capability::Groups);
+    if stuck {
+        steps.obstacles.push(Obstacle::Unsupported(Capability::Groups));
+    } else {
+        steps.changes.extend(excess.into_iter().map(|group| AccountChange::Leave { id: account.id.clone(), group: group.clone() }));
+    }
+    stuck
+}
+
+/// Lock out, make worthless what was issued, take back the invitation, take out of groups, and only then delete.
+fn taken(account: &Account, wish: &Wish, can: &BTreeSet<Capability>) -> Steps {
+    let mut steps = Steps::default();
+    let id = &account.id;
+    if account.state == AccountState::Invited {
+        steps.changes.push(AccountChange::CancelInvite { id: id.clone() });
+        return steps;
+    }
+    let mut need = |wanted: bool, capability: Capability, change: AccountChange| match (wanted, can.contains(&capability)) {
+        (false, _) => {}
+        (true, true) => steps.changes.push(change),
+        (true, false) => steps.obstacles.push(Obstacle::Unsupported(capability)),
+    };
+    need(account.state == AccountState::Enabled, Capability::Disable, AccountChange::SetEnabled { id: id.clone(), enabled: false });
+    need(account.credentials, Capability::RevokeTokens, AccountChange::RevokeCredentials { id: id.clone() });
+    leave(account, &BTreeSet::new(), wish, can, &mut steps);
+    if wish.presence == Presence::Gone {
+        if can.contains(&Capability::Delete) {
+            steps.changes.push(AccountChange::Delete { id: id.clone() });
+        } else {
+            steps.obstacles.push(Obstacle::Unsupported(Capability::Delete));
+        }
+    }
+    steps
+}

@@ -1,0 +1,190 @@
+//! Accounts outside: whatever is found and whatever is wanted, the steps get there, touch nobody else's, and give nothing on the way that is not wanted.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use proptest::sample::subsequence;
+use usher::plan::account::{
+    Account, AccountChange, AccountState, Adoption, Capability, Managed, Owner, Presence, Profile, PublicKey, Wish, steps,
+};
+
+const GROUPS: [&str; 4] = ["a", "b", "c", "d"];
+const ALL: [Capability; 8] = [
+    Capability::Create,
+    Capability::Disable,
+    Capability::Delete,
+    Capability::Groups,
+    Capability::RevokeTokens,
+    Capability::SshKeys,
+    Capability::Mark,
+    Capability::List,
+];
+
+fn owner(installation: &str, person: &str) -> Owner {
+    Owner { installation: installation.to_owned(), person: person.to_owned() }
+}
+
+fn profile(username: &str, display_name: &str, keys: &[&str]) -> Profile {
+    let key = |key: &&str| PublicKey { title: (*key).to_owned(), key: format!("ssh-ed25519 {key}") };
+    Profile {
+        username: username.to_owned(),
+        display_name: display_name.to_owned(),
+        email: format!("{username}@example.com"),
+        ssh_keys: keys.iter().map(key).collect(),
+    }
+}
+
+fn groups() -> impl Strategy<Value = BTreeSet<String>> {
+    subsequence(GROUPS.to_vec(), 0..=4).prop_map(|groups| groups.into_iter().map(str::to_owned).collect())
+}
+
+fn found() -> impl Strategy<Value = Option<Account>> {
+    let owners = prop_oneof![
+        3 => Just(Some(owner("here", "ada"))),
+        1 => Just(None),
+        1 => Just(Some(owner("here", "bob"))),
+        1 => Just(Some(owner("there", "ada"))),
+    ];
+    let states = prop_oneof![Just(AccountState::Enabled), Just(AccountState::Disabled), Just(AccountState::Invited)];
+    let flags = (states, any::<bool>(), prop::bool::weighted(0.1));
+    let profiles = (prop_oneof![Just("ada"), Just("lovelace")], prop_oneof![Just("Ada"), Just("Ada Lovelace")], any::<bool>());
+    let account =
+        (owners, flags, profiles, groups()).prop_map(|(owner, (state, credentials, administrator), (name, title, key), groups)| {
+            let profile = profile(name, title, if key { &["old"] } else { &[] });
+            Account { id: "17".to_owned(), profile, state, groups, owner, administrator, credentials }
+        });
+    prop::option::weighted(0.8, account)
+}
+
+fn wish() -> impl Strategy<Value = Wish> {
+    let presence = prop_oneof![2 => Just(Presence::Active), 1 => Just(Presence::LockedOut), 1 => Just(Presence::Gone)];
+    let adoption = prop_oneof![Just(Adoption::Never), Just(Adoption::ByUsername), Just(Adoption::ByEmail), Just(Adoption::Pinned)];
+    (presence, adoption, groups(), groups(), any::<bool>(), prop::bool::weighted(0.1)).prop_map(
+        |(presence, adoption, wanted, more, exclusive, protected)| {
+            let groups = if presence == Presence::Active { wanted } else { BTreeSet::new() };
+            let managed = if exclusive { Managed::All } else { Managed::Only(&groups | &more) };
+            let protected = if protected { BTreeSet::from(["ada".to_owned()]) } else { BTreeSet::new() };
+            let profile = profile("ada", "Ada Lovelace", &["laptop"]);
+            Wish { presence, profile, owner: owner("here", "ada"), groups, managed, adoption, protected }
+        },
+    )
+}
+
+/// What a system makes of a step.
+fn after(account: Option<Account>, change: &AccountChange) -> Option<Account> {
+    if let AccountChange::Create { profile, owner } = change {
+        assert!(account.is_none(), "made although there is one");
+        let (id, profile, owner) = ("18".to_owned(), profile.clone(), Some(owner.clone()));
+        return Some(Account { id, profile, owner, state: AccountState::Enabled, credentials: true, ..Account::default() });
+    }
+    let mut account = account.expect("there is one");
+    match change {
+        AccountChange::Create { .. } => unreachable!("dealt with"),
+        AccountChange::Adopt { owner, .. } => account.owner = Some(owner.clone()),
+        AccountChange::SetProfile { profile, .. } => account.profile = profile.clone(),
+        AccountChange::SetEnabled { enabled, .. } => account.state = if *enabled { AccountState::Enabled } else { AccountState::Disabled },
+        AccountChange::Join { group, .. } => drop(account.groups.insert(group.clone())),
+        AccountChange::Leave { group, .. } => assert!(account.groups.remove(group), "not in it"),
+        AccountChange::RevokeCredentials { .. } => {
+            account.credentials = false;
+            account.profile.ssh_keys.clear();
+        }
+        AccountChange::CancelInvite { .. } | AccountChange::Delete { .. } => return None,
+    }
+    Some(account)
+}
+
+/// Whether an account is nobody else's, and not one that is never touched.
+fn hers(account: &Account, wish: &Wish) -> bool {
+    !account.administrator
+        && !wish.protected.contains(&account.profile.username)
+        && account.owner.as_ref().is_none_or(|owner| *owner == wish.owner)
+}
+
+fn managed(groups: &BTreeSet<String>, wish: &Wish) -> BTreeSet<String> {
+    match &wish.managed {
+        Managed::All => groups.clone(),
+        Managed::Only(only) => groups & only,
+    }
+}
+
+/// What nobody may have on the way: a group that neither was there nor is wanted, a login that neither was there nor is wanted.
+fn within(now: &Account, before: Option<&Account>, wish: &Wish) {
+    let had = before.map(|before| before.groups.clone()).unwrap_or_default();
+    assert!(now.groups.is_subset(&(&had | &wish.groups)), "{:?}", now.groups);
+    let could = before.is_some_and(|before| before.state == AccountState::Enabled);
+    let enabled = could || wish.presence == Presence::Active;
+    let can = now.state == AccountState::Enabled;
+    assert!(!can || enabled, "let in on the way out");
+    if can && !could {
+        assert!(before.is_none() || managed(&now.groups, wish).is_subset(&wish.groups), "let in with yesterday's groups: {now:?}");
+    }
+}
+
+fn run(found: Option<Account>, wish: &Wish, can: &BTreeSet<Capability>) -> Option<Account> {
+    let before = found.clone();
+    let mut account = found;
+    for _ in 0..4 {
+        let next = steps(account.as_ref(), wish, can);
+        let Some(last) = next.changes.iter().rposition(AccountChange::removes).or(Some(0)) else { unreachable!() };
+        let removes_first = next.changes.iter().take(last).all(AccountChange::removes);
+        assert!(removes_first, "what is taken comes first: {:?}", next.changes);
+        if next.changes.is_empty() {
+            return account;
+        }
+        for change in &next.changes {
+            account = after(account, change);
+            account.iter().for_each(|now| within(now, before.as_ref(), wish));
+        }
+    }
+    panic!("it never ends: {:?}", steps(account.as_ref(), wish, can));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn the_steps_reach_what_is_wanted_and_no_more(found in found(), wish in wish()) {
+        let can = BTreeSet::from(ALL);
+        let end = run(found.clone(), &wish, &can);
+        match &found {
+            Some(account) if !hers(account, &wish) => prop_assert_eq!(end, found, "somebody else's is never touched"),
+            Some(account) if account.owner.is_none() && (wish.presence != Presence::Active || wish.adoption == Adoption::Never) => {
+                prop_assert_eq!(end, found, "nor is one that is nobody's, without a word");
+            }
+            _ => match (wish.presence, end) {
+                (Presence::Active, Some(end)) => {
+                    let adopted = end.owner.as_ref() == Some(&wish.owner);
+                    if adopted {
+                        prop_assert!(end.state != AccountState::Disabled, "{:?}", end);
+                        prop_assert_eq!(&end.profile, &wish.profile);
+                        prop_assert_eq!(managed(&end.groups, &wish), wish.groups.clone());
+                    } else {
+                        prop_assert_eq!(Some(end.clone()), found.clone());
+                    }
+                    let had = found.map(|found| found.groups).unwrap_or_default();
+                    prop_assert_eq!(&end.groups - &managed(&end.groups, &wish), &had - &managed(&had, &wish), "groups of others stay");
+                }
+                (Presence::Active, None) => prop_assert!(wish.protected.contains("ada")),
+                (Presence::LockedOut, Some(end)) => {
+                    prop_assert!(end.state == AccountState::Disabled && !end.credentials && managed(&end.groups, &wish).is_empty(), "{:?}", end);
+                }
+                (Presence::Gone, Some(end)) => prop_assert!(false, "left: {:?}", end),
+                (Presence::LockedOut | Presence::Gone, None) => {}
+            },
+        }
+    }
+
+    /// What a system cannot do is said, and everything else is done.
+    #[test]
+    fn what_a_system_cannot_do_is_an_obstacle(found in found(), wish in wish(), can in subsequence(ALL.to_vec(), 0..=8)) {
+        let can: BTreeSet<Capability> = can.into_iter().collect();
+        let end = run(found, &wish, &can);
+        let left = steps(end.as_ref(), &wish, &can);
+        prop_assert!(left.changes.is_empty());
+        if let Some(end) = end.as_ref().filter(|end| hers(end, &wish) && end.owner.is_some() && wish.presence != Presence::Active) {
+            let harmless = end.state == AccountState::Disabled && !end.credentials && managed(&end.groups, &wish).is_empty() && wish.presence == Presence::LockedOut;
+            prop_assert!(harmless || !left.obstacles.is_empty(), "nothing is pretended: {:?}", end);
+        }
+    }
+}

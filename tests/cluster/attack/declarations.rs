@@ -1,14 +1,17 @@
 //! What people wrote: it does not disappear by accident, nor past the operator.
 
+use std::time::Duration;
+
 use kube::api::{DeleteParams, PropagationPolicy};
 use serde_json::json;
 
 use super::{Siege, allowed, change, create, delete, in_force, may_bind, refused, rule};
+use crate::support::access::can;
 use crate::support::client::{explain, kind, ready};
 use crate::support::install::{Install, PATIENT};
 use crate::support::operator::Operator;
-use crate::support::people::reaches;
-use crate::support::{AuditLevel, ControlPlane, name, wait_until};
+use crate::support::people::{reaches, subject, workspace};
+use crate::support::{AuditLevel, ControlPlane, name, throughout, wait_until};
 
 #[tokio::test]
 async fn the_finalizer_comes_off_only_by_the_operator_or_with_the_verb_release() {
@@ -62,6 +65,36 @@ async fn a_definition_is_deleted_only_after_it_was_annotated() {
     refused("all of them", all.map(drop), "usher-definitions");
 }
 
+/// A GitOps tool applies what is in Git every second and prunes what is not; somebody deletes the wrong folder, and puts it back.
+async fn a_folder_is_missing_in_git(plane: &ControlPlane, client: &kube::Client) {
+    let bob = ready(client, "bob").await;
+    let (known, place) = (subject(&bob), workspace(&bob));
+    let manifest = |person: &str| {
+        let email = format!("{person}@example.com");
+        json!({"apiVersion": "usher.dev/v1alpha1", "kind": "Developer", "metadata": {"name": person, "labels": {"from": "git"}}, "spec": {"email": email}})
+    };
+    let sync = async |people: &[&str]| {
+        let folder = json!({"apiVersion": "v1", "kind": "List", "items": people.iter().map(|person| manifest(person)).collect::<Vec<_>>()});
+        let prune = ["--prune", "--selector=from=git", "--prune-allowlist=usher.dev/v1alpha1/Developer"];
+        plane.kubectl_with(&[&["apply", "-f", "-"][..], &prune].concat(), &folder.to_string()).await
+    };
+    sync(&["ada", "bob"]).await.ok();
+    for _ in 0..5 {
+        let said = sync(&["ada"]).await;
+        assert!(
+            !said.success && said.stderr.contains("dev/bob has not departed, so it cannot be deleted: first kubectl patch"),
+            "it says what to do: {said:?}"
+        );
+        throughout("bob works on", Duration::from_secs(1), async || {
+            if can(client, &known, "get", "pods", Some(&place)).await { Ok(()) } else { Err("he may not") }
+        })
+        .await;
+    }
+    let there = kind(client, "Developer").await.get("bob").await.unwrap();
+    assert!(there.metadata.deletion_timestamp.is_none() && there.metadata.uid == bob.metadata.uid, "{:?}", there.metadata);
+    sync(&["ada", "bob"]).await.ok();
+}
+
 /// A wrong folder deleted in Git locks nobody out: by default, deleting is refused to everybody.
 #[tokio::test]
 async fn a_developer_is_deleted_only_after_she_was_told_to_depart() {
@@ -76,6 +109,7 @@ async fn a_developer_is_deleted_only_after_she_was_told_to_depart() {
         allowed("somebody", create(&client, "Developer", person, json!({"email": format!("{person}@example.com")})).await);
         ready(&client, person).await;
     }
+    a_folder_is_missing_in_git(&plane, &client).await;
     refused("by an administrator", delete(&client, "Developer", "ada").await, "usher-developer-deletion");
     let all = kind(&client, "Developer").await.delete_collection(&DeleteParams::default(), &kube::api::ListParams::default()).await;
     refused("all of them", all.map(drop), "usher-developer-deletion");

@@ -5,5 +5,16 @@
 #![allow(clippy::doc_markdown, reason = "names of systems are words here")]
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test says what is wrong by failing"
+)]
+
 mod conformance;
 mod memory;
+#[path = "../support/systems/proxy.rs"]
+mod proxy;
+mod proxy_itself;

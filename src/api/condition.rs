@@ -11,7 +11,7 @@ pub enum ConditionType {
     Accepted,
     /// Every object that the spec names exists.
     ReferencesResolved,
-    /// The Environment's cluster answers.
+    /// The Environment's cluster, or the Provider's system, answers.
     Connected,
     /// Workspaces are as planned.
     WorkspaceReady,
@@ -19,6 +19,8 @@ pub enum ConditionType {
     AccessApplied,
     /// Credentials are as planned.
     CredentialsReady,
+    /// Accounts in outside systems are as planned.
+    AccountsSynced,
     /// Every API server that answers was asked and denies.
     AccessGone,
     /// What was issued is refused everywhere.
@@ -56,7 +58,7 @@ pub enum Reason {
     Departed,
     /// usher.dev/paused stops work.
     Paused,
-    /// The Environment is only observed.
+    /// The Environment or Provider is only observed.
     Observing,
     /// The spec contradicts itself or something else.
     InvalidSpec,
@@ -88,14 +90,28 @@ pub enum Reason {
     LeftoversRemain,
     /// What is left was waived.
     Waived,
-    /// Many left at once, so that destruction is held.
+    /// Too much would go at once, so it is held.
     Braked,
     /// The person came back.
     Returned,
     /// A write failed and is tried again.
     ApplyFailed,
-    /// The cluster does not answer.
+    /// The cluster or system does not answer.
     Unreachable,
+    /// The system failed again and again, and is asked less often.
+    Quarantined,
+    /// The system asks to wait.
+    RateLimited,
+    /// The system does not accept usher's own credentials, or they do not allow enough.
+    Unauthorized,
+    /// A Secret that is named does not exist, or lacks the key.
+    SecretNotFound,
+    /// The system refuses a change.
+    ChangeRejected,
+    /// The system cannot do what is needed.
+    Unsupported,
+    /// An account owns something that keeps it from being deleted.
+    OwnsObjects,
 }
 
 impl Reason {

@@ -3,10 +3,10 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSONSchemaProps, ValidationRule};
 use kube::CustomResourceExt;
 
-use super::{Binding, Departure, Developer, Environment, Grant, Lock, Role};
+use super::{Binding, Departure, Developer, Environment, Grant, Lock, Provider, Role};
 
 /// The plural names of usher's kinds, as in `<plural>.usher.dev`.
-pub const KINDS: [&str; 7] = ["bindings", "departures", "developers", "environments", "grants", "locks", "roles"];
+pub const KINDS: [&str; 8] = ["bindings", "departures", "developers", "environments", "grants", "locks", "providers", "roles"];
 
 /// Those of them that decide who has what: objects of the others come and go without a meaning for access.
 pub const DECIDING: [&str; 4] = ["bindings", "developers", "environments", "roles"];
@@ -20,6 +20,7 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         finish(Environment::crd(), Some(("Environment", 24))),
         finish(Grant::crd(), None),
         finish(Lock::crd(), Some(("Lock", 63))),
+        finish(Provider::crd(), Some(("Provider", 40))),
         finish(Role::crd(), Some(("Role", 40))),
     ]
 }

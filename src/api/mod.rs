@@ -12,6 +12,7 @@ pub mod environment;
 pub mod grant;
 pub mod lock;
 pub mod metadata;
+pub mod provider;
 pub mod role;
 mod schema;
 pub mod span;
@@ -24,5 +25,6 @@ pub use developer::{DesiredState, Developer, DeveloperSpec, DeveloperState, Deve
 pub use environment::{Environment, EnvironmentSpec, EnvironmentStatus, Mode};
 pub use grant::{Grant, GrantSpec, GrantState};
 pub use lock::{Lock, LockSpec, LockState, LockStatus};
+pub use provider::{Provider, ProviderSpec, ProviderState, ProviderStatus};
 pub use role::{Role, RoleSpec, RoleStatus};
 pub use span::Span;

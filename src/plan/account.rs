@@ -4,13 +4,15 @@
 
 use std::collections::BTreeSet;
 
-/// By what an account is looked for: its id at the system if that is known, else its login.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// By what an account is looked for: its id at the system if that is known and there, else its login, else its e-mail address.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AccountKey {
     /// The system's own, stable id.
     pub id: Option<String>,
     /// The login.
     pub username: String,
+    /// The e-mail address, where an account that has it may be adopted.
+    pub email: Option<String>,
 }
 
 /// Whose an account is, as the system keeps it with the account.
@@ -18,8 +20,43 @@ pub struct AccountKey {
 pub struct Owner {
     /// The installation of usher that made or adopted the account.
     pub installation: String,
-    /// The person, for ever: her personId, or else the UID of her Developer.
+    /// The person, for ever: a digest, see [`super::person`].
     pub person: String,
+    /// The name of her Developer when it was marked.
+    pub developer: String,
+}
+
+/// What begins a mark.
+const MARK: &str = "usher";
+
+impl Owner {
+    /// The mark as a text, for systems that keep it in a field of their own.
+    pub fn mark(&self) -> String {
+        format!("{MARK}/{}/{}/{}", self.installation, self.person, self.developer)
+    }
+
+    /// Reads a mark; nothing if the text is none.
+    pub fn read(text: &str) -> Option<Self> {
+        let parts: Vec<&str> = text.split('/').collect();
+        match parts.as_slice() {
+            [MARK, installation, person, developer] => {
+                Some(Self { installation: (*installation).to_owned(), person: (*person).to_owned(), developer: (*developer).to_owned() })
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What becomes of what an account owns when it is deleted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Owned {
+    /// Nothing: an account that owns something is not deleted.
+    #[default]
+    Keep,
+    /// This account, organization or role gets it.
+    Transfer(String),
+    /// It is archived and kept for usher's own account.
+    Archive,
 }
 
 /// A public SSH key.
@@ -90,23 +127,27 @@ pub enum Capability {
     RevokeTokens,
     /// Keep public SSH keys.
     SshKeys,
+    /// Set a password.
+    Password,
     /// Keep whose an account is with the account itself.
     Mark,
     /// List all accounts.
     List,
+    /// Tell when somebody first pushed.
+    Activity,
 }
 
 /// The smallest step between two states of an account. Each can be repeated without harm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AccountChange {
-    /// Makes an account that one can log in with.
+    /// Makes an account that is enabled, and that nobody has a password of.
     Create {
         /// What the system is told of the person.
         profile: Profile,
         /// Whose it is.
         owner: Owner,
     },
-    /// Marks an account that existed before as the person's.
+    /// Marks an account as the person's: one that existed before, or that was made for her by another name.
     Adopt {
         /// The account.
         id: String,
@@ -146,6 +187,11 @@ pub enum AccountChange {
         /// The account.
         id: String,
     },
+    /// Gives an account a new password, which the answer tells.
+    IssuePassword {
+        /// The account.
+        id: String,
+    },
     /// Takes back an invitation.
     CancelInvite {
         /// The invitation.
@@ -155,6 +201,8 @@ pub enum AccountChange {
     Delete {
         /// The account.
         id: String,
+        /// What becomes of what it owns.
+        owned: Owned,
     },
 }
 
@@ -177,8 +225,10 @@ impl AccountChange {
 pub enum Presence {
     /// An account that one can log in with.
     Active,
-    /// If there is an account, nobody can log in with it, and nothing that was issued for it works.
+    /// If there is an account, nobody can log in with it; what was issued for it does not work meanwhile.
     LockedOut,
+    /// As before, and what was issued for it never works again.
+    Revoked,
     /// No account.
     Gone,
 }
@@ -221,6 +271,12 @@ pub struct Wish {
     pub managed: Managed,
     /// Whether an account that usher did not make may become hers.
     pub adoption: Adoption,
+    /// Whether an account that was made for somebody of her name who never left is hers: she was declared again after a reinstallation.
+    pub heir: bool,
+    /// Whether she is to be given a password: none was delivered yet.
+    pub password: bool,
+    /// What becomes of what the account owns when it is deleted.
+    pub owned: Owned,
     /// Logins that usher never touches.
     pub protected: BTreeSet<String>,
 }
@@ -253,8 +309,10 @@ const fn needed(capability: Capability) -> &'static str {
         Capability::Groups => "change groups; leave groups out of the Role",
         Capability::RevokeTokens => "revoke what was issued; revoke it by hand",
         Capability::SshKeys => "keep SSH keys",
+        Capability::Password => "set passwords; set initialCredentials: None in the Provider",
         Capability::Mark => "keep whose an account is",
         Capability::List => "list accounts",
+        Capability::Activity => "tell who pushed",
     }
 }
 
@@ -281,7 +339,7 @@ pub fn steps(found: Option<&Account>, wish: &Wish, can: &BTreeSet<Capability>) -
     }
     match wish.presence {
         Presence::Active => kept(account, wish, can),
-        Presence::LockedOut | Presence::Gone => taken(account, wish, can),
+        Presence::LockedOut | Presence::Revoked | Presence::Gone => taken(account, wish, can),
     }
 }
 
@@ -295,8 +353,9 @@ fn refuses(account: &Account, wish: &Wish) -> Option<Obstacle> {
         None if may_adopt(account, wish) => None,
         None => Some(Obstacle::Foreign(name)),
         Some(owner) if owner.installation != wish.owner.installation => Some(Obstacle::Elsewhere(name)),
-        Some(owner) if owner.person != wish.owner.person => Some(Obstacle::Another(name)),
-        Some(_) => None,
+        Some(owner) if owner.person == wish.owner.person => None,
+        Some(owner) if wish.heir && owner.developer == wish.owner.developer => None,
+        Some(_) => Some(Obstacle::Another(name)),
     }
 }
 
@@ -342,6 +401,9 @@ fn kept(account: &Account, wish: &Wish, can: &BTreeSet<Capability>) -> Steps {
     let mut steps = Steps::default();
     let id = &account.id;
     let stuck = leave(account, &wish.groups, wish, can, &mut steps);
+    if account.owner.as_ref() != Some(&wish.owner) {
+        steps.changes.push(AccountChange::Adopt { id: id.clone(), owner: wish.owner.clone() });
+    }
     let profile = profile(wish, can);
     if account.profile != profile {
         steps.changes.push(AccountChange::SetProfile { id: id.clone(), profile });
@@ -351,6 +413,13 @@ fn kept(account: &Account, wish: &Wish, can: &BTreeSet<Capability>) -> Steps {
         steps.changes.extend(missing.into_iter().map(|group| AccountChange::Join { id: id.clone(), group: group.clone() }));
     } else if !missing.is_empty() && !stuck {
         steps.obstacles.push(Obstacle::Unsupported(Capability::Groups));
+    }
+    if wish.password {
+        if can.contains(&Capability::Password) {
+            steps.changes.push(AccountChange::IssuePassword { id: id.clone() });
+        } else {
+            steps.obstacles.push(Obstacle::Unsupported(Capability::Password));
+        }
     }
     // Last: who comes back is let in with today's groups only.
     if account.state == AccountState::Disabled && !stuck {
@@ -393,11 +462,12 @@ fn taken(account: &Account, wish: &Wish, can: &BTreeSet<Capability>) -> Steps {
         (true, false) => steps.obstacles.push(Obstacle::Unsupported(capability)),
     };
     need(account.state == AccountState::Enabled, Capability::Disable, AccountChange::SetEnabled { id: id.clone(), enabled: false });
-    need(account.credentials, Capability::RevokeTokens, AccountChange::RevokeCredentials { id: id.clone() });
+    let revoke = matches!(wish.presence, Presence::Revoked | Presence::Gone);
+    need(revoke && account.credentials, Capability::RevokeTokens, AccountChange::RevokeCredentials { id: id.clone() });
     leave(account, &BTreeSet::new(), wish, can, &mut steps);
     if wish.presence == Presence::Gone {
         if can.contains(&Capability::Delete) {
-            steps.changes.push(AccountChange::Delete { id: id.clone() });
+            steps.changes.push(AccountChange::Delete { id: id.clone(), owned: wish.owned.clone() });
         } else {
             steps.obstacles.push(Obstacle::Unsupported(Capability::Delete));
         }

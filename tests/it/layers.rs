@@ -1,20 +1,22 @@
 //! The order of the layers (ARCHITECTURE.md): imports point left, and the two on the left know no client, clock, environment, chance or await.
 //!
-//! `api ← plan ← cluster ← {controllers, server} ← cli ← main`; `telemetry` uses nobody and may be used from `cluster` upwards.
+//! `api ← plan ← {connectors, cluster} ← {controllers, server} ← cli ← main`; `telemetry` uses nobody and may be used from `cluster` upwards. Connectors and
+//! cluster never meet.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 /// What each part of `src` may use besides itself.
-const LAYERS: [(&str, &[&str]); 8] = [
+const LAYERS: [(&str, &[&str]); 9] = [
     ("api", &[]),
     ("plan", &["api"]),
     ("telemetry", &[]),
+    ("connectors", &["api", "plan", "telemetry"]),
     ("cluster", &["api", "plan", "telemetry"]),
-    ("controllers", &["api", "plan", "telemetry", "cluster"]),
+    ("controllers", &["api", "plan", "telemetry", "connectors", "cluster"]),
     ("server", &["api", "plan", "telemetry", "cluster"]),
-    ("cli", &["api", "plan", "telemetry", "cluster", "controllers", "server"]),
-    ("main", &["api", "plan", "telemetry", "cluster", "controllers", "server", "cli"]),
+    ("cli", &["api", "plan", "telemetry", "connectors", "cluster", "controllers", "server"]),
+    ("main", &["api", "plan", "telemetry", "connectors", "cluster", "controllers", "server", "cli"]),
 ];
 
 /// Where decisions are made, as functions of what was gathered.

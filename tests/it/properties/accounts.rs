@@ -5,23 +5,24 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use proptest::sample::subsequence;
 use usher::plan::account::{
-    Account, AccountChange, AccountState, Adoption, Capability, Managed, Owner, Presence, Profile, PublicKey, Wish, steps,
+    Account, AccountChange, AccountState, Adoption, Capability, Managed, Owned, Owner, Presence, Profile, PublicKey, Wish, steps,
 };
 
 const GROUPS: [&str; 4] = ["a", "b", "c", "d"];
-const ALL: [Capability; 8] = [
+const ALL: [Capability; 9] = [
     Capability::Create,
     Capability::Disable,
     Capability::Delete,
     Capability::Groups,
     Capability::RevokeTokens,
     Capability::SshKeys,
+    Capability::Password,
     Capability::Mark,
     Capability::List,
 ];
 
 fn owner(installation: &str, person: &str) -> Owner {
-    Owner { installation: installation.to_owned(), person: person.to_owned() }
+    Owner { installation: installation.to_owned(), person: person.to_owned(), developer: "ada".to_owned() }
 }
 
 fn profile(username: &str, display_name: &str, keys: &[&str]) -> Profile {
@@ -57,15 +58,21 @@ fn found() -> impl Strategy<Value = Option<Account>> {
 }
 
 fn wish() -> impl Strategy<Value = Wish> {
-    let presence = prop_oneof![2 => Just(Presence::Active), 1 => Just(Presence::LockedOut), 1 => Just(Presence::Gone)];
+    let presence = prop_oneof![
+        3 => Just(Presence::Active),
+        1 => Just(Presence::LockedOut),
+        1 => Just(Presence::Revoked),
+        1 => Just(Presence::Gone),
+    ];
     let adoption = prop_oneof![Just(Adoption::Never), Just(Adoption::ByUsername), Just(Adoption::ByEmail), Just(Adoption::Pinned)];
-    (presence, adoption, groups(), groups(), any::<bool>(), prop::bool::weighted(0.1)).prop_map(
-        |(presence, adoption, wanted, more, exclusive, protected)| {
+    (presence, adoption, groups(), groups(), any::<bool>(), prop::bool::weighted(0.1), any::<bool>()).prop_map(
+        |(presence, adoption, wanted, more, exclusive, protected, heir)| {
             let groups = if presence == Presence::Active { wanted } else { BTreeSet::new() };
             let managed = if exclusive { Managed::All } else { Managed::Only(&groups | &more) };
             let protected = if protected { BTreeSet::from(["ada".to_owned()]) } else { BTreeSet::new() };
             let profile = profile("ada", "Ada Lovelace", &["laptop"]);
-            Wish { presence, profile, owner: owner("here", "ada"), groups, managed, adoption, protected }
+            let owner = owner("here", "ada");
+            Wish { presence, profile, owner, groups, managed, adoption, heir, password: false, owned: Owned::Keep, protected }
         },
     )
 }
@@ -89,6 +96,7 @@ fn after(account: Option<Account>, change: &AccountChange) -> Option<Account> {
             account.credentials = false;
             account.profile.ssh_keys.clear();
         }
+        AccountChange::IssuePassword { .. } => account.credentials = true,
         AccountChange::CancelInvite { .. } | AccountChange::Delete { .. } => return None,
     }
     Some(account)
@@ -98,7 +106,7 @@ fn after(account: Option<Account>, change: &AccountChange) -> Option<Account> {
 fn hers(account: &Account, wish: &Wish) -> bool {
     !account.administrator
         && !wish.protected.contains(&account.profile.username)
-        && account.owner.as_ref().is_none_or(|owner| *owner == wish.owner)
+        && account.owner.as_ref().is_none_or(|owner| *owner == wish.owner || wish.heir && owner.installation == wish.owner.installation)
 }
 
 fn managed(groups: &BTreeSet<String>, wish: &Wish) -> BTreeSet<String> {
@@ -166,24 +174,26 @@ proptest! {
                     prop_assert_eq!(&end.groups - &managed(&end.groups, &wish), &had - &managed(&had, &wish), "groups of others stay");
                 }
                 (Presence::Active, None) => prop_assert!(wish.protected.contains("ada")),
-                (Presence::LockedOut, Some(end)) => {
-                    prop_assert!(end.state == AccountState::Disabled && !end.credentials && managed(&end.groups, &wish).is_empty(), "{:?}", end);
+                (Presence::LockedOut | Presence::Revoked, Some(end)) => {
+                    prop_assert!(end.state == AccountState::Disabled && managed(&end.groups, &wish).is_empty(), "{:?}", end);
+                    prop_assert!(wish.presence == Presence::LockedOut || !end.credentials, "{:?}", end);
                 }
                 (Presence::Gone, Some(end)) => prop_assert!(false, "left: {:?}", end),
-                (Presence::LockedOut | Presence::Gone, None) => {}
+                (Presence::LockedOut | Presence::Revoked | Presence::Gone, None) => {}
             },
         }
     }
 
     /// What a system cannot do is said, and everything else is done.
     #[test]
-    fn what_a_system_cannot_do_is_an_obstacle(found in found(), wish in wish(), can in subsequence(ALL.to_vec(), 0..=8)) {
+    fn what_a_system_cannot_do_is_an_obstacle(found in found(), wish in wish(), can in subsequence(ALL.to_vec(), 0..=9)) {
         let can: BTreeSet<Capability> = can.into_iter().collect();
         let end = run(found, &wish, &can);
         let left = steps(end.as_ref(), &wish, &can);
         prop_assert!(left.changes.is_empty());
         if let Some(end) = end.as_ref().filter(|end| hers(end, &wish) && end.owner.is_some() && wish.presence != Presence::Active) {
-            let harmless = end.state == AccountState::Disabled && !end.credentials && managed(&end.groups, &wish).is_empty() && wish.presence == Presence::LockedOut;
+            let dead = !end.credentials || wish.presence == Presence::LockedOut;
+            let harmless = end.state == AccountState::Disabled && dead && managed(&end.groups, &wish).is_empty() && wish.presence != Presence::Gone;
             prop_assert!(harmless || !left.obstacles.is_empty(), "nothing is pretended: {:?}", end);
         }
     }

@@ -1,0 +1,4 @@
+//! Outside systems: every connector against the real server.
+
+mod conformance;
+mod memory;

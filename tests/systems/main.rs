@@ -1,17 +1,10 @@
 //! Outside systems: every connector against the real server.
 //!
 //! `conformance` is the list of cases that all of them pass; every other module is one system, with what is peculiar to it.
+//! `servers` is about the servers themselves, which `hack/systems/` runs.
 
 #![allow(clippy::doc_markdown, reason = "names of systems are words here")]
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
-
-#![allow(
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a test says what is wrong by failing"
-)]
 
 mod conformance;
 mod memory;

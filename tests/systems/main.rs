@@ -1,5 +1,8 @@
 //! Outside systems: every connector against the real server.
+//!
+//! `conformance` is the list of cases that all of them pass; every other module is one system, with what is peculiar to it.
 
+#![allow(clippy::doc_markdown, reason = "names of systems are words here")]
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,

@@ -4,6 +4,7 @@
 
 pub mod error;
 pub mod http;
+pub mod ldap;
 pub mod memory;
 pub mod paging;
 pub mod password;
@@ -68,6 +69,8 @@ pub struct Secrets {
 
 /// The connector of a system. It sends nothing yet.
 pub fn connect(system: System<'_>, secrets: Secrets, throttle: Arc<Throttle>) -> Result<Arc<dyn Connector>, ConnectorError> {
-    let _ = (secrets, throttle);
-    Err(ConnectorError::NotBuilt { system: system.name() })
+    match system {
+        System::Ldap(it) => Ok(Arc::new(ldap::Directory::new(it, secrets, throttle)?)),
+        _ => Err(ConnectorError::NotBuilt { system: system.name() }),
+    }
 }

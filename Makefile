@@ -35,6 +35,7 @@ test: tools ## Run every test, those against a real control plane included
 	$(CARGO) test --locked --no-run
 	$(CARGO) test --locked --lib --bins
 	$(CARGO) test --locked --test it
+	$(CARGO) test --locked --test systems
 	$(CARGO) test --locked --test cluster -- --test-threads=$(TEST_THREADS)
 
 # The steps of `make soak`: make soak STEPS=5000.
@@ -54,7 +55,7 @@ check-format: ## cargo fmt changes nothing
 .PHONY: check-lint
 check-lint: ## clippy has nothing to say, and the shell scripts parse
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	for script in hack/control-plane hack/demo hack/dev hack/install-tools hack/operator.sh $(addprefix hack/systems/,lib.sh ldap postgresql scim) .ci/run; do bash -n "$$script"; done
+	for script in hack/control-plane hack/demo hack/dev hack/go.sh hack/install-tools hack/operator.sh $(addprefix hack/systems/,lib.sh gitea keycloak ldap postgresql scim) .ci/run; do bash -n "$$script"; done
 
 .PHONY: check-dependencies
 check-dependencies: ## Licences, sources and versions of dependencies are as deny.toml says

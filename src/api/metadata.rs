@@ -85,6 +85,8 @@ pub const IDENTITIES_NAMESPACE: &str = "usher-identities";
 pub const KUBECONFIG_SECRET: &str = "usher-kubeconfig";
 /// The key of the kubeconfig in [`KUBECONFIG_SECRET`].
 pub const KUBECONFIG_KEY: &str = "kubeconfig";
+/// The Secret with a person's first passwords at Providers, in the home workspace.
+pub const ACCOUNTS_SECRET: &str = "usher-accounts";
 /// The ConfigMap that tells a person what she has.
 pub const WELCOME_CONFIG_MAP: &str = "usher-welcome";
 /// The prefix of RoleBindings and ClusterRoles that belong to a Role.

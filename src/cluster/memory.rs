@@ -9,12 +9,13 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{ConfigMap, LimitRange, Namespace, ResourceQuota, Secret, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding};
+use kube::core::PartialObjectMeta;
 use kube::{Resource, ResourceExt};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::api::metadata::{DEVELOPER, ROLE, WORKSPACE};
-use crate::api::{Binding, Departure, Developer, Environment, Grant, Lock, Role};
+use crate::api::{Binding, Departure, Developer, Environment, Grant, Lock, Provider, Role};
 use crate::plan::cluster::{Bound, ClusterKey, ClusterState, Key, Table, replace};
 use crate::plan::identity::developer_of_service_account;
 use crate::plan::placement::Scene;
@@ -34,6 +35,10 @@ pub enum Seen {
     Binding(String, Option<Arc<Binding>>, Option<Arc<Binding>>),
     /// An Environment, before and after.
     Environment(String, Option<Arc<Environment>>, Option<Arc<Environment>>),
+    /// A Provider, before and after.
+    Provider(String, Option<Arc<Provider>>, Option<Arc<Provider>>),
+    /// A Secret of usher's own namespace, in which a Provider's credentials may be.
+    OwnSecret(String),
     /// A Lock, before and after.
     Lock(String, Option<Arc<Lock>>, Option<Arc<Lock>>),
     /// Whether Locks can be read changed.
@@ -69,6 +74,8 @@ pub struct Content {
     pub grants: Grants,
     /// What Roles contained.
     pub revisions: Revisions,
+    /// The Secrets of usher's own namespace, without what is in them: Providers' credentials may be there.
+    pub own_secrets: BTreeMap<String, Arc<PartialObjectMeta<Secret>>>,
     gone: Gone,
 }
 
@@ -255,6 +262,28 @@ impl Kept for Environment {
             state.territory.set_environments(&settings.namespace, here);
         }
         Some(Seen::Environment(name.clone(), old, object))
+    }
+}
+
+impl Kept for Provider {
+    fn get(content: &Content, _: &ClusterKey, (_, name): &Key) -> Option<Arc<Self>> {
+        content.world.provider(name).cloned()
+    }
+    fn put(content: &mut Content, _: &Settings, _: &ClusterKey, (_, name): &Key, object: Option<Arc<Self>>) -> Option<Seen> {
+        Some(Seen::Provider(name.clone(), content.world.set_provider(name, object.clone()), object))
+    }
+}
+
+impl Kept for PartialObjectMeta<Secret> {
+    fn get(content: &Content, _: &ClusterKey, (_, name): &Key) -> Option<Arc<Self>> {
+        content.own_secrets.get(name).cloned()
+    }
+    fn put(content: &mut Content, _: &Settings, _: &ClusterKey, (_, name): &Key, object: Option<Arc<Self>>) -> Option<Seen> {
+        match object {
+            Some(object) => content.own_secrets.insert(name.clone(), object),
+            None => content.own_secrets.remove(name),
+        };
+        Some(Seen::OwnSecret(name.clone()))
     }
 }
 

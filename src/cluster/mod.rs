@@ -2,6 +2,7 @@
 //!
 //! Entry points: [`memory::Memory`], [`watch::Watches`], [`apply::Cluster`].
 
+pub mod accounts;
 pub mod apply;
 pub mod ask;
 pub mod crds;

@@ -22,8 +22,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use crate::api::metadata::{IDENTITIES_NAMESPACE, KUBECONFIG_SECRET, MANAGED_BY, MANAGER, WELCOME_CONFIG_MAP};
-use crate::api::{Binding, Departure, Developer, Environment, Grant, Lock, Role};
+use crate::api::metadata::{ACCOUNTS_SECRET, IDENTITIES_NAMESPACE, KUBECONFIG_SECRET, MANAGED_BY, MANAGER, WELCOME_CONFIG_MAP};
+use crate::api::{Binding, Departure, Developer, Environment, Grant, Lock, Provider, Role};
 use crate::plan::change::ours;
 use crate::plan::cluster::{ClusterKey, Key};
 use crate::plan::name::fingerprint;
@@ -77,6 +77,7 @@ impl Watches {
         self.guarded::<Role>(client);
         self.guarded::<Binding>(client);
         self.guarded::<Environment>(client);
+        self.guarded::<Provider>(client);
         self.guarded::<Grant>(client);
         self.guarded::<Departure>(client);
         self.locks(client);
@@ -127,13 +128,16 @@ impl Watches {
 
     /// Starts to watch what Roles contained, which is kept in usher's own namespace.
     pub fn recorded(&mut self, client: &Client) {
-        let settings = self.memory.settings();
+        let settings = self.memory.settings().clone();
         let installation = settings.installation.clone();
         let revisions = Api::<ControllerRevision>::namespaced(client.clone(), &settings.namespace);
         let own = Config::default().labels(&format!("{MANAGED_BY}={MANAGER}"));
         self.spawn("ControllerRevision", watcher(revisions, own), move |revision| {
             ours(&revision, &installation).then(|| remembered(revision))
         });
+        // That they change is enough to know; what is in those that Providers name is read when it is needed.
+        let secrets = Api::<PartialObjectMeta<Secret>>::namespaced(client.clone(), &settings.namespace);
+        self.spawn("Secret", watcher(secrets, Config::default()), Some);
     }
 
     /// Starts to watch what the cluster holds.
@@ -163,6 +167,7 @@ impl Watches {
         self.spawn("LimitRange", watcher(Api::<LimitRange>::all(client.clone()), own()), Some);
         self.spawn("NetworkPolicy", watcher(Api::<NetworkPolicy>::all(client.clone()), own()), Some);
         self.spawn("Secret", watcher(Api::<Secret>::all(client.clone()), named(KUBECONFIG_SECRET)), |secret| Some(without_values(secret)));
+        self.spawn("Secret", watcher(Api::<Secret>::all(client.clone()), named(ACCOUNTS_SECRET)), |secret| Some(without_values(secret)));
         self.spawn("ConfigMap", watcher(Api::<ConfigMap>::all(client.clone()), named(WELCOME_CONFIG_MAP)), Some);
     }
 

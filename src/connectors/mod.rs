@@ -8,6 +8,7 @@ pub mod ldap;
 pub mod memory;
 pub mod paging;
 pub mod password;
+pub mod scim;
 pub mod throttle;
 pub mod tls;
 
@@ -70,7 +71,8 @@ pub struct Secrets {
 /// The connector of a system. It sends nothing yet.
 pub fn connect(system: System<'_>, secrets: Secrets, throttle: Arc<Throttle>) -> Result<Arc<dyn Connector>, ConnectorError> {
     match system {
-        System::Ldap(it) => Ok(Arc::new(ldap::Directory::new(it, secrets, throttle)?)),
+        System::Ldap(settings) => Ok(Arc::new(ldap::Directory::new(settings, secrets, throttle)?)),
+        System::Scim(settings) => Ok(Arc::new(scim::Scim::new(settings, secrets, throttle)?)),
         _ => Err(ConnectorError::NotBuilt { system: system.name() }),
     }
 }

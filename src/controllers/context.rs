@@ -26,6 +26,7 @@ use crate::plan::environment::Pending;
 use crate::plan::role::Failed;
 use crate::telemetry::metrics::Metrics;
 
+use super::accounts::Desks;
 use super::doorbell::Doorbell;
 use super::export::Exporter;
 use super::queue::Queue;
@@ -48,6 +49,8 @@ pub struct Queues {
     pub bindings: Queue,
     /// Environments.
     pub environments: Queue,
+    /// Providers.
+    pub providers: Queue,
     /// Workspaces whose end has come.
     pub workspaces: Queue,
     /// Kinds of records, of which the oldest may be over.
@@ -65,6 +68,7 @@ impl Default for Queues {
             roles: Queue::new(ROLE_GAP),
             bindings: Queue::new(REPORT_GAP),
             environments: Queue::new(REPORT_GAP),
+            providers: Queue::new(PROVIDER_GAP),
             workspaces: Queue::new(Duration::ZERO),
             records: Queue::new(PURGE_GAP),
             locks: Queue::new(Duration::ZERO),
@@ -72,6 +76,9 @@ impl Default for Queues {
         }
     }
 }
+
+/// The least time between two passes over one Provider: its counts change with every account.
+const PROVIDER_GAP: Duration = Duration::from_secs(1);
 
 /// The least time between two looks for records that are over: they go a few at a time.
 const PURGE_GAP: Duration = Duration::from_secs(10);
@@ -114,6 +121,8 @@ pub struct Context {
     pub queues: Queues,
     /// How the Roles are.
     pub roles: Mutex<HashMap<String, RoleOutcome>>,
+    /// How accounts in outside systems are.
+    pub desks: Desks,
     /// Since when somebody is seen to be leaving.
     pub leaving: Mutex<HashMap<String, Leaving>>,
     /// The last tokens of people who left, by the UID of the Developer, until they were seen to be refused.
@@ -157,6 +166,7 @@ impl Context {
             metrics,
             queues: Queues::default(),
             roles: Mutex::default(),
+            desks: Desks::default(),
             leaving: Mutex::default(),
             tokens: Mutex::default(),
             pending: Mutex::default(),

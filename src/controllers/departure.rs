@@ -20,9 +20,10 @@ use crate::plan::access::Standing;
 use crate::plan::departing::{Departing, departing};
 use crate::plan::departures::lasts;
 use crate::plan::developer::whole_second;
-use crate::plan::receipt::{Found, receipt};
+use crate::plan::receipt::{self, Found, receipt};
 use crate::plan::seal::{awaits_workspace, unseal, workspaces};
 
+use super::accounts;
 use super::context::Context;
 use super::frame::{Done, Pass};
 use super::queue::Lane;
@@ -95,9 +96,19 @@ impl Departures {
             departure.status.as_ref().and_then(|status| status.state),
             Some(DepartureState::Complete | DepartureState::CompleteWithWaivers)
         );
+        let here = self.context.memory.read(|content, _| {
+            let left = &departure.spec.developer;
+            content.world.developer(&left.name).is_some_and(|developer| developer.uid().as_ref() == Some(&left.uid))
+        });
         let nothing_new = !view.named && !view.accounts && !view.foreign_bindings && view.seal.steps.is_empty() && view.debts.is_empty();
         let mut found = if complete && nothing_new { self.as_before(departure, &view) } else { self.work(departure, &view).await };
         let name = departure.name_any();
+        let who = if here { departure.spec.developer.name.clone() } else { accounts::of_receipt(&name) };
+        if !here {
+            accounts::look_at_receipt(&self.context, departure);
+        }
+        let cells = self.context.desks.cells_of(&who);
+        found.accounts = self.context.memory.read(|content, _| receipt::accounts(&content.world, departure, &cells));
         let again = self.next(&name, &found);
         found.next_try =
             again.and_then(|wait| SignedDuration::try_from(wait).ok()).and_then(|wait| self.context.now().checked_add(wait).ok());

@@ -16,6 +16,7 @@ use crate::cluster::crds;
 use crate::cluster::error::Error;
 use crate::cluster::secrets::{token_in, write_kubeconfig};
 use crate::plan::access::{held_roles, paused};
+use crate::plan::cell::{ToldAccounts, tells_of_accounts, told_accounts};
 use crate::plan::change::{Step, Verb};
 use crate::plan::cluster::ClusterKey;
 use crate::plan::credential::plan_credentials;
@@ -28,6 +29,7 @@ use crate::plan::status::developer_status;
 use crate::plan::verify::missing;
 use crate::plan::world::deleting;
 
+use super::accounts;
 use super::context::{Context, Leaving};
 use super::frame::{Done, Pass};
 use super::purge::GRANTS;
@@ -71,6 +73,7 @@ struct Progress {
     plan: DeveloperPlan,
     held: BTreeMap<String, Held>,
     findings: Vec<Finding>,
+    accounts: ToldAccounts,
     errors: Vec<Error>,
     recheck_at: Option<Timestamp>,
     wrote: bool,
@@ -103,6 +106,7 @@ impl Developers {
             errors: carried.errors,
             held: BTreeMap::new(),
             findings: Vec::new(),
+            accounts: ToldAccounts::default(),
             plan,
         };
         if progress.plan.standing.leaves() {
@@ -113,6 +117,8 @@ impl Developers {
         }
         self.verify(developer, &mut progress, now);
         self.wake_what_names_her(&progress);
+        accounts::look(context, developer);
+        self.accounts(developer, &mut progress, now);
         self.record(developer, &mut progress).await;
         self.receipt(developer, &mut progress).await;
         let soon = self.finish(developer, &mut progress).await?;
@@ -214,6 +220,14 @@ impl Developers {
         }
     }
 
+    /// Tells how her accounts in outside systems are.
+    fn accounts(&self, developer: &Arc<Developer>, progress: &mut Progress, now: Timestamp) {
+        let context = &self.context;
+        let cells = context.desks.cells_of(&developer.name_any());
+        progress.accounts = context.memory.read(|content, _| told_accounts(&content.world, developer, cells, now));
+        progress.findings.extend(progress.accounts.findings.iter().cloned());
+    }
+
     /// Looks whether all that the plan gives was seen in the clusters.
     fn verify(&self, developer: &Arc<Developer>, progress: &mut Progress, now: Timestamp) {
         let context = &self.context;
@@ -277,7 +291,8 @@ impl Developers {
         self.context.memory.read(|content, _| {
             let unknown = |name: &str| content.world.environment(name).is_none();
             let pins = developer.spec.workspaces.iter().filter(|pin| unknown(&pin.environment));
-            let accounts = developer.spec.accounts.iter().map(|pin| {
+            let provided = |name: &str| content.world.live_providers().any(|(provider, _)| provider == name);
+            let accounts = developer.spec.accounts.iter().filter(|pin| !provided(&pin.provider)).map(|pin| {
                 Finding::new(
                     ConditionType::ReferencesResolved,
                     Reason::ProviderNotFound,
@@ -362,7 +377,9 @@ impl Developers {
     /// Writes the status, or lets a deleted Developer go.
     async fn finish(&self, developer: &Arc<Developer>, progress: &mut Progress) -> Result<Option<Duration>, Error> {
         let context = &self.context;
-        let has_receipt = context.memory.read(|content, _| content.world.departures().current(developer).is_some());
+        let has_receipt = context.memory.read(|content, _| {
+            content.world.departures().current(developer).is_some_and(|receipt| tells_of_accounts(receipt, &progress.accounts))
+        });
         // What is left is paid by the Departure. What went wrong a moment ago may go right the next time.
         let leaving = context.leaving.lock().get(&developer.name_any()).copied();
         // The questions are hers, so they are asked while she is there.
@@ -380,9 +397,9 @@ impl Developers {
             return Ok(None);
         };
         let now = context.now();
-        let status = context
-            .memory
-            .read(|content, _| developer_status(&content.world, &developer, &progress.plan, (&progress.held, &progress.findings), now));
+        let status = context.memory.read(|content, _| {
+            developer_status(&content.world, &developer, &progress.plan, (&progress.held, &progress.accounts, &progress.findings), now)
+        });
         let first = |status: Option<&crate::api::DeveloperStatus>| {
             status.and_then(|status| status.timeline.as_ref()).is_some_and(|timeline| timeline.access_ready_at.is_some())
         };

@@ -2,6 +2,7 @@
 //!
 //! [`run`] starts all of them and runs while this replica leads.
 
+pub mod accounts;
 pub mod binding;
 pub mod context;
 pub mod defaults;
@@ -12,6 +13,7 @@ pub mod environment;
 pub mod export;
 pub mod frame;
 pub mod lock;
+pub mod provider;
 pub mod purge;
 pub mod queue;
 pub mod report;
@@ -49,6 +51,7 @@ pub async fn run(context: Arc<Context>, relisted: Arc<Notify>) {
     start(Arc::new(developer::Developers::new(context.clone())), &queues.developers, 32);
     start(Arc::new(binding::Bindings::new(context.clone())), &queues.bindings, 8);
     start(Arc::new(environment::Environments::new(context.clone())), &queues.environments, 4);
+    start(Arc::new(provider::Providers::new(context.clone())), &queues.providers, 4);
     start(Arc::new(workspace::Workspaces::new(context.clone())), &queues.workspaces, 4);
     start(Arc::new(departure::Departures::new(context.clone())), &queues.departures, 16);
     start(Arc::new(lock::Locks::new(context.clone())), &queues.locks, 8);

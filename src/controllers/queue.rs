@@ -96,6 +96,16 @@ impl Queue {
         self.wake.notify_one();
     }
 
+    /// The names that wait now.
+    pub fn waiting(&self) -> Vec<String> {
+        self.inner.lock().places.keys().cloned().collect()
+    }
+
+    /// Waits until a name is asked for.
+    pub async fn arrival(&self) {
+        self.wake.notified().await;
+    }
+
     /// How many names wait now, and how long the first of a lane has at most. It is asked with every pass, so it must not look at each of them.
     pub fn backlog(&self) -> (usize, Duration) {
         let inner = self.inner.lock();

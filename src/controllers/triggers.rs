@@ -6,8 +6,8 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Resource, ResourceExt};
 
-use crate::api::metadata::{CLUSTER_PREFIX, DELETE_AT, DEVELOPER, ENVIRONMENT, PAUSED, ROLE, ROLE_PREFIX, WORKSPACE};
-use crate::api::{Binding, Departure, Developer, Environment, Grant, Lock, Role};
+use crate::api::metadata::{CLUSTER_PREFIX, DELETE_AT, DEVELOPER, ENVIRONMENT, PAUSED, RELEASE, ROLE, ROLE_PREFIX, WORKSPACE};
+use crate::api::{Binding, Departure, Developer, Environment, Grant, Lock, Provider, Role};
 use crate::cluster::memory::Seen;
 use crate::plan::access::{active_people, holders, lock_holds, roles_of_binding, roles_of_developer, standing};
 use crate::plan::cluster::{Bound, ClusterKey, RbacBinding};
@@ -30,6 +30,8 @@ pub fn wake(context: &Context, seen: &Seen) {
         Seen::Role(name, old, new) => role(context, name, old.as_ref(), new.as_ref()),
         Seen::Binding(name, old, new) => binding(context, name, old.as_deref(), new.as_deref()),
         Seen::Environment(name, old, new) => environment(context, name, old.as_ref(), new.as_ref()),
+        Seen::Provider(name, old, new) => provider(context, name, old.as_ref(), new.as_ref()),
+        Seen::OwnSecret(_) => context.desks.secret_changed(),
         Seen::Namespace(old, new) => namespace(context, old.as_deref(), new.as_deref()),
         Seen::RoleBinding(old, new) => bound(context, old.as_ref(), new.as_ref()),
         Seen::ClusterRoleBinding(old, new) => bound(context, old.as_ref(), new.as_ref()),
@@ -55,6 +57,7 @@ pub fn wake_all(context: &Context) {
         content.world.roles().for_each(|(name, _)| context.queues.roles.push(name, Lane::New));
         content.world.bindings().for_each(|(name, _)| context.queues.bindings.push(name, Lane::New));
         content.world.environments().for_each(|(name, _)| context.queues.environments.push(name, Lane::New));
+        content.world.providers().for_each(|(name, _)| context.queues.providers.push(name, Lane::New));
         RECORDS.iter().for_each(|name| context.queues.records.push(name, Lane::Sweep));
         content.world.locks().for_each(|(name, _)| context.queues.locks.push(name, Lane::Departure));
         content.world.departures().all().for_each(|(name, _)| context.queues.departures.push(name, Lane::Sweep));
@@ -159,6 +162,35 @@ fn role(context: &Context, name: &str, old: Option<&Arc<Role>>, new: Option<&Arc
         }
     });
     reporters_of_role(context, name);
+    let accounts =
+        |role: Option<&Arc<Role>>| role.filter(|role| !deleting(role.as_ref())).map(|role| role.spec.accounts.clone()).unwrap_or_default();
+    if accounts(old) != accounts(new) {
+        let providers: BTreeSet<String> =
+            [old, new].into_iter().flatten().flat_map(|role| &role.spec.accounts).map(|it| it.provider.clone()).collect();
+        super::accounts::look_at_all(context, providers.iter());
+    }
+}
+
+/// A Provider that came or changed concerns the Roles that name it, and everybody who holds them.
+fn provider(context: &Context, name: &str, old: Option<&Arc<Provider>>, new: Option<&Arc<Provider>>) {
+    if !matters(old.map(AsRef::as_ref), new.map(AsRef::as_ref), |old: &Provider, new: &Provider| old.spec == new.spec)
+        && old.zip(new).is_some_and(|(old, new)| old.annotations().get(RELEASE) == new.annotations().get(RELEASE))
+    {
+        return;
+    }
+    context.queues.providers.push(name, Lane::New);
+    let there = |provider: Option<&Arc<Provider>>| provider.is_some_and(|provider| !deleting(provider.as_ref()));
+    if there(old) != there(new) {
+        let roles: Vec<String> = context.memory.read(|content, _| {
+            let naming = content.world.roles().filter(|(_, role)| role.spec.accounts.iter().any(|account| account.provider == name));
+            naming.map(|(role, _)| role.clone()).collect()
+        });
+        for role in roles {
+            context.queues.roles.push(&role, Lane::New);
+            reporters_of_role(context, &role);
+        }
+    }
+    super::accounts::look_at_all(context, std::iter::once(&name.to_owned()));
 }
 
 /// Wakes the Bindings and Developers that report on a Role.

@@ -354,9 +354,15 @@ fn refuses(account: &Account, wish: &Wish) -> Option<Obstacle> {
         None => Some(Obstacle::Foreign(name)),
         Some(owner) if owner.installation != wish.owner.installation => Some(Obstacle::Elsewhere(name)),
         Some(owner) if owner.person == wish.owner.person => None,
-        Some(owner) if wish.heir && owner.developer == wish.owner.developer => None,
+        Some(owner) if inherits(owner, wish) => None,
         Some(_) => Some(Obstacle::Another(name)),
     }
+}
+
+/// Whether somebody may have what was marked for an earlier person of her name who never left. Two who are known by different personIds are two people.
+fn inherits(owner: &Owner, wish: &Wish) -> bool {
+    let by_id = |person: &str| person.starts_with("id-");
+    wish.heir && owner.developer == wish.owner.developer && !(by_id(&owner.person) && by_id(&wish.owner.person))
 }
 
 fn may_adopt(account: &Account, wish: &Wish) -> bool {

@@ -6,8 +6,10 @@
 
 pub mod access;
 pub mod account;
+pub mod account_brake;
 pub mod binding;
 pub mod brake;
+pub mod cell;
 pub mod change;
 pub mod cluster;
 pub mod credential;
@@ -15,6 +17,7 @@ pub mod departing;
 pub mod departures;
 pub mod developer;
 pub mod ending;
+pub mod entitlement;
 pub mod environment;
 pub mod export;
 pub mod fence;
@@ -29,6 +32,7 @@ pub mod offline;
 pub mod orphan;
 pub mod person;
 pub mod placement;
+pub mod provider;
 pub mod purge;
 pub mod question;
 pub mod rbac;

@@ -44,9 +44,14 @@ impl Person {
 
     /// Who a Developer is if nothing was made for that name before.
     pub fn own(developer: &Developer) -> Self {
-        match &developer.spec.person_id {
+        Self::of(developer.spec.person_id.as_deref(), developer.metadata.uid.as_deref().unwrap_or_default())
+    }
+
+    /// Who somebody of that personId is, or else of that UID.
+    pub fn of(person_id: Option<&str>, uid: &str) -> Self {
+        match person_id {
             Some(id) => Self(format!("id-{}", digest(&["personId", id]))),
-            None => Self(format!("uid-{}", digest(&["uid", developer.metadata.uid.as_deref().unwrap_or_default()]))),
+            None => Self(format!("uid-{}", digest(&["uid", uid]))),
         }
     }
 }

@@ -11,9 +11,11 @@ use crate::api::developer::{Identity, Workspace};
 use crate::api::metadata::WAIVE;
 use crate::api::{ConditionType, Departure, DepartureState, DepartureStatus, Reason};
 
+use super::cell::{self, Cell};
 use super::developer::{seconds, whole_second};
 use super::finding::Finding;
 use super::status::conditions;
+use super::world::World;
 
 /// At most this many leftovers are listed; the count tells of the others.
 const MOST: usize = 20;
@@ -35,12 +37,56 @@ pub struct Found {
     pub leftovers: Option<Vec<Leftover>>,
     /// What kept it from being found out.
     pub error: Option<String>,
+    /// Her accounts in outside systems.
+    pub accounts: Accounts,
     /// What was taken out of her workspaces.
     pub sealed: Vec<Sealed>,
     /// Whether destruction is held.
     pub brake: Option<Brake>,
     /// When it is looked at again.
     pub next_try: Option<Timestamp>,
+}
+
+/// Somebody's accounts in outside systems, as her receipt tells of them.
+#[derive(Debug, Default)]
+pub struct Accounts {
+    /// A line for each.
+    pub targets: Vec<DepartureTarget>,
+    /// What could not be removed there.
+    pub leftovers: Vec<Leftover>,
+}
+
+/// What begins the target of an account.
+const PROVIDER: &str = "provider/";
+
+/// What a receipt tells of accounts. One that was not looked at since the start stays as it was told; at a Provider that is gone nobody looks any more.
+pub fn accounts(world: &World, departure: &Departure, cells: &[Cell]) -> Accounts {
+    let previous = departure.status.clone().unwrap_or_default();
+    let mut told = Accounts::default();
+    for cell in cells {
+        let name = format!("{PROVIDER}{}", cell.account.provider);
+        let provider = world.provider(&cell.account.provider);
+        told.targets.push(cell::target(provider.map(AsRef::as_ref), cell, previous.targets.iter().find(|it| it.target == name)));
+        told.leftovers.extend(cell::leftovers(cell));
+    }
+    for target in previous.targets.iter().filter(|target| target.target.starts_with(PROVIDER)) {
+        if told.targets.iter().any(|it| it.target == target.target) {
+            continue;
+        }
+        let provider = target.target.trim_start_matches(PROVIDER);
+        let gone = world.provider(provider).is_none() && target.state != TargetState::Gone;
+        let unwatched = gone.then(|| Leftover {
+            target: target.target.clone(),
+            object: format!("account {}", target.username.clone().unwrap_or_default()),
+            reason: format!("uprov/{provider} was deleted, so nobody looks after the account; make it again, or waive this"),
+        });
+        let state = if unwatched.is_some() { TargetState::Failed } else { target.state };
+        let kept = previous.leftovers.iter().filter(|left| left.target == target.target && !gone).cloned();
+        told.leftovers.extend(kept.chain(unwatched));
+        told.targets.push(DepartureTarget { state, ..target.clone() });
+    }
+    told.targets.sort_by(|one, other| one.target.cmp(&other.target));
+    told
 }
 
 /// The conditions of a Departure.
@@ -59,15 +105,17 @@ pub fn receipt(departure: &Departure, found: Found, now: Timestamp) -> Departure
     let previous = departure.status.clone().unwrap_or_default();
     let waived = waived(departure);
     let targets = targets(&previous, &found, &waived, now);
-    let leftovers = found.leftovers.clone().unwrap_or_else(|| previous.leftovers.clone());
+    let mut leftovers = found.leftovers.clone().unwrap_or_else(|| previous.leftovers.clone());
+    leftovers.retain(|leftover| !leftover.target.starts_with(PROVIDER));
+    leftovers.extend(found.accounts.leftovers.iter().cloned());
     let open: Vec<&Leftover> = leftovers.iter().filter(|leftover| !waived.contains_key(&leftover.target)).collect();
     let state = state(&found, &leftovers, &open, &targets);
     let complete = matches!(state, DepartureState::Complete | DepartureState::CompleteWithWaivers);
-    let message = message(&found, &open);
+    let message = message(&found, &open, &targets);
     let access_gone_ms = previous.access_gone_ms.or(found.access_gone_ms);
     DepartureStatus {
         state: Some(state),
-        conditions: departure_conditions(&previous.conditions, &found, (state, &message), now),
+        conditions: departure_conditions(&previous.conditions, &found, &targets, (state, &message), now),
         brake: found.brake.clone(),
         access_gone_ms,
         summary: Some(DepartureSummary {
@@ -99,7 +147,8 @@ fn in_order(state: TargetState) -> bool {
 /// Each Environment in which she was known, as it stands.
 fn targets(previous: &DepartureStatus, found: &Found, waived: &BTreeMap<String, String>, now: Timestamp) -> Vec<DepartureTarget> {
     let environments = found.identities.iter().map(|it| &it.environment).chain(found.workspaces.iter().map(|it| &it.environment));
-    let mut names: Vec<String> = previous.targets.iter().map(|target| target.target.clone()).collect();
+    let clusters = previous.targets.iter().filter(|target| !target.target.starts_with(PROVIDER));
+    let mut names: Vec<String> = clusters.map(|target| target.target.clone()).collect();
     names.extend(environments.map(|name| format!("environment/{name}")));
     names.sort();
     names.dedup();
@@ -126,7 +175,18 @@ fn targets(previous: &DepartureStatus, found: &Found, waived: &BTreeMap<String, 
             ..DepartureTarget::default()
         }
     };
-    names.into_iter().map(make).collect()
+    let accounts = found.accounts.targets.iter().cloned().map(|target| {
+        let open = matches!(target.state, TargetState::Failed | TargetState::Unreachable);
+        let state = if open && waived.contains_key(&target.target) { TargetState::Waived } else { target.state };
+        DepartureTarget { state, ..target }
+    });
+    names.into_iter().map(make).chain(accounts).collect()
+}
+
+/// Whether nothing that was issued for an account works any more, as far as it matters.
+fn revoked(target: &DepartureTarget) -> bool {
+    matches!(target.state, TargetState::Gone | TargetState::Waived)
+        || target.credentials.as_deref() == Some("Revoked") && in_order(target.state)
 }
 
 fn state(found: &Found, all: &[Leftover], open: &[&Leftover], targets: &[DepartureTarget]) -> DepartureState {
@@ -139,13 +199,18 @@ fn state(found: &Found, all: &[Leftover], open: &[&Leftover], targets: &[Departu
     if !found.credentials_revoked || found.leftovers.is_none() {
         return DepartureState::Verifying;
     }
+    if targets.iter().any(|target| target.state == TargetState::Pending) {
+        return DepartureState::Verifying;
+    }
     if found.brake.is_some() || !targets.iter().all(|target| in_order(target.state)) {
         return DepartureState::Incomplete;
     }
     if all.is_empty() { DepartureState::Complete } else { DepartureState::CompleteWithWaivers }
 }
 
-fn message(found: &Found, open: &[&Leftover]) -> String {
+fn message(found: &Found, open: &[&Leftover], targets: &[DepartureTarget]) -> String {
+    let silent = targets.iter().filter(|target| target.target.starts_with(PROVIDER) && target.state == TargetState::Unreachable);
+    let silent = silent.map(|target| format!("{}: {}", target.target, target.last_error.as_deref().unwrap_or("it does not answer")));
     let left: Vec<String> = open.iter().take(3).map(|leftover| format!("{}: {}", leftover.object, leftover.reason)).collect();
     let more = open.len().saturating_sub(3);
     let braked = found.brake.as_ref().map(|brake| {
@@ -155,10 +220,18 @@ fn message(found: &Found, open: &[&Leftover]) -> String {
         )
     });
     let more = (more > 0).then(|| format!("and {more} more"));
-    left.into_iter().chain(more).chain(found.error.clone()).chain(braked).collect::<Vec<_>>().join("; ")
+    left.into_iter().chain(more).chain(silent).chain(found.error.clone()).chain(braked).collect::<Vec<_>>().join("; ")
 }
 
-fn departure_conditions(previous: &[Condition], found: &Found, (state, message): (DepartureState, &str), now: Timestamp) -> Vec<Condition> {
+fn departure_conditions(
+    previous: &[Condition],
+    found: &Found,
+    targets: &[DepartureTarget],
+    (state, message): (DepartureState, &str),
+    now: Timestamp,
+) -> Vec<Condition> {
+    let unrevoked: Vec<&str> =
+        targets.iter().filter(|it| it.target.starts_with(PROVIDER) && !revoked(it)).map(|it| it.target.as_str()).collect();
     let mut findings = Vec::new();
     let mut add = |condition, reason, text: &str| findings.push(Finding::new(condition, reason, text));
     let waiting = if found.error.is_some() { Reason::Unreachable } else { Reason::Departing };
@@ -167,12 +240,19 @@ fn departure_conditions(previous: &[Condition], found: &Found, (state, message):
     }
     if !found.credentials_revoked {
         add(ConditionType::CredentialsRevoked, waiting, "API servers remember tokens for ten seconds");
+    } else if !unrevoked.is_empty() {
+        let failed = targets.iter().any(|target| !revoked(target) && target.state == TargetState::Failed);
+        let reason = if failed { Reason::LeftoversRemain } else { Reason::Departing };
+        add(ConditionType::CredentialsRevoked, reason, &format!("what was issued may still work at {}", unrevoked.join(", ")));
     }
     match state {
         DepartureState::Complete | DepartureState::CompleteWithWaivers => {}
         DepartureState::Revoking | DepartureState::Verifying => add(ConditionType::Complete, waiting, message),
         DepartureState::Incomplete if found.error.is_some() => add(ConditionType::Complete, Reason::Unreachable, message),
-        DepartureState::Incomplete if found.leftovers.iter().flatten().next().is_some() => {
+        DepartureState::Incomplete if targets.iter().any(|target| target.state == TargetState::Unreachable) => {
+            add(ConditionType::Complete, Reason::Unreachable, message);
+        }
+        DepartureState::Incomplete if found.leftovers.iter().flatten().chain(&found.accounts.leftovers).next().is_some() => {
             add(ConditionType::Complete, Reason::LeftoversRemain, message);
         }
         DepartureState::Incomplete => add(ConditionType::Complete, Reason::Braked, message),

@@ -11,6 +11,7 @@ use crate::api::role::{LastApplied, RoleSummary};
 use crate::api::{ConditionType, Developer, DeveloperState, DeveloperStatus, Reason, Role, RoleStatus};
 
 use super::access::Standing;
+use super::cell::ToldAccounts;
 use super::developer::{DeveloperPlan, seconds, whole_second};
 use super::finding::Finding;
 use super::grant::Held;
@@ -84,12 +85,13 @@ fn cut(message: &str) -> String {
 }
 
 /// The conditions of a Developer.
-pub const DEVELOPER_CONDITIONS: [ConditionType; 5] = [
+pub const DEVELOPER_CONDITIONS: [ConditionType; 6] = [
     ConditionType::Accepted,
     ConditionType::ReferencesResolved,
     ConditionType::WorkspaceReady,
     ConditionType::AccessApplied,
     ConditionType::CredentialsReady,
+    ConditionType::AccountsSynced,
 ];
 /// The conditions of a Role or Binding.
 pub const ROLE_CONDITIONS: [ConditionType; 3] = [ConditionType::Accepted, ConditionType::ReferencesResolved, ConditionType::AccessApplied];
@@ -113,7 +115,7 @@ pub fn developer_status(
     world: &World,
     developer: &Developer,
     plan: &DeveloperPlan,
-    (held, findings): (&BTreeMap<String, Held>, &[Finding]),
+    (held, accounts, findings): (&BTreeMap<String, Held>, &ToldAccounts, &[Finding]),
     now: Timestamp,
 ) -> DeveloperStatus {
     let previous = developer.status.clone().unwrap_or_default();
@@ -123,9 +125,14 @@ pub fn developer_status(
     let message = if ready { String::new() } else { conditions.first().map(|condition| condition.message.clone()).unwrap_or_default() };
     let mut timeline = previous.timeline.unwrap_or_default();
     timeline.declared_at = timeline.declared_at.or_else(|| developer.metadata.creation_timestamp.clone());
-    if ready && plan.standing == Standing::Active && timeline.access_ready_at.is_none() {
+    let access = findings.iter().all(|finding| finding.condition == ConditionType::AccountsSynced);
+    if access && plan.standing == Standing::Active && timeline.access_ready_at.is_none() {
         timeline.access_ready_at = Some(whole_second(now));
     }
+    if ready && plan.standing == Standing::Active && accounts.wanted > 0 && timeline.accounts_ready_at.is_none() {
+        timeline.accounts_ready_at = Some(whole_second(now));
+    }
+    timeline.first_commit_at = timeline.first_commit_at.or_else(|| accounts.first_push.map(whole_second));
     let held: BTreeMap<&String, &Held> = held.iter().collect();
     DeveloperStatus {
         observed_generation: developer.metadata.generation,
@@ -139,7 +146,7 @@ pub fn developer_status(
                 .find(|workspace| workspace.home)
                 .map(|workspace| workspace.namespace.clone())
                 .unwrap_or_default(),
-            accounts: String::new(),
+            accounts: accounts.summary(),
             expires: developer.spec.ends_at.as_ref().map(|time| seconds(time.0)).unwrap_or_default(),
             message,
         }),
@@ -147,7 +154,7 @@ pub fn developer_status(
         identities: plan.identities.clone(),
         workspaces: plan.workspaces.clone(),
         roles: held.iter().map(|(name, held)| held_role(world, name, held)).collect(),
-        accounts: Vec::new(),
+        accounts: accounts.list.clone(),
         foreign_bindings: Some(plan.foreign),
         timeline: Some(timeline),
     }
@@ -201,6 +208,7 @@ pub fn short_name<K: kube::Resource<DynamicType = ()>>(object: &K) -> String {
         "Role" => "urole",
         "Binding" => "ubind",
         "Environment" => "uenv",
+        "Provider" => "uprov",
         "Lock" => "ulock",
         "Departure" => "departure",
         _ => "grant",

@@ -12,8 +12,8 @@ use kube::{Resource, ResourceExt};
 
 use crate::api::environment::{Isolation, WorkspaceTemplate};
 use crate::api::metadata::{
-    ADOPTED, DEVELOPER, DEVELOPER_UID, ENVIRONMENT, INSTALLATION, ISOLATION, KUBECONFIG_SECRET, OWNER_BINDING, PERSON, WELCOME_CONFIG_MAP,
-    WORKSPACE, WORKSPACE_OBJECT,
+    ACCOUNTS_SECRET, ADOPTED, DEVELOPER, DEVELOPER_UID, ENVIRONMENT, INSTALLATION, ISOLATION, KUBECONFIG_SECRET, OWNER_BINDING, PERSON,
+    WELCOME_CONFIG_MAP, WORKSPACE, WORKSPACE_OBJECT,
 };
 use crate::api::{ConditionType, Developer, Environment, Reason};
 
@@ -328,11 +328,11 @@ fn build_policy(site: &Site<'_>, namespace: &str) -> NetworkPolicy {
 
 /// The writes that remove a person's credentials, and what she was told, from a workspace.
 pub fn credentials_in(state: &ClusterState, namespace: &str) -> Vec<Change> {
-    let secret = state.secrets.get(&key(namespace, KUBECONFIG_SECRET)).filter(|secret| state.ours(secret.as_ref()));
+    let secrets = [KUBECONFIG_SECRET, ACCOUNTS_SECRET].into_iter().filter_map(|name| state.secrets.get(&key(namespace, name)));
     let welcome = state.config_maps.get(&key(namespace, WELCOME_CONFIG_MAP)).filter(|map| state.ours(map.as_ref()));
-    secret
+    secrets
+        .filter(|secret| state.ours(secret.as_ref()))
         .map(|secret| Change::Secret(remove(secret.as_ref())))
-        .into_iter()
         .chain(welcome.map(|map| Change::ConfigMap(remove(map.as_ref()))))
         .collect()
 }

@@ -1,11 +1,11 @@
-//! What people have written: Developers, Roles, Bindings and Environments, with the indexes that decisions need.
+//! What people have written: Developers, Roles, Bindings, Environments and Providers, with the indexes that decisions need.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use kube::ResourceExt;
 
-use crate::api::{Binding, Departure, Developer, Environment, Lock, Role};
+use crate::api::{Binding, Departure, Developer, Environment, Lock, Provider, Role};
 
 use super::departures::{Departures, lasts};
 use super::identity::UserIndex;
@@ -19,6 +19,7 @@ pub struct World {
     roles: BTreeMap<String, Arc<Role>>,
     bindings: BTreeMap<String, Arc<Binding>>,
     environments: BTreeMap<String, Arc<Environment>>,
+    providers: BTreeMap<String, Arc<Provider>>,
     locks: BTreeMap<String, Arc<Lock>>,
     locks_unread: bool,
     locks_going: bool,
@@ -112,6 +113,29 @@ impl World {
         };
         self.users = UserIndex::of(self.developers.values(), self.environments.values());
         old
+    }
+
+    /// Takes in a Provider as it is now, or its going.
+    pub fn set_provider(&mut self, name: &str, provider: Option<Arc<Provider>>) -> Option<Arc<Provider>> {
+        match provider {
+            Some(new) => self.providers.insert(name.to_owned(), new),
+            None => self.providers.remove(name),
+        }
+    }
+
+    /// A Provider by name, also while it is being deleted.
+    pub fn provider(&self, name: &str) -> Option<&Arc<Provider>> {
+        self.providers.get(name)
+    }
+
+    /// All Providers.
+    pub fn providers(&self) -> impl Iterator<Item = (&String, &Arc<Provider>)> {
+        self.providers.iter()
+    }
+
+    /// The Providers that are not being deleted.
+    pub fn live_providers(&self) -> impl Iterator<Item = (&String, &Arc<Provider>)> {
+        self.providers.iter().filter(|(_, provider)| !deleting(provider.as_ref()))
     }
 
     /// Takes in a Lock as it is now, or its going.

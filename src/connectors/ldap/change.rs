@@ -144,7 +144,11 @@ impl Directory {
 
     async fn lock_out(&self, line: &Line<'_>, operation: &str, id: &str) -> Result<(), ConnectorError> {
         let message = match self.edit(line, operation, id, |entry| self.manner.lock(entry)).await {
-            Err(ConnectorError::Rejected { message, .. }) if self.manner.lock_out == LockOut::Password => message,
+            Err(ConnectorError::Rejected { message, .. } | ConnectorError::Unauthorized { status: message, .. })
+                if self.manner.lock_out == LockOut::Password =>
+            {
+                message
+            }
             other => return other.map(drop),
         };
         // The policy may forbid what usher does with the password. Then at least what it offers itself is done; whether it counts nobody can tell from here.

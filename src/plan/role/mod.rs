@@ -224,7 +224,7 @@ pub fn references(scene: Scene<'_>, role: &Role) -> Vec<Finding> {
             format!("{} include each other, so each gives its own access only; take one of the includes out", ring.join(" and ")),
         );
     }
-    for account in &role.spec.accounts {
+    for account in role.spec.accounts.iter().filter(|account| !scene.world.live_providers().any(|(name, _)| *name == account.provider)) {
         add(
             Reason::ProviderNotFound,
             format!("uprov/{} does not exist, so no account is made there; make it, or take it out of accounts", account.provider),

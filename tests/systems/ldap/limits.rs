@@ -94,7 +94,7 @@ async fn a_server_that_was_started_again_is_found_again() {
     let mut directory = Directory::start(LockOut::Password).await;
     let connector = directory.usher();
     let (id, _) = made(connector.as_ref(), "ada").await;
-    directory.server.order("restart").await;
+    directory.server.restart();
     let account = connector.find(&named("ada"), &NONE).await.expect("an answer").expect("an account");
     assert_eq!(account.id, id);
 }

@@ -1,9 +1,10 @@
 //! Locked out by one way or the other, whatever the password policy is, and what stays possible all the same.
 
+use ldap3::exop::PasswordModify;
 use secrecy::ExposeSecret;
 use usher::api::provider::LockOut;
 use usher::connectors::Connector;
-use usher::connectors::error::ConnectorError;
+use usher::connectors::error::{ConnectorError, Retry};
 use usher::plan::account::{AccountChange, AccountState, Managed};
 
 use crate::conformance::{Target, known, made, named, owner, profile, read};
@@ -132,16 +133,43 @@ async fn a_password_that_changes_meanwhile_is_not_lost() {
     assert!(directory.log_in("ada", &second).await && !directory.log_in("ada", &first).await);
 }
 
-/// LDAP lets nobody end another one's connection: docs/reference/providers/ldap.md says so, and what to do.
+/// LDAP lets nobody end another one's connection, and on it she may give herself a new password, which lets her in again: docs/reference/providers/ldap.md says so,
+/// and what to do. usher sees it and locks her out again.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_open_connection_goes_on() {
-    let directory = Directory::start(LockOut::Password).await;
+    for lock_out in [LockOut::Password, LockOut::Policy] {
+        let directory = Directory::start(lock_out).await;
+        let connector = directory.usher();
+        let (id, password) = made(connector.as_ref(), "ada").await;
+        let mut open = directory.server.log_in(&directory.server.person("ada"), &password).await.expect("she logs in");
+        enable(connector.as_ref(), &id, false).await.expect("locked out");
+        let change = |old, new| PasswordModify { user_id: None, old_pass: old, new_pass: Some(new) };
+        open.extended(change(None, "her-new-Passw0rd")).await.expect("an answer").success().expect("if that has changed, so must the page");
+        assert!(directory.log_in("ada", "her-new-Passw0rd").await, "{lock_out:?}");
+        assert_eq!(read(connector.as_ref(), &id, &NONE).await.state, AccountState::Enabled, "{lock_out:?}: usher sees it");
+        enable(connector.as_ref(), &id, false).await.expect("locked out");
+        assert!(!directory.log_in("ada", "her-new-Passw0rd").await, "{lock_out:?}");
+    }
+}
+
+/// A policy that wants the old password for a new one wants it of usher, too: it is told, and whoever is to be locked out is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_wants_the_old_password_is_told() {
+    let mut directory = Directory::start(LockOut::Password).await;
     let connector = directory.usher();
     let (id, password) = made(connector.as_ref(), "ada").await;
-    let mut open = directory.server.log_in(&directory.server.person("ada"), &password).await.expect("she logs in");
-    enable(connector.as_ref(), &id, false).await.expect("locked out");
-    let who = open.extended(ldap3::exop::WhoAmI).await.expect("an answer").success();
-    assert!(who.is_ok(), "if that has changed, so must the page about it");
+    set_policy(&directory, "pwdSafeModify", "TRUE").await;
+    let error = connector.apply(&AccountChange::IssuePassword { id: id.clone() }).await.expect_err("it is refused");
+    assert!(error.to_string().contains("old password") && error.retry() == Retry::OnChange, "{}", error.chain());
+    let error = enable(connector.as_ref(), &id, false).await.expect_err("it is refused");
+    assert!(error.to_string().contains("lockOut: Policy"), "{}", error.chain());
+    assert!(!directory.log_in("ada", &password).await, "locked by the policy all the same");
+    directory.lock_out = LockOut::Policy;
+    let connector = directory.usher();
+    for enabled in [true, false] {
+        enable(connector.as_ref(), &id, enabled).await.expect("as by hand");
+        assert_eq!(directory.log_in("ada", &password).await, enabled);
+    }
 }
 
 /// Nobody's account is locked for ever because it was told by an id that changed: ids stay when entries move.

@@ -108,9 +108,9 @@ impl Target for Directory {
             Fault::CutAfter | Fault::Broken => {
                 let proxy = self.proxy().await;
                 if fault == Fault::Broken {
-                    proxy.fail()
+                    proxy.fail();
                 } else {
-                    proxy.cut_next_change()
+                    proxy.cut_next_change();
                 }
                 let connector = self.at(&proxy.url(), proxy.ca());
                 self.proxies.lock().push(Box::new(proxy));

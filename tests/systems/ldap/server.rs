@@ -1,68 +1,49 @@
 //! A slapd of a test's own, by `hack/systems/ldap`.
 
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::Command;
 
 use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, Scope, SearchEntry};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
+
+use crate::support::script::{self, Script, off_thread};
 
 /// A slapd. It ends with the test.
 pub struct Server {
-    /// What the script says of it.
-    env: BTreeMap<String, String>,
-    orders: ChildStdin,
-    said: Lines<BufReader<ChildStdout>>,
-    process: Child,
-    dir: Option<TempDir>,
+    script: Script,
+    _dir: Option<TempDir>,
 }
 
 impl Server {
     /// One as the script makes it.
     pub async fn start() -> Self {
-        Self::run(None).await
+        let script = off_thread(|| run(script::run("systems/ldap", "-ldap"))).await;
+        Self { script, _dir: None }
     }
 
     /// One whose database is configured otherwise: `edit` is given the text of its entry.
     pub async fn start_with(edit: impl Fn(String) -> String) -> Self {
         let dir = TempDir::new().expect("a folder");
-        let Self { orders, mut process, .. } = Self::run(Some(dir.path())).await;
-        // It ends with its input.
-        drop(orders);
-        process.wait().await.expect("it ends");
+        let command = |dir: &Path| {
+            let mut command = Command::new(script::repository().join("hack/systems/ldap"));
+            command.arg("run").arg("--dir").arg(dir);
+            command
+        };
+        let first = command(dir.path());
+        off_thread(|| drop(run(first))).await;
         let file = dir.path().join("config/cn=config/olcDatabase={1}mdb.ldif");
+        // Long lines go on in the next one, behind a space.
         let before = std::fs::read_to_string(&file).expect("its configuration").replace("\n ", "");
         let after = edit(before.clone());
         assert_ne!(after, before, "something was edited");
         std::fs::write(&file, after).expect("written");
-        let mut server = Self::run(Some(dir.path())).await;
-        server.dir = Some(dir);
-        server
-    }
-
-    async fn run(dir: Option<&Path>) -> Self {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("hack/systems/ldap");
-        let mut command = Command::new(script);
-        command.arg("run").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        if let Some(dir) = dir {
-            command.arg("--dir").arg(dir);
-        }
-        let mut process = command.spawn().expect("hack/systems/ldap starts");
-        let orders = process.stdin.take().expect("a pipe");
-        let mut said = BufReader::new(process.stdout.take().expect("a pipe")).lines();
-        let ready = said.next_line().await.expect("readable").expect("slapd starts: try hack/systems/ldap run");
-        let dir = ready.strip_prefix("ready ").expect("it is ready");
-        let text = std::fs::read_to_string(Path::new(dir).join("env")).expect("an env file");
-        let pairs = text.lines().filter_map(|line| line.split_once('='));
-        let env = pairs.map(|(name, value)| (name.to_owned(), value.replace('\\', ""))).collect();
-        Self { env, orders, said, process, dir: None }
+        let second = command(dir.path());
+        Self { script: off_thread(|| run(second)).await, _dir: Some(dir) }
     }
 
     /// Something that the script says of it, such as `PEOPLE_DN`.
     pub fn env(&self, name: &str) -> &str {
-        &self.env[name]
+        self.script.variable(name).expect(name)
     }
 
     /// The certificate of its CA, as PEM.
@@ -80,10 +61,9 @@ impl Server {
         format!("cn={},{}", ldap3::dn_escape(name), self.env("GROUPS_DN"))
     }
 
-    /// Tells the script `restart`, `pause` or `resume`, and waits until it is so.
-    pub async fn order(&mut self, order: &str) {
-        self.orders.write_all(format!("{order}\n").as_bytes()).await.expect("it listens");
-        self.said.next_line().await.expect("readable").expect("it does so");
+    /// Kills it, as a crash does, and starts it again with the same data at the same address.
+    pub fn restart(&mut self) {
+        tokio::task::block_in_place(|| self.script.restart("restart"));
     }
 
     /// A connection of somebody's; nothing if the password does not fit.
@@ -117,6 +97,10 @@ impl Server {
         let edit = ldap3::Mod::Replace(attribute, values.iter().copied().collect());
         self.root().await.modify(dn, vec![edit]).await.expect("an answer").success().expect("changed");
     }
+}
+
+fn run(command: Command) -> Script {
+    Script::start(command, "ldap: ready").unwrap_or_else(|said| panic!("no slapd, as hack/systems/ldap says:\n{said}"))
 }
 
 /// Gives an attribute of an entry one value more, behind those that it has.

@@ -1,0 +1,334 @@
+//! One person's account at one Provider: look, decide, change, look again, until it is as it should be or something stands in the way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+use crate::api::metadata::{ACCOUNTS_SECRET, DEVELOPER};
+use crate::api::{Mode, Provider, Reason};
+use crate::cluster::accounts::{Delivery, deliver};
+use crate::cluster::error::Error;
+use crate::connectors::error::{ConnectorError, Retry};
+use crate::connectors::{Applied, Connector};
+use crate::plan::access::paused;
+use crate::plan::account::{Account, AccountChange, AccountState, Capability, Presence, Steps, steps};
+use crate::plan::cell::{self, Cell};
+use crate::plan::change::labels;
+use crate::plan::cluster::ClusterKey;
+use crate::plan::entitlement::{Desired, delivered_note, delivery, desired, left};
+use crate::plan::name::fraction;
+
+use super::super::context::Context;
+use super::super::queue::Lane;
+use super::RECEIPT;
+use super::desk::{Desk, Link};
+
+/// However far it is, an account is as it should be after so many rounds, or somebody changes it at the same time.
+const ROUNDS: usize = 6;
+/// How soon it is looked whether somebody pushed for the first time.
+const FIRST_LOOK: Duration = Duration::from_secs(5);
+/// How soon an account that somebody refused is tried again, and how late at most.
+const FIRST_TRY: Duration = Duration::from_secs(2);
+const LAST_TRY: Duration = Duration::from_mins(10);
+
+/// What decides about one account.
+pub(super) struct Case {
+    pub(super) provider: Arc<Provider>,
+    pub(super) desired: Desired,
+    /// Whether work on it is stopped.
+    paused: bool,
+    /// Whether something may be added.
+    adds: bool,
+    /// Whether it was seen that she pushed.
+    pub(super) committed: bool,
+}
+
+/// What is to be for somebody, by what is known now; nothing if she is nobody's concern any more.
+pub(super) fn case(context: &Context, desk: &Desk, who: &str) -> Option<Case> {
+    let now = context.now();
+    context.memory.read(|content, scene| {
+        let world = &content.world;
+        let provider = world.live_providers().find(|(name, _)| *name == desk.name())?.1.clone();
+        let (desired, stopped, committed) = if let Some(name) = who.strip_prefix(RECEIPT) {
+            let departure = world.departures().get(name)?;
+            (left(scene, (desk.name(), &provider), departure, now), false, true)
+        } else {
+            let developer = world.developer(who)?;
+            let committed = developer.status.iter().filter_map(|status| status.timeline.as_ref()).any(|it| it.first_commit_at.is_some());
+            (desired(scene, (desk.name(), &provider), developer, now), paused(developer.as_ref()), committed)
+        };
+        let paused = (stopped || paused(provider.as_ref())) && !desired.named;
+        Some(Case { provider, desired, paused, adds: world.locks_readable(), committed })
+    })
+}
+
+/// How it ended.
+enum End {
+    /// It is as it should be, or what stands in the way is told.
+    Told(Option<Cell>),
+    /// It waits for a word, as too many would lose something.
+    Braked(Cell),
+    /// What is to be changed meanwhile.
+    Changed,
+}
+
+/// Settles somebody's account.
+pub(super) async fn settle(context: &Arc<Context>, desk: &Desk, who: &str, lane: Lane) {
+    let Some(link) = desk.link() else { return desk.push_after(who, lane, FIRST_TRY) };
+    // A look at everybody is under way, which costs less than one at each; who leaves does not wait for it.
+    if lane > Lane::Departure && !desk.swept() && link.can.contains(&Capability::List) {
+        return;
+    }
+    for _ in 0..ROUNDS {
+        let Some(case) = case(context, desk, who) else { return desk.keep(context, who, None, false) };
+        if case.paused {
+            return;
+        }
+        match round(context, desk, &link, who, &case).await {
+            Ok(End::Told(cell)) => return told(context, desk, &link, (who, lane), &case, cell).await,
+            Ok(End::Braked(cell)) => return desk.keep(context, who, Some(cell), true),
+            Ok(End::Changed) => {}
+            Err(error) => return failed(context, desk, who, lane, &case, error),
+        }
+    }
+    desk.push_after(who, lane, FIRST_TRY);
+}
+
+/// Looks, and makes the next changes.
+async fn round(context: &Arc<Context>, desk: &Desk, link: &Link, who: &str, case: &Case) -> Result<End, Failure> {
+    let connector = link.connector.as_ref();
+    let desired = kept(connector, case.desired.clone());
+    let found = connector.find(&desired.key, &desired.wish.managed).await?;
+    desk.answers(context);
+    let found = owned(found, &desired, link);
+    let next = allowed(steps(found.as_ref(), &desired.wish, &link.can), case);
+    let now = context.now();
+    let told = |left: &Steps| cell::cell(desk.name(), &case.desired, found.as_ref(), left, now);
+    if case.provider.spec.mode == Mode::Observe {
+        return Ok(End::Told(told(&next).map(|cell| observed(cell, &next))));
+    }
+    if next.changes.is_empty() {
+        return Ok(End::Told(told(&next)));
+    }
+    let removes = next.changes.iter().any(AccountChange::removes);
+    if removes && !desired.named && !desk.admits(&case.provider, who, now) {
+        let held = (Reason::Braked, "too many accounts would lose something at once; see kubectl get uprov".to_owned());
+        return Ok(End::Braked(cell::troubled(desk.name(), &case.desired, told(&next).as_ref(), held, now)));
+    }
+    for change in &next.changes {
+        // Whoever left or was locked since it was decided is given nothing any more.
+        if !change.removes() && self::case(context, desk, who).is_none_or(|now| now.desired.wish != case.desired.wish) {
+            return Ok(End::Changed);
+        }
+        carry_out(context, desk, connector, who, (case, found.as_ref()), change).await?;
+        if matches!(change, AccountChange::Create { .. } | AccountChange::Adopt { .. }) {
+            return Ok(End::Changed);
+        }
+    }
+    Ok(End::Changed)
+}
+
+/// Why a round ended early.
+pub(super) enum Failure {
+    System(ConnectorError),
+    Cluster(Error),
+}
+
+impl From<ConnectorError> for Failure {
+    fn from(error: ConnectorError) -> Self {
+        Self::System(error)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Cluster(error)
+    }
+}
+
+/// What is wished, in the letters in which the system keeps it.
+pub(super) fn kept(connector: &dyn Connector, mut desired: Desired) -> Desired {
+    desired.wish.profile = connector.keeps(desired.wish.profile);
+    desired
+}
+
+/// Where the system cannot keep a mark, the account whose id was told of is hers.
+pub(super) fn owned(found: Option<Account>, desired: &Desired, link: &Link) -> Option<Account> {
+    let mut account = found?;
+    let recorded = desired.recorded.as_ref() == Some(&account.id);
+    if account.owner.is_none() && recorded && !link.can.contains(&Capability::Mark) {
+        account.owner = Some(desired.wish.owner.clone());
+    }
+    Some(account)
+}
+
+/// While Locks cannot be read nothing is added to anybody.
+fn allowed(mut next: Steps, case: &Case) -> Steps {
+    if !case.adds {
+        next.changes.retain(AccountChange::removes);
+    }
+    next
+}
+
+/// What would be done, where usher only looks.
+pub(super) fn observed(mut cell: Cell, next: &Steps) -> Cell {
+    let would: Vec<&str> = next.changes.iter().map(word).collect();
+    if cell.trouble.is_none() && !would.is_empty() {
+        cell.account.message = Some(format!("only observed: would {}", would.join(", ")));
+    }
+    cell
+}
+
+const fn word(change: &AccountChange) -> &'static str {
+    match change {
+        AccountChange::Create { .. } => "make it",
+        AccountChange::Adopt { .. } => "adopt it",
+        AccountChange::SetProfile { .. } => "change its profile",
+        AccountChange::SetEnabled { enabled: true, .. } => "let it in",
+        AccountChange::SetEnabled { enabled: false, .. } => "lock it out",
+        AccountChange::Join { .. } => "add it to a group",
+        AccountChange::Leave { .. } => "take it out of a group",
+        AccountChange::RevokeCredentials { .. } => "revoke its credentials",
+        AccountChange::IssuePassword { .. } => "issue a password",
+        AccountChange::CancelInvite { .. } => "cancel its invitation",
+        AccountChange::Delete { .. } => "delete it",
+    }
+}
+
+async fn carry_out(
+    context: &Arc<Context>,
+    desk: &Desk,
+    connector: &dyn Connector,
+    who: &str,
+    (case, found): (&Case, Option<&Account>),
+    change: &AccountChange,
+) -> Result<(), Failure> {
+    let Some(home) = context.clusters.get(&ClusterKey::Home) else { return Ok(()) };
+    home.may_write()?;
+    let Applied { password, .. } = connector.apply(change).await?;
+    tracing::info!(provider = desk.name(), who, change = word(change), "changed an account");
+    let (Some(password), Some(account)) = (password, found) else { return Ok(()) };
+    let now = context.now();
+    let meta = context.memory.read(|content, scene| {
+        let developer = content.world.developer(who)?;
+        let namespace = delivery(scene, developer)?.to_owned();
+        let person = &case.desired.wish.owner.person;
+        let own = [(DEVELOPER, who), (crate::api::metadata::PERSON, person.as_str())];
+        let mut annotations = crate::plan::workspace::uid_annotation(developer);
+        annotations.insert(delivered_note(desk.name()), format!("{} at {}", account.id, crate::plan::developer::seconds(now)));
+        Some(ObjectMeta {
+            name: Some(ACCOUNTS_SECRET.to_owned()),
+            namespace: Some(namespace),
+            labels: Some(labels(&scene.settings.installation, own)),
+            annotations: Some(annotations),
+            ..ObjectMeta::default()
+        })
+    });
+    // Without a place for it the password is nobody's, and another one is issued when there is one.
+    let Some(meta) = meta else { return Ok(()) };
+    let url = case.provider.spec.system().map(|system| system.url().to_owned()).unwrap_or_default();
+    let parcel = Delivery { meta, provider: desk.name().to_owned(), username: account.profile.username.clone(), password, url };
+    deliver(home, &context.memory, &parcel).await?;
+    context.metrics.wrote("Secret", "apply");
+    Ok(())
+}
+
+/// Keeps what is told, and says when to look again.
+async fn told(context: &Arc<Context>, desk: &Desk, link: &Link, (who, lane): (&str, Lane), case: &Case, cell: Option<Cell>) {
+    let Some(mut cell) = cell else { return desk.keep(context, who, None, false) };
+    let enabled = cell.account.state == "Active";
+    let before = desk.cell(who).and_then(|cell| cell.first_push);
+    cell.first_push = before;
+    let waits = enabled && cell.wanted() && !case.committed && before.is_none() && link.can.contains(&Capability::Activity);
+    if waits {
+        let account = Account { id: cell.account.id.clone().unwrap_or_default(), state: AccountState::Enabled, ..Account::default() };
+        let account = Account {
+            profile: crate::plan::account::Profile {
+                username: cell.account.username.clone().unwrap_or_default(),
+                ..account.profile.clone()
+            },
+            ..account
+        };
+        match link.connector.first_push(&account).await {
+            Ok(at) => cell.first_push = at,
+            Err(error) => tracing::debug!(provider = desk.name(), error = error.chain(), "cannot look for pushes"),
+        }
+        if cell.first_push.is_none() {
+            desk.push_after(who, Lane::Sweep, until_next_look(context, case));
+        }
+    }
+    // What stands in the way may be moved without a word to usher.
+    if cell.trouble.is_some() {
+        cell.attempts = desk.cell(who).map_or(0, |before| before.attempts).saturating_add(1);
+        desk.push_after(who, lane.max(Lane::New), patience(who, cell.attempts));
+    }
+    if let Some(at) = cell.delete_at.filter(|_| cell.account.id.is_some() && !case.desired.held) {
+        let wait = Duration::try_from(at.duration_since(context.now())).unwrap_or_default();
+        if cell.wish.presence != Presence::Gone {
+            desk.push_after(who, Lane::Expiry, wait);
+        }
+    }
+    desk.keep(context, who, Some(cell), false);
+}
+
+/// The longer somebody has not pushed, the less often it is looked.
+fn until_next_look(context: &Context, case: &Case) -> Duration {
+    let most = Duration::try_from(case.provider.spec.verify_every.duration()).unwrap_or(LAST_TRY).max(FIRST_LOOK);
+    let made = case.provider.metadata.creation_timestamp.as_ref().map_or_else(|| context.now(), |it| it.0);
+    let age = Duration::try_from(context.now().duration_since(made)).unwrap_or_default();
+    (age / 10).clamp(FIRST_LOOK, most)
+}
+
+fn patience(who: &str, attempts: i64) -> Duration {
+    let doubled = FIRST_TRY.saturating_mul(1 << u32::try_from(attempts.saturating_sub(1)).unwrap_or_default().min(12));
+    doubled.min(LAST_TRY).mul_f64(0.5f64.mul_add(fraction(who), 0.75))
+}
+
+/// Something went wrong: with the system, so that everybody waits, or with this account alone.
+fn failed(context: &Arc<Context>, desk: &Desk, who: &str, lane: Lane, case: &Case, failure: Failure) {
+    let now = context.now();
+    let before = desk.cell(who);
+    let error = match failure {
+        Failure::System(error) => error,
+        Failure::Cluster(error) => {
+            let cell = cell::troubled(desk.name(), &case.desired, before.as_ref(), (error.reason(), error.chain()), now);
+            desk.push_after(who, lane, error.retry_after(u32::try_from(cell.attempts).unwrap_or_default()));
+            return desk.keep(context, who, Some(cell), false);
+        }
+    };
+    if error.ails() {
+        desk.fails(context, &error);
+        let next = desk.health().next_try;
+        troubles(context, desk, who, (error.reason(), error.chain()), next);
+        return desk.push(who, lane);
+    }
+    let mut cell = cell::troubled(desk.name(), &case.desired, before.as_ref(), (error.reason(), error.chain()), now);
+    let wait = match error.retry() {
+        Retry::After(wait) => wait,
+        Retry::Backoff | Retry::OnChange => patience(who, cell.attempts),
+    };
+    cell.next_try = next_try(now, wait);
+    desk.push_after(who, lane, wait);
+    desk.keep(context, who, Some(cell), false);
+}
+
+fn next_try(now: Timestamp, wait: Duration) -> Option<Timestamp> {
+    jiff::SignedDuration::try_from(wait).ok().and_then(|wait| now.checked_add(wait).ok())
+}
+
+/// Tells that somebody waits for a system that fails.
+pub(super) fn troubles(context: &Arc<Context>, desk: &Desk, who: &str, trouble: (Reason, String), next: Option<Timestamp>) {
+    let Some(case) = case(context, desk, who) else { return };
+    let before = desk.cell(who);
+    let nothing = before.is_none() && case.desired.recorded.is_none() && !case.desired.entitled;
+    if nothing {
+        return;
+    }
+    let mut cell = cell::troubled(desk.name(), &case.desired, before.as_ref(), trouble, context.now());
+    // It is looked at again in any case: what was wished is not what is.
+    cell.next_try = next;
+    cell.attempts = before.map_or(0, |before| before.attempts);
+    desk.keep(context, who, Some(cell), false);
+}

@@ -1,0 +1,90 @@
+//! Providers: their desks, their status, and their going.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use kube::ResourceExt;
+
+use crate::api::Provider;
+use crate::api::metadata::RELEASE;
+use crate::cluster::crds;
+use crate::cluster::error::Error;
+use crate::plan::provider::provider_status;
+use crate::plan::world::deleting;
+
+use super::context::Context;
+use super::frame::{Done, Pass};
+use super::report::announce;
+
+/// Passes over Providers.
+pub struct Providers {
+    context: Arc<Context>,
+}
+
+impl Pass for Providers {
+    fn kind(&self) -> &'static str {
+        "Provider"
+    }
+
+    fn pass<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Done> {
+        async move {
+            let found = self.context.memory.read(|content, _| content.world.provider(name).cloned());
+            match found {
+                None => {
+                    self.context.desks.close(name);
+                    Done::default()
+                }
+                Some(provider) => self.run(&provider).await.unwrap_or_else(|error| Done { errors: vec![error], ..Done::default() }),
+            }
+        }
+        .boxed()
+    }
+}
+
+impl Providers {
+    /// Passes over Providers.
+    pub fn new(context: Arc<Context>) -> Self {
+        Self { context }
+    }
+
+    async fn run(&self, provider: &Arc<Provider>) -> Result<Done, Error> {
+        let context = &self.context;
+        if deleting(provider.as_ref()) {
+            return self.end(provider).await;
+        }
+        if context.objects.set_finalizer(provider.as_ref(), true).await? {
+            return Ok(Done { soon: Some(Duration::ZERO), ..Done::default() });
+        }
+        let desk = context.desks.open(context, provider);
+        if let Some(word) = provider.annotations().get(RELEASE) {
+            desk.release(word);
+        }
+        let health = desk.health();
+        // What was told before a restart stands until the system was asked.
+        if !health.known && health.trouble.is_none() {
+            return Ok(Done::default());
+        }
+        let status = provider_status(provider, &health, context.now());
+        let previous = provider.status.as_ref();
+        if context.objects.write_status(provider.as_ref(), previous, &status).await? {
+            context.metrics.wrote("Provider", "status");
+            announce(context, provider.as_ref(), previous.map(|status| status.conditions.as_slice()), &status.conditions);
+        }
+        Ok(Done::default())
+    }
+
+    /// Lets a deleted Provider go. Its accounts stay as they are, and an Event counts them.
+    async fn end(&self, provider: &Arc<Provider>) -> Result<Done, Error> {
+        let context = &self.context;
+        if crds::terminating(&context.client, "providers").await? {
+            context.read_epoch().await?;
+        } else {
+            let left = context.desks.close(&provider.name_any());
+            context.event(provider.as_ref(), true, "AccountsLeft", &format!("{left} accounts stay at the system as they are"));
+        }
+        context.objects.set_finalizer(provider.as_ref(), false).await?;
+        Ok(Done::default())
+    }
+}

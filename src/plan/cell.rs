@@ -1,0 +1,290 @@
+//! How one person's account at one Provider stands: what was found and what stands in the way, for everybody who tells of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use crate::api::departure::{DepartureTarget, Leftover, TargetState};
+use crate::api::developer::AccountStatus;
+use crate::api::provider::AccountAction;
+use crate::api::{ConditionType, Departure, Developer, Provider, Reason};
+
+use super::account::{Account, AccountState, Capability, Obstacle, Presence, Steps, Wish};
+use super::developer::{seconds, whole_second};
+use super::entitlement::{Desired, entitlements};
+use super::finding::Finding;
+use super::world::World;
+
+/// How one person's account at one Provider stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Cell {
+    /// For her status.
+    pub account: AccountStatus,
+    /// What she was to have when it was looked at.
+    pub wish: Wish,
+    /// Why it is not as planned; the message of the account says more.
+    pub trouble: Option<Reason>,
+    /// What the system cannot do and somebody has to do by hand.
+    pub left: Vec<String>,
+    /// Whether what was issued may still work.
+    pub credentials: bool,
+    /// When the account will be deleted.
+    pub delete_at: Option<Timestamp>,
+    /// When it was last read.
+    pub verified_at: Timestamp,
+    /// How often it was tried since it last went well.
+    pub attempts: i64,
+    /// When it is tried again.
+    pub next_try: Option<Timestamp>,
+    /// When she first pushed.
+    pub first_push: Option<Timestamp>,
+}
+
+impl Cell {
+    /// Whether it is as it should be.
+    pub const fn in_order(&self) -> bool {
+        self.trouble.is_none()
+    }
+
+    /// Whether she is to have an account that one can log in with.
+    pub fn wanted(&self) -> bool {
+        self.wish.presence == Presence::Active
+    }
+
+    /// Whether it tells the same as another, whenever each was looked at.
+    pub fn tells_like(&self, other: &Self) -> bool {
+        Self { verified_at: other.verified_at, wish: other.wish.clone(), ..self.clone() } == *other
+    }
+}
+
+/// What is told of an account, with the steps that are left for it; nothing if she has none and is to have none.
+pub fn cell(name: &str, desired: &Desired, found: Option<&Account>, left: &Steps, now: Timestamp) -> Option<Cell> {
+    let foreign = left.obstacles.iter().find(|obstacle| conflicts(obstacle));
+    let hers = found.filter(|account| account.owner.as_ref().is_some_and(|owner| owner.person == desired.wish.owner.person));
+    let wanted = desired.wish.presence == Presence::Active;
+    if !wanted && hers.is_none() && desired.recorded.is_none() {
+        return None;
+    }
+    let state = match (hers, foreign) {
+        (_, Some(_)) => "Conflict",
+        (None, None) if wanted => "Pending",
+        (None, None) => "Absent",
+        (Some(account), None) => match account.state {
+            AccountState::Enabled => "Active",
+            AccountState::Disabled => "Disabled",
+            AccountState::Invited => "Invited",
+        },
+    };
+    let words: Vec<String> = left.obstacles.iter().map(ToString::to_string).collect();
+    let trouble = left.obstacles.first().map(|obstacle| if conflicts(obstacle) { Reason::Conflict } else { Reason::Unsupported });
+    let groups = hers.map(|account| account.groups.intersection(&desired.wish.groups).count());
+    Some(Cell {
+        account: AccountStatus {
+            provider: name.to_owned(),
+            id: hers.map(|account| account.id.clone()),
+            username: Some(hers.map_or_else(|| desired.wish.profile.username.clone(), |account| account.profile.username.clone())),
+            state: state.to_owned(),
+            groups: groups.map(|groups| i64::try_from(groups).unwrap_or(i64::MAX)),
+            message: (!words.is_empty()).then(|| words.join("; ")),
+        },
+        wish: desired.wish.clone(),
+        trouble,
+        left: words,
+        credentials: hers.is_some_and(|account| account.credentials),
+        delete_at: desired.delete_at.filter(|_| hers.is_some()),
+        verified_at: now,
+        attempts: 0,
+        next_try: None,
+        first_push: None,
+    })
+}
+
+/// Whether somebody else's account is in the way.
+pub const fn conflicts(obstacle: &Obstacle) -> bool {
+    !matches!(obstacle, Obstacle::Unsupported(_))
+}
+
+/// Whether an obstacle is that what was issued cannot be made worthless.
+pub fn keeps_credentials(obstacle: &Obstacle) -> bool {
+    *obstacle == Obstacle::Unsupported(Capability::RevokeTokens)
+}
+
+/// What is told of an account that could not be brought about, as it stood before.
+pub fn troubled(name: &str, desired: &Desired, before: Option<&Cell>, (reason, message): (Reason, String), now: Timestamp) -> Cell {
+    let state = match (reason, before) {
+        (Reason::Conflict, _) => "Conflict",
+        (Reason::Braked, Some(before)) => before.account.state.as_str(),
+        (_, Some(before)) if !matches!(before.account.state.as_str(), "Pending" | "Failed") => before.account.state.as_str(),
+        _ => "Failed",
+    };
+    Cell {
+        account: AccountStatus {
+            provider: name.to_owned(),
+            id: before.and_then(|before| before.account.id.clone()).or_else(|| desired.recorded.clone()),
+            username: Some(desired.wish.profile.username.clone()),
+            state: state.to_owned(),
+            groups: before.and_then(|before| before.account.groups),
+            message: Some(message),
+        },
+        wish: desired.wish.clone(),
+        trouble: Some(reason),
+        left: Vec::new(),
+        credentials: before.is_some_and(|before| before.credentials),
+        delete_at: desired.delete_at,
+        verified_at: before.map_or(now, |before| before.verified_at),
+        attempts: before.map_or(0, |before| before.attempts) + 1,
+        next_try: None,
+        first_push: before.and_then(|before| before.first_push),
+    }
+}
+
+/// What keeps a Developer from being Ready.
+pub fn finding(cell: &Cell) -> Option<Finding> {
+    let reason = cell.trouble?;
+    let message = cell.account.message.clone().unwrap_or_default();
+    let next = cell.next_try.map(|at| format!("; next try at {}", seconds(at))).unwrap_or_default();
+    Some(Finding::new(ConditionType::AccountsSynced, reason, format!("uprov/{}: {message}{next}", cell.account.provider)))
+}
+
+/// The line of a receipt.
+pub fn target(provider: Option<&Provider>, cell: &Cell, previous: Option<&DepartureTarget>) -> DepartureTarget {
+    let state = target_state(provider, cell);
+    let done = matches!(state, TargetState::Gone | TargetState::Disabled | TargetState::Retained);
+    let same = previous.filter(|previous| previous.state == state);
+    let verified = same.and_then(|previous| previous.verified_at.clone()).or_else(|| Some(whole_second(cell.verified_at)));
+    DepartureTarget {
+        target: format!("provider/{}", cell.account.provider),
+        state,
+        id: cell.account.id.clone().or_else(|| previous.and_then(|previous| previous.id.clone())),
+        username: cell.account.username.clone(),
+        verified_at: verified.filter(|_| done),
+        delete_at: cell.delete_at.filter(|_| state != TargetState::Gone).map(whole_second),
+        credentials: Some(credentials(cell).to_owned()),
+        attempts: (cell.attempts > 0).then_some(cell.attempts),
+        last_error: cell.account.message.clone().filter(|_| !done),
+        next_try_at: cell.next_try.filter(|_| !done).map(whole_second),
+    }
+}
+
+/// Whether what was issued is worthless.
+fn credentials(cell: &Cell) -> &'static str {
+    let cannot = Obstacle::Unsupported(Capability::RevokeTokens).to_string();
+    if cell.left.contains(&cannot) {
+        "Cannot"
+    } else if cell.credentials {
+        "Pending"
+    } else {
+        "Revoked"
+    }
+}
+
+fn target_state(provider: Option<&Provider>, cell: &Cell) -> TargetState {
+    match cell.trouble {
+        Some(Reason::Unreachable | Reason::RateLimited | Reason::Quarantined | Reason::Unauthorized | Reason::SecretNotFound) => {
+            return TargetState::Unreachable;
+        }
+        Some(_) => return TargetState::Failed,
+        None => {}
+    }
+    let retained = provider.is_some_and(|provider| provider.spec.on_departure.action == AccountAction::Retain);
+    match cell.account.state.as_str() {
+        "Absent" => TargetState::Gone,
+        "Disabled" if cell.credentials => TargetState::Pending,
+        "Disabled" if retained => TargetState::Retained,
+        "Disabled" => TargetState::Disabled,
+        _ => TargetState::Pending,
+    }
+}
+
+/// What could not be removed at a Provider, for the receipt.
+pub fn leftovers(cell: &Cell) -> Vec<Leftover> {
+    let account = cell.account.username.clone().unwrap_or_default();
+    let told = |reason: &String| Leftover {
+        target: format!("provider/{}", cell.account.provider),
+        object: format!("account {account}"),
+        reason: reason.clone(),
+    };
+    let refused = matches!(cell.trouble, Some(Reason::OwnsObjects | Reason::ChangeRejected));
+    let refusal = cell.account.message.iter().filter(|_| refused && cell.left.is_empty());
+    cell.left.iter().chain(refusal).map(told).collect()
+}
+
+/// Somebody's accounts, as her status tells of them.
+#[derive(Clone, Debug, Default)]
+pub struct ToldAccounts {
+    /// Each of them.
+    pub list: Vec<AccountStatus>,
+    /// How many she is to have.
+    pub wanted: usize,
+    /// How many of those are in order.
+    pub good: usize,
+    /// When she first pushed.
+    pub first_push: Option<Timestamp>,
+    /// What is not as it should be.
+    pub findings: Vec<Finding>,
+}
+
+impl ToldAccounts {
+    /// In order, of those wanted.
+    pub fn summary(&self) -> String {
+        if self.wanted == 0 { String::new() } else { format!("{}/{}", self.good, self.wanted) }
+    }
+}
+
+/// What is told of somebody's accounts. One that was not looked at since the start stays as it was told: a restart changes nothing.
+pub fn told_accounts(world: &World, developer: &Developer, cells: Vec<Cell>, now: Timestamp) -> ToldAccounts {
+    let mut told = ToldAccounts::default();
+    let before: BTreeMap<&str, &AccountStatus> =
+        developer.status.iter().flat_map(|status| &status.accounts).map(|account| (account.provider.as_str(), account)).collect();
+    let wanted = entitlements(world, developer, now);
+    let mut cells: BTreeMap<String, Cell> = cells.into_iter().map(|cell| (cell.account.provider.clone(), cell)).collect();
+    for (name, _) in world.live_providers() {
+        let wants = wanted.contains_key(name);
+        told.wanted += usize::from(wants);
+        let (account, good) = match (cells.remove(name), before.get(name.as_str())) {
+            (Some(cell), _) => {
+                told.first_push = told.first_push.or(cell.first_push);
+                let trouble = finding(&cell);
+                // What is to be changed is on its way.
+                let stale = wants != cell.wanted() && trouble.is_none();
+                let good = cell.in_order() && !stale && cell.account.state == "Active";
+                told.findings.extend(trouble);
+                if stale || wants && cell.in_order() && cell.account.state == "Pending" {
+                    told.findings.extend(under_way(name, cell.account.message.as_deref()));
+                }
+                (cell.account, good)
+            }
+            (None, Some(before)) => ((*before).clone(), before.state == "Active"),
+            (None, None) if wants => {
+                told.findings.extend(under_way(name, None));
+                (
+                    AccountStatus {
+                        provider: name.clone(),
+                        id: None,
+                        username: None,
+                        state: "Pending".to_owned(),
+                        groups: None,
+                        message: None,
+                    },
+                    false,
+                )
+            }
+            (None, None) => continue,
+        };
+        told.good += usize::from(wants && good);
+        told.list.push(account);
+    }
+    told
+}
+
+/// What is only observed stays as it is.
+fn under_way(provider: &str, message: Option<&str>) -> Option<Finding> {
+    let text = format!("the account at uprov/{provider} is being brought about");
+    message.is_none().then(|| Finding::new(ConditionType::AccountsSynced, Reason::Progressing, text))
+}
+
+/// Whether a receipt tells of every account that somebody has: only then may her Developer go.
+pub fn tells_of_accounts(receipt: &Departure, accounts: &ToldAccounts) -> bool {
+    let told: BTreeSet<&str> = receipt.status.iter().flat_map(|status| &status.targets).map(|target| target.target.as_str()).collect();
+    accounts.list.iter().all(|account| account.id.is_none() || told.contains(format!("provider/{}", account.provider).as_str()))
+}

@@ -1,0 +1,246 @@
+//! Who is to have which account: the union of what all her Roles give her at a Provider, where she stands, and what the Provider says becomes of leavers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use kube::ResourceExt;
+
+use crate::api::metadata::ACCOUNTS_SECRET;
+use crate::api::provider::{AccountAction, Adopt, InitialCredentials, Membership, OwnedObjects};
+use crate::api::{Departure, Developer, Provider};
+
+use super::access::{Standing, held_roles, spared_by_locks, standing};
+use super::account::{AccountKey, Adoption, Managed, Owned, Owner, Presence, Profile, PublicKey, Wish};
+use super::brake::brake;
+use super::cluster::ClusterKey;
+use super::departures::lasts;
+use super::environment::home;
+use super::person::Person;
+use super::placement::Scene;
+use super::world::World;
+
+/// Before the titles of keys that usher installs, so that it never touches those that people install themselves.
+pub const KEY_TITLE: &str = "usher: ";
+
+/// What somebody is to have at a Provider, and by what her account is found.
+#[derive(Clone, Debug)]
+pub struct Desired {
+    /// What she is to have.
+    pub wish: Wish,
+    /// By what her account is found.
+    pub key: AccountKey,
+    /// Whether she loses it because of what was said of herself: she was suspended, locked, or has left. That is never braked.
+    pub named: bool,
+    /// Whether some Role that she holds names the Provider.
+    pub entitled: bool,
+    /// When her account will be deleted.
+    pub delete_at: Option<Timestamp>,
+    /// Whether the account waits for a batch of departures to be released before it is deleted.
+    pub held: bool,
+    /// The id that was told of before, for systems that cannot keep a mark.
+    pub recorded: Option<String>,
+}
+
+/// The Providers that Roles which somebody holds name, each with her groups there.
+pub fn entitlements(world: &World, developer: &Developer, now: Timestamp) -> BTreeMap<String, BTreeSet<String>> {
+    let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for role in held_roles(world, developer, now).keys().filter_map(|name| world.live_role(name)) {
+        for account in &role.spec.accounts {
+            all.entry(account.provider.clone()).or_default().extend(account.groups.iter().flatten().cloned());
+        }
+    }
+    all
+}
+
+/// Which groups of a Provider are usher's to give and take.
+pub fn managed(world: &World, name: &str, provider: &Provider) -> Managed {
+    if provider.spec.membership == Membership::Exclusive {
+        return Managed::All;
+    }
+    let accounts = world.roles().flat_map(|(_, role)| &role.spec.accounts).filter(|account| account.provider == name);
+    Managed::Only(accounts.filter_map(|account| account.groups.as_ref()).flatten().cloned().collect())
+}
+
+/// What somebody whose Developer is there is to have at a Provider.
+pub fn desired(scene: Scene<'_>, (name, provider): (&str, &Provider), developer: &Developer, now: Timestamp) -> Desired {
+    let standing = standing(scene.world, developer, now);
+    let groups = entitlements(scene.world, developer, now).remove(name);
+    let person = Person::own(developer);
+    let departure = scene.world.departures().current(developer).filter(|_| standing.departs());
+    let end = end(scene, provider, departure.map(AsRef::as_ref), now);
+    let presence = match standing {
+        Standing::Active if groups.is_some() => Presence::Active,
+        Standing::Locked if !spared_by_locks(scene.world, developer, now) => Presence::Revoked,
+        Standing::Active | Standing::Pending | Standing::Suspended | Standing::Locked => Presence::LockedOut,
+        Standing::Departed | Standing::Deleted => end.presence,
+    };
+    let pin = developer.spec.accounts.iter().find(|pin| pin.provider == name);
+    let before = developer.status.iter().flat_map(|status| &status.accounts).find(|account| account.provider == name);
+    let recorded = before.and_then(|account| account.id.clone());
+    let username =
+        pin.and_then(|pin| pin.username.clone()).or_else(|| developer.spec.username.clone()).unwrap_or_else(|| developer.name_any());
+    let adoption = match provider.spec.adopt {
+        _ if pin.is_some_and(|pin| pin.adopt) => Adoption::Pinned,
+        Adopt::Never => Adoption::Never,
+        Adopt::ByEmail => Adoption::ByEmail,
+        Adopt::ByUsername => Adoption::ByUsername,
+    };
+    let departed = scene.world.departures().of_name(&developer.name_any()).next().is_some();
+    let wish = Wish {
+        presence,
+        owner: owner(scene, &person, &developer.name_any()),
+        groups: if presence == Presence::Active { groups.clone().unwrap_or_default() } else { BTreeSet::new() },
+        managed: managed(scene.world, name, provider),
+        adoption,
+        heir: !departed,
+        password: presence == Presence::Active && undelivered(scene, name, provider, developer),
+        owned: owned(provider),
+        protected: provider.spec.protected.iter().cloned().collect(),
+        profile: profile(developer, username.clone()),
+    };
+    Desired {
+        key: AccountKey {
+            id: pin.and_then(|pin| pin.id.clone()).or_else(|| recorded.clone()),
+            username,
+            email: (adoption == Adoption::ByEmail).then(|| developer.spec.email.clone()),
+        },
+        wish,
+        named: standing.leaves(),
+        entitled: groups.is_some(),
+        delete_at: end.delete_at.filter(|_| standing.departs()),
+        held: end.held && standing.departs(),
+        recorded,
+    }
+}
+
+/// What somebody whose Developer is gone leaves at a Provider: the account that her receipt tells of.
+pub fn left(scene: Scene<'_>, (name, provider): (&str, &Provider), departure: &Departure, now: Timestamp) -> Desired {
+    let left = &departure.spec.developer;
+    let target = format!("provider/{name}");
+    let told = departure.status.iter().flat_map(|status| &status.targets).find(|it| it.target == target);
+    let end = end(scene, provider, Some(departure), now);
+    let person = Person::of(left.person_id.as_deref(), &left.uid);
+    let recorded = told.and_then(|told| told.id.clone());
+    let username = told.and_then(|told| told.username.clone()).unwrap_or_else(|| left.name.clone());
+    let wish = Wish {
+        presence: end.presence,
+        profile: Profile { username: username.clone(), ..Profile::default() },
+        owner: owner(scene, &person, &left.name),
+        groups: BTreeSet::new(),
+        managed: managed(scene.world, name, provider),
+        adoption: Adoption::Never,
+        heir: false,
+        password: false,
+        owned: owned(provider),
+        protected: provider.spec.protected.iter().cloned().collect(),
+    };
+    Desired {
+        key: AccountKey { id: recorded.clone(), username, email: None },
+        wish,
+        named: true,
+        entitled: false,
+        delete_at: end.delete_at,
+        held: end.held,
+        recorded,
+    }
+}
+
+struct End {
+    presence: Presence,
+    delete_at: Option<Timestamp>,
+    held: bool,
+}
+
+/// What becomes of the account of somebody who left, by now.
+fn end(scene: Scene<'_>, provider: &Provider, departure: Option<&Departure>, now: Timestamp) -> End {
+    let policy = &provider.spec.on_departure;
+    let after = match policy.action {
+        AccountAction::Retain => None,
+        AccountAction::Delete => Some(jiff::SignedDuration::ZERO),
+        AccountAction::Disable => policy.delete_after.as_ref().map(crate::api::Span::duration),
+    };
+    let due = departure.zip(after).and_then(|(departure, after)| departure.spec.requested_at.0.checked_add(after).ok());
+    let held = departure.is_some_and(|departure| brake(scene, &departure.spec.developer.uid).is_some());
+    let gone = due.is_some_and(|due| due <= now);
+    let presence = if gone && !held { Presence::Gone } else { Presence::Revoked };
+    End { presence, delete_at: due, held: gone && held }
+}
+
+fn owned(provider: &Provider) -> Owned {
+    let policy = &provider.spec.on_departure;
+    match policy.owned_objects {
+        OwnedObjects::Keep => Owned::Keep,
+        OwnedObjects::Transfer => Owned::Transfer(policy.transfer_to.clone().unwrap_or_default()),
+        OwnedObjects::Archive => Owned::Archive,
+    }
+}
+
+fn owner(scene: Scene<'_>, person: &Person, developer: &str) -> Owner {
+    Owner { installation: scene.settings.installation.clone(), person: person.as_str().to_owned(), developer: developer.to_owned() }
+}
+
+fn profile(developer: &Developer, username: String) -> Profile {
+    let key = |key: &crate::api::developer::SshKey| PublicKey {
+        title: format!("{KEY_TITLE}{}", key.name),
+        key: key.key.split_whitespace().take(2).collect::<Vec<_>>().join(" "),
+    };
+    Profile {
+        username,
+        display_name: developer.display_name().to_owned(),
+        email: developer.spec.email.clone(),
+        ssh_keys: developer.spec.ssh_keys.iter().map(key).collect(),
+    }
+}
+
+/// The workspace to which the first password of an account is delivered; nothing while it is not there.
+pub fn delivery<'a>(scene: Scene<'a>, developer: &Developer) -> Option<&'a str> {
+    let home = home(scene.world)?;
+    let environment = scene.world.environment(home)?;
+    let state = scene.cluster_of(environment)?;
+    let owner = developer.name_any();
+    let workspaces = state.workspaces_of(&owner);
+    let mut own = workspaces.filter(|namespace| {
+        namespace.labels().get(crate::api::metadata::ENVIRONMENT) == Some(home)
+            && super::person::Mark::read(namespace.labels(), namespace.annotations()).is_some_and(|mark| scene.world.owns(developer, &mark))
+    });
+    let name = own.find_map(|namespace| namespace.metadata.name.as_deref())?;
+    (ClusterKey::of(environment) == ClusterKey::Home).then_some(name)
+}
+
+/// The annotation on the Secret that says for which account of a Provider a password was delivered.
+pub fn delivered_note(provider: &str) -> String {
+    format!("{provider}.accounts.usher.dev/delivered")
+}
+
+/// Whether somebody is to be given a password that she has not got yet.
+fn undelivered(scene: Scene<'_>, name: &str, provider: &Provider, developer: &Developer) -> bool {
+    if provider.spec.initial_credentials == InitialCredentials::None {
+        return false;
+    }
+    let Some(namespace) = delivery(scene, developer) else { return false };
+    let Some(state) = scene.clusters.get(&ClusterKey::Home) else { return false };
+    let seen = state.secrets.get(&(namespace.to_owned(), ACCOUNTS_SECRET.to_owned()));
+    // One that somebody else made is never written to.
+    seen.is_none_or(|secret| state.ours(secret.as_ref()) && !secret.annotations().contains_key(&delivered_note(name)))
+}
+
+/// The people whom a Provider concerns by what is written: those who are entitled, and those of whose account their status tells.
+pub fn concerned(world: &World, name: &str, now: Timestamp) -> BTreeSet<String> {
+    let people = world.developers().filter(|(_, developer)| {
+        let recorded = developer.status.iter().flat_map(|status| &status.accounts).any(|account| account.provider == name);
+        recorded || entitlements(world, developer, now).contains_key(name)
+    });
+    people.map(|(person, _)| person.clone()).collect()
+}
+
+/// The receipts of people whose Developer is gone and who may still have something at a Provider.
+pub fn debts(world: &World, name: &str) -> BTreeSet<String> {
+    let target = format!("provider/{name}");
+    let open = world.departures().all().filter(|(_, departure)| {
+        let left = &departure.spec.developer;
+        let here = world.developer(&left.name).is_some_and(|developer| developer.uid().as_ref() == Some(&left.uid));
+        let told = departure.status.iter().flat_map(|status| &status.targets).find(|it| it.target == target);
+        lasts(departure) && !here && told.is_some_and(|it| it.state != crate::api::departure::TargetState::Gone)
+    });
+    open.map(|(departure, _)| departure.clone()).collect()
+}

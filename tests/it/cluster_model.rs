@@ -11,7 +11,7 @@ use k8s_openapi::api::rbac::v1::ClusterRole;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::{Resource, ResourceExt};
 use usher::api::metadata::{DATA_DIGEST, IDENTITIES_NAMESPACE, KUBECONFIG_KEY, TOKEN_EXPIRES_AT, TOKEN_ISSUED_AT, TOKEN_OF};
-use usher::api::{Binding, Departure, Developer, Environment, Lock, Role};
+use usher::api::{Binding, Departure, Developer, Environment, Lock, Provider, Role};
 use usher::plan::access::{held_roles, lock_holds, standing};
 use usher::plan::binding::binding_findings;
 use usher::plan::change::{Change, Step, Write};
@@ -464,6 +464,7 @@ impl Model {
             "Role" => self.set_role(&name, Some(read(document))),
             "Binding" => self.set_binding(&name, Some(read(document))),
             "Environment" => self.set_environment(&name, Some(read(document))),
+            "Provider" => drop(self.world.set_provider(&name, Some(Arc::new(read::<Provider>(document))))),
             "Namespace" => {
                 let labels = serde_json::from_value(document["metadata"]["labels"].clone()).unwrap_or_default();
                 self.set_namespace(&ClusterKey::Home, &name, Some(labels));

@@ -77,8 +77,13 @@ async fn requests_pass_and_are_counted() {
         told.set(&value);
     });
     assert_eq!(ask(&client, &proxy, Method::GET).await.expect("an answer").1["changes"], false);
-    assert_eq!(proxy.counts().into_iter().collect::<Vec<_>>(), [("GET /things/1".to_owned(), 1), ("PUT /things/1".to_owned(), 1)]);
-    assert_eq!((proxy.connections(), server.asked().len()), (1, 2));
+    proxy.rewrite(|asked| asked.path = asked.path.replace("all=yes", "all=no"));
+    assert_eq!(ask(&client, &proxy, Method::PATCH).await.expect("an answer").1["asked"], "/things/1?all=no");
+    assert_eq!(
+        proxy.counts().into_iter().collect::<Vec<_>>(),
+        [("GET /things/1".to_owned(), 1), ("PATCH /things/1".to_owned(), 1), ("PUT /things/1".to_owned(), 1)]
+    );
+    assert_eq!((proxy.connections(), server.asked().len()), (1, 3));
     proxy.forget();
     assert!(proxy.asked().is_empty());
 }

@@ -2,7 +2,7 @@
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use usher::api::{Binding, Developer, Environment, Role};
+use usher::api::{Binding, Developer, Environment, Provider, Role};
 
 use super::{blocks, pages};
 
@@ -30,6 +30,7 @@ pub fn check(document: &Value) -> Result<(), String> {
         "Role" => same::<Role>(document),
         "Binding" => same::<Binding>(document),
         "Environment" => same::<Environment>(document),
+        "Provider" => same::<Provider>(document),
         other => Err(format!("{other} is not a kind that people write")),
     }
 }

@@ -181,6 +181,7 @@ impl Told {
 }
 
 type Instead = dyn Fn(&Asked) -> Option<Told> + Send + Sync;
+type Rewrite = dyn Fn(&mut Asked) + Send + Sync;
 type Edit = dyn Fn(&Asked, &mut Told) + Send + Sync;
 
 /// What is to happen to requests.
@@ -189,6 +190,7 @@ struct Rules {
     /// So many requests get this answer.
     answers: VecDeque<Told>,
     instead: Option<Arc<Instead>>,
+    rewrite: Option<Arc<Rewrite>>,
     edit: Option<Arc<Edit>>,
     cut: bool,
     delay: Duration,
@@ -261,6 +263,11 @@ impl HttpsProxy {
     /// Requests for which `instead` has an answer get that one.
     pub fn instead(&self, instead: impl Fn(&Asked) -> Option<Told> + Send + Sync + 'static) {
         self.shared.rules.lock().instead = Some(Arc::new(instead));
+    }
+
+    /// Every request that reaches the server goes through `rewrite`: a server may ignore some of what it is asked.
+    pub fn rewrite(&self, rewrite: impl Fn(&mut Asked) + Send + Sync + 'static) {
+        self.shared.rules.lock().rewrite = Some(Arc::new(rewrite));
     }
 
     /// Every answer of the server goes through `edit`, which makes another server's habits of it.
@@ -340,7 +347,10 @@ async fn exchange(request: Request<Incoming>, shared: &Shared) -> Result<Respons
     let told = match ready {
         Some(told) => told,
         None => {
-            let mut told = forward(&asked, shared).await.map_err(|_| Cut)?;
+            let mut sent = asked.clone();
+            let rewrite = shared.rules.lock().rewrite.clone();
+            rewrite.inspect(|rewrite| rewrite(&mut sent));
+            let mut told = forward(&sent, shared).await.map_err(|_| Cut)?;
             let edit = shared.rules.lock().edit.clone();
             edit.inspect(|edit| edit(&asked, &mut told));
             told

@@ -183,8 +183,8 @@ impl Target for Tenant {
     /// The server has no door, so what it keeps is looked at: it would let in whoever is active and has the password.
     async fn log_in(&self, username: &str, password: &str) -> bool {
         let kept = std::fs::read_to_string(self.system.dir().join("tenants").join(format!("{}.jsonl", self.name))).expect("what it keeps");
-        let lines = kept.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let user = lines.filter(|line| line[0] == "User" && line[2]["userName"] == username).next_back().expect("a user");
+        let mut lines = kept.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let user = lines.rfind(|line| line[0] == "User" && line[2]["userName"] == username).expect("a user");
         user[2]["active"] == true && user[2]["password"] == password
     }
 

@@ -32,6 +32,7 @@ fail() {
 }
 usage() { sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p;}' "$0"; }
 has() { declare -F "$1" >/dev/null; } # a function
+sha256() { if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi; }
 seconds_since() { awk -v a="$1" -v b="${EPOCHREALTIME:-$SECONDS}" 'BEGIN { printf "%.1f", b - a }'; }
 
 ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 404)) || fail "this needs bash 4.4 or newer, and this one is $BASH_VERSION"
@@ -158,6 +159,7 @@ use_unpacked_libraries() {
 # ---- processes -----------------------------------------------------------------------------
 
 declare -A running=() # the process id of each server by its name
+paused=()             # those of all processes that are, their children too
 run_as=()             # in front of a server: a command that makes it another user's
 
 # The watchdog reads which processes there are, “+PID” and “-PID”. When this shell is gone it reads the end of the
@@ -232,12 +234,40 @@ shut_down() {
   set +e
   # shellcheck disable=SC2086 # empty or a number
   stop 20 $installer_pid
-  # Whoever is stopped by SIGSTOP does not end, and the data is thrown away anyhow.
+  release KILL
+  # Whoever stands still for another reason does not end either, and throw-away data needs no farewell.
   if [[ $temporary ]]; then stop 0 "${running[@]}"; else stop 60 "${running[@]}"; fi
   rm -f "$dir/.idle" "$dir/env"
   [[ -z $temporary ]] || remove_dir
   echo bye >&8
   exit "$status"
+}
+
+# freeze PID: stops it, then all that it has started. They do not notice if it goes, so the watchdog has to know them.
+freeze() {
+  local one
+  kill -STOP "$1" 2>/dev/null || return 0
+  paused+=("$1")
+  echo "+$1" >&8
+  for one in $(children_of "$1"); do freeze "$one"; done
+}
+
+children_of() {
+  if [[ -r /proc/$1/task/$1/children ]]; then
+    cat "/proc/$1"/task/*/children 2>/dev/null
+  else
+    ps -A -o pid= -o ppid= | awk -v parent="$1" '$2 == parent { print $1 }'
+  fi
+}
+
+# release SIGNAL: continues what is paused, or kills it.
+release() {
+  local one
+  for one in "${paused[@]}"; do
+    kill "-$1" "$one" 2>/dev/null || true
+    echo "-$one" >&8
+  done
+  paused=()
 }
 
 # pause SECONDS: waits, and ends everything if the caller has gone.
@@ -406,15 +436,30 @@ try_again() {
 # As after a crash: whoever watched must notice by himself.
 restart() {
   started_at=${EPOCHREALTIME:-$SECONDS}
+  release KILL
   stop 0 "${running[@]}"
   running=()
   start same
+}
+
+# As if the machine hung: connections are taken, and nothing is answered.
+pause_servers() {
+  local pid
+  for pid in "${running[@]}"; do freeze "$pid"; done
+  echo paused
+}
+
+resume_servers() {
+  release CONT
+  echo resumed
 }
 
 obey() { # ORDER
   order=''
   case $1 in
     restart) restart ;;
+    pause) pause_servers ;;
+    resume) resume_servers ;;
     *) say "unknown command '$1', see hack/systems/$system --help" ;;
   esac
 }

@@ -109,7 +109,7 @@ pub async fn groups_come_and_go(target: &dyn Target) {
     for group in [&developers, &releases] {
         target.make_group(group).await;
     }
-    let (id, _) = (converge(connector.as_ref(), &wish("ada", &[])).await.0.expect("an account").id, ());
+    let id = converge(connector.as_ref(), &wish("ada", &[])).await.0.expect("an account").id;
     let managed = Managed::Only(BTreeSet::from([developers.clone(), releases.clone()]));
     let join = |group: &String| AccountChange::Join { id: id.clone(), group: group.clone() };
     let leave = |group: &String| AccountChange::Leave { id: id.clone(), group: group.clone() };

@@ -10,6 +10,7 @@
 
 mod conformance;
 mod memory;
+mod postgresql;
 #[path = "../support/systems/proxy.rs"]
 mod proxy;
 mod proxy_itself;

@@ -1,6 +1,8 @@
 //! PostgreSQL: the real server, with a role for usher that has no more rights than the documentation asks for.
 
+mod names;
 mod server;
+mod sessions;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -54,14 +54,7 @@ impl Postgresql {
         let property = owned_of(&holdings);
         let heir = if property.is_empty() { None } else { Some(self.heir(operation, id, owned, &property).await?) };
         self.end(operation, id, &statements::lock_out(id)).await?;
-        let mut databases: Vec<&str> = holdings.iter().filter_map(|holding| holding.database.as_deref()).collect();
-        if databases.is_empty() && !holdings.is_empty() {
-            // What belongs to the server can be handed over anywhere.
-            databases.push(self.server.database());
-        }
-        for database in databases {
-            self.server.run_in(operation, database, &statements::hand_over(id, heir)).await?;
-        }
+        self.hand_over(operation, id, heir, &holdings).await?;
         let Err(refusal) = self.server.attempt(operation, &statements::drop_role(id)).await? else { return Ok(()) };
         if refusal.code != SqlState::DEPENDENT_OBJECTS_STILL_EXIST {
             return Err(refusal.into_error(operation, About::Account));
@@ -73,6 +66,25 @@ impl Postgresql {
         }
         let remedy = "whoever granted that has to revoke it, or a superuser has to run DROP OWNED BY in that database";
         Err(rejected(operation, format!("{}; {remedy}", refusal.words)))
+    }
+
+    /// Everything is handed over before anything that was granted is taken: the right to make schemas in one database is taken with that of another.
+    async fn hand_over(&self, operation: &str, id: Oid, heir: Option<Oid>, holdings: &[Holding]) -> Result<(), ConnectorError> {
+        if let Some(heir) = heir {
+            let owning = holdings.iter().filter(|holding| holding.owned > 0);
+            for database in owning.filter_map(|holding| holding.database.as_deref()) {
+                self.server.run_in(operation, database, &statements::hand_over(id, heir)).await?;
+            }
+        }
+        let mut databases: Vec<&str> = holdings.iter().filter_map(|holding| holding.database.as_deref()).collect();
+        if databases.is_empty() && !holdings.is_empty() {
+            // What belongs to the server is handed over anywhere.
+            databases.push(self.server.database());
+        }
+        for database in databases {
+            self.server.run_in(operation, database, &statements::clear(id, heir)).await?;
+        }
+        Ok(())
     }
 
     async fn holdings(&self, operation: &str, id: Oid) -> Result<Vec<Holding>, ConnectorError> {

@@ -109,6 +109,10 @@ impl Server {
             let done = client.batch_execute(statements).await;
             let operation = format!("{operation} in database {database}");
             done.map_err(|error| match Refusal::read(&error) {
+                Some(refusal) if refusal.code == SqlState::INSUFFICIENT_PRIVILEGE => {
+                    let message = format!("{}; grant usher's role and the one that gets it what is missing there", refusal.words);
+                    ConnectorError::Rejected { operation, message }
+                }
                 Some(refusal) => refusal.into_error(&operation, About::Account),
                 None => ConnectorError::unreachable(operation, error),
             })

@@ -172,30 +172,40 @@ pub fn leave(id: Oid, group: &str) -> String {
     block(id, Absent::Fine, "membership record;", &body, "")
 }
 
-/// Hands over what a role owns in a database and of the server, and takes what was granted to it. usher's role has to be its equal for that, the heir's, and that
-/// of whoever owns what was granted: where it is not and may be, it is until the end of this transaction. Without an heir it is usher's own role, which gets
-/// nothing as there is nothing.
-pub fn hand_over(id: Oid, heir: Option<Oid>) -> String {
+/// Hands over what a role owns in a database and of the server.
+pub fn hand_over(id: Oid, heir: Oid) -> String {
+    as_equal(id, Some(heir), "EXECUTE format('REASSIGN OWNED BY %I TO %I', login, heir);")
+}
+
+/// Takes what was granted to a role in a database and of the server, and its settings. The statement would drop what the role owns, too: whatever that is by now,
+/// the heir gets it before; without one usher's own role does, rather than nobody.
+pub fn clear(id: Oid, heir: Option<Oid>) -> String {
+    as_equal(id, heir, "EXECUTE format('REASSIGN OWNED BY %I TO %I', login, heir); EXECUTE format('DROP OWNED BY %I', login);")
+}
+
+/// To hand over, usher's role has to be the equal of both; of the owner of the database, who may make schemas; and to revoke, of whoever owns what was granted.
+/// Where it is not and may be, it is until the end of this transaction.
+fn as_equal(id: Oid, heir: Option<Oid>, body: &str) -> String {
     let heir = heir.map_or_else(|| "(SELECT oid FROM pg_roles WHERE rolname = current_user)".to_owned(), |heir| heir.to_string());
     let body = format!(
         "SELECT rolname INTO heir FROM pg_roles WHERE oid = {heir};
         IF heir IS NULL OR heir = login THEN RAISE serialization_failure USING MESSAGE = 'who is to get it has gone meanwhile'; END IF;
+        SELECT oid, datdba INTO here FROM pg_database WHERE datname = current_database();
         SELECT coalesce(array_agg(rolname), '{{}}') INTO lent FROM pg_roles r WHERE NOT pg_has_role(r.oid, 'USAGE') AND (
             rolname IN (login, heir) OR (
-                r.oid IN (
+                (r.oid = here.datdba OR r.oid IN (
                     SELECT o.refobjid FROM pg_shdepend a JOIN pg_shdepend o USING (dbid, classid, objid)
                     WHERE a.refclassid = 'pg_authid'::regclass AND a.refobjid = id AND a.deptype = 'a' AND o.deptype = 'o'
-                        AND a.dbid IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
-                ) AND NOT rolsuper AND NOT pg_has_role(r.oid, current_user, 'MEMBER')
+                        AND a.dbid IN (0, here.oid)
+                )) AND NOT rolsuper AND NOT pg_has_role(r.oid, current_user, 'MEMBER')
                 AND (current_setting('server_version_num')::int < 160000 OR pg_has_role(r.oid, 'MEMBER WITH ADMIN OPTION'))
             )
         );
         FOREACH one IN ARRAY lent LOOP EXECUTE format('GRANT %I TO CURRENT_USER', one); END LOOP;
-        EXECUTE format('REASSIGN OWNED BY %I TO %I', login, heir);
-        EXECUTE format('DROP OWNED BY %I', login);
+        {body}
         FOREACH one IN ARRAY lent LOOP EXECUTE format('REVOKE %I FROM CURRENT_USER', one); END LOOP;"
     );
-    block(id, Absent::Fine, "heir name; lent name[]; one name;", &body, "")
+    block(id, Absent::Fine, "heir name; here record; lent name[]; one name;", &body, "")
 }
 
 /// Deletes.

@@ -1,6 +1,8 @@
 //! PostgreSQL: the real server, with a role for usher that has no more rights than the documentation asks for.
 
+mod leaving;
 mod names;
+mod rights;
 mod server;
 mod sessions;
 

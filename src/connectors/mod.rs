@@ -8,6 +8,7 @@ pub mod ldap;
 pub mod memory;
 pub mod paging;
 pub mod password;
+pub mod postgresql;
 pub mod scim;
 pub mod throttle;
 pub mod tls;
@@ -73,6 +74,7 @@ pub fn connect(system: System<'_>, secrets: Secrets, throttle: Arc<Throttle>) ->
     match system {
         System::Ldap(settings) => Ok(Arc::new(ldap::Directory::new(settings, secrets, throttle)?)),
         System::Scim(settings) => Ok(Arc::new(scim::Scim::new(settings, secrets, throttle)?)),
+        System::Postgresql(it) => Ok(Arc::new(postgresql::Postgresql::new(it, &secrets, throttle)?)),
         _ => Err(ConnectorError::NotBuilt { system: system.name() }),
     }
 }

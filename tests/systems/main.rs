@@ -15,6 +15,7 @@
 mod conformance;
 mod ldap;
 mod memory;
+mod postgresql;
 #[path = "../support/systems/proxy.rs"]
 mod proxy;
 mod proxy_itself;

@@ -1,6 +1,6 @@
 //! A person.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::CustomResource;
@@ -360,7 +360,8 @@ pub struct Timeline {
 }
 
 /// An account at a Provider.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct AccountStatus {
     /// The Provider.
     pub provider: String,
@@ -372,9 +373,12 @@ pub struct AccountStatus {
     pub username: Option<String>,
     /// Pending, Active, Invited, Disabled, Absent, Conflict or Failed.
     pub state: String,
-    /// The number of groups.
+    /// The number of groups that her Roles give her there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub groups: Option<i64>,
+    /// The groups that usher gave her there: they are taken again when no Role of hers gives them, also if no Role names them any more.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub given_groups: BTreeSet<String>,
     /// What is wrong, and the remedy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,

@@ -244,6 +244,30 @@ pub struct Ldap {
     #[serde(rename = "groupBaseDN")]
     #[schemars(length(min = 1, max = 512))]
     pub group_base_dn: String,
+    /// How people are locked out. Password: what is in userPassword is put aside within it, so that no password fits, and is put back later; works everywhere, and
+    /// needs the right to read userPassword. Policy: by pwdAccountLockedTime of OpenLDAP's password policy overlay; counts only where the policy has
+    /// pwdLockout: TRUE, so look that it does.
+    #[serde(rename = "lockOut", default)]
+    pub lock_out: LockOut,
+    /// The attribute of people's entries that keeps whose an account is. It may have other values too, and must be one that people cannot edit themselves. Left out:
+    /// employeeType.
+    #[serde(rename = "markAttribute", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), pattern("^[A-Za-z][A-Za-z0-9-]*$"))]
+    pub mark_attribute: Option<String>,
+    /// Who is in a group that nobody is in, where the directory wants one member at least. Left out: cn=empty-membership-placeholder, an entry that need not exist.
+    #[serde(rename = "emptyGroupMember", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 512))]
+    pub empty_group_member: Option<String>,
+}
+
+/// How people are locked out of a directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum LockOut {
+    /// No password fits any more.
+    #[default]
+    Password,
+    /// The password policy lets nobody in.
+    Policy,
 }
 
 /// A PostgreSQL server.

@@ -420,12 +420,9 @@ fn kept(account: &Account, wish: &Wish, can: &BTreeSet<Capability>) -> Steps {
     } else if !missing.is_empty() && !stuck {
         steps.obstacles.push(Obstacle::Unsupported(Capability::Groups));
     }
-    if wish.password {
-        if can.contains(&Capability::Password) {
-            steps.changes.push(AccountChange::IssuePassword { id: id.clone() });
-        } else {
-            steps.obstacles.push(Obstacle::Unsupported(Capability::Password));
-        }
+    // Where passwords are none of the system's business people log in by SSO.
+    if wish.password && can.contains(&Capability::Password) {
+        steps.changes.push(AccountChange::IssuePassword { id: id.clone() });
     }
     // Last: who comes back is let in with today's groups only.
     if account.state == AccountState::Disabled && !stuck {

@@ -9,7 +9,7 @@ use crate::api::developer::AccountStatus;
 use crate::api::provider::AccountAction;
 use crate::api::{ConditionType, Departure, Developer, Provider, Reason};
 
-use super::account::{Account, AccountState, Capability, Obstacle, Presence, Steps, Wish};
+use super::account::{Account, AccountState, Capability, Managed, Obstacle, Presence, Steps, Wish};
 use super::developer::{seconds, whole_second};
 use super::entitlement::{Desired, entitlements};
 use super::finding::Finding;
@@ -51,6 +51,11 @@ impl Cell {
         self.wish.presence == Presence::Active
     }
 
+    /// Whether it was looked at for the same wish. Which groups of others are managed besides is seen when everybody is looked at.
+    pub fn is_for(&self, wish: &Wish) -> bool {
+        Wish { managed: wish.managed.clone(), ..self.wish.clone() } == *wish
+    }
+
     /// Whether it tells the same as another, whenever each was looked at.
     pub fn tells_like(&self, other: &Self) -> bool {
         Self { verified_at: other.verified_at, wish: other.wish.clone(), ..self.clone() } == *other
@@ -78,6 +83,7 @@ pub fn cell(name: &str, desired: &Desired, found: Option<&Account>, left: &Steps
     let words: Vec<String> = left.obstacles.iter().map(ToString::to_string).collect();
     let trouble = left.obstacles.first().map(|obstacle| if conflicts(obstacle) { Reason::Conflict } else { Reason::Unsupported });
     let groups = hers.map(|account| account.groups.intersection(&desired.wish.groups).count());
+    let given = hers.map(|account| account.groups.iter().filter(|group| ours(group, desired)).cloned().collect());
     Some(Cell {
         account: AccountStatus {
             provider: name.to_owned(),
@@ -85,6 +91,7 @@ pub fn cell(name: &str, desired: &Desired, found: Option<&Account>, left: &Steps
             username: Some(hers.map_or_else(|| desired.wish.profile.username.clone(), |account| account.profile.username.clone())),
             state: state.to_owned(),
             groups: groups.map(|groups| i64::try_from(groups).unwrap_or(i64::MAX)),
+            given_groups: given.unwrap_or_default(),
             message: (!words.is_empty()).then(|| words.join("; ")),
         },
         wish: desired.wish.clone(),
@@ -97,6 +104,11 @@ pub fn cell(name: &str, desired: &Desired, found: Option<&Account>, left: &Steps
         next_try: None,
         first_push: None,
     })
+}
+
+/// Whether a group of an account was given by usher, as far as that is known.
+fn ours(group: &String, desired: &Desired) -> bool {
+    desired.wish.groups.contains(group) || matches!(&desired.wish.managed, Managed::Only(groups) if groups.contains(group))
 }
 
 /// Whether somebody else's account is in the way.
@@ -124,6 +136,7 @@ pub fn troubled(name: &str, desired: &Desired, before: Option<&Cell>, (reason, m
             username: Some(desired.wish.profile.username.clone()),
             state: state.to_owned(),
             groups: before.and_then(|before| before.account.groups),
+            given_groups: before.map(|before| before.account.given_groups.clone()).unwrap_or_default(),
             message: Some(message),
         },
         wish: desired.wish.clone(),
@@ -257,17 +270,7 @@ pub fn told_accounts(world: &World, developer: &Developer, cells: Vec<Cell>, now
             (None, Some(before)) => ((*before).clone(), before.state == "Active"),
             (None, None) if wants => {
                 told.findings.extend(under_way(name, None));
-                (
-                    AccountStatus {
-                        provider: name.clone(),
-                        id: None,
-                        username: None,
-                        state: "Pending".to_owned(),
-                        groups: None,
-                        message: None,
-                    },
-                    false,
-                )
+                (AccountStatus { provider: name.clone(), state: "Pending".to_owned(), ..AccountStatus::default() }, false)
             }
             (None, None) => continue,
         };

@@ -61,6 +61,14 @@ pub fn managed(world: &World, name: &str, provider: &Provider) -> Managed {
     Managed::Only(accounts.filter_map(|account| account.groups.as_ref()).flatten().cloned().collect())
 }
 
+/// What usher gave is usher's to take, also when no Role names it any more.
+pub fn and_given<'a>(managed: Managed, given: impl IntoIterator<Item = &'a String>) -> Managed {
+    match managed {
+        Managed::All => Managed::All,
+        Managed::Only(groups) => Managed::Only(groups.into_iter().chain(given.into_iter().cloned()).collect()),
+    }
+}
+
 /// What somebody whose Developer is there is to have at a Provider.
 pub fn desired(scene: Scene<'_>, (name, provider): (&str, &Provider), developer: &Developer, now: Timestamp) -> Desired {
     let standing = standing(scene.world, developer, now);
@@ -85,12 +93,13 @@ pub fn desired(scene: Scene<'_>, (name, provider): (&str, &Provider), developer:
         Adopt::ByEmail => Adoption::ByEmail,
         Adopt::ByUsername => Adoption::ByUsername,
     };
+    let given = before.iter().flat_map(|account| &account.given_groups);
     let departed = scene.world.departures().of_name(&developer.name_any()).next().is_some();
     let wish = Wish {
         presence,
         owner: owner(scene, &person, &developer.name_any()),
         groups: if presence == Presence::Active { groups.clone().unwrap_or_default() } else { BTreeSet::new() },
-        managed: managed(scene.world, name, provider),
+        managed: and_given(managed(scene.world, name, provider), given),
         adoption,
         heir: !departed,
         password: presence == Presence::Active && undelivered(scene, name, provider, developer),

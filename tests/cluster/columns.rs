@@ -199,6 +199,37 @@ async fn environment() {
     delete(&client, &object).await;
 }
 
+fn provider_spec() -> Value {
+    json!({"gitea": {"url": "https://git.example.com", "credentialsSecret": {"name": "forge-admin", "key": "token"}}, "mode": "Observe"})
+}
+
+#[tokio::test]
+async fn provider() {
+    let plane = bare().await;
+    let client = plane.admin_client().await;
+    let name = name("forge");
+    let summary = json!({
+        "type": "gitea", "accounts": "12", "url": "https://git.example.com", "queue": "3", "nextTry": "2026-11-23T08:01:00Z", "message": "no answer",
+    });
+    let status = json!({"observedGeneration": 1, "state": "Unreachable", "summary": summary});
+    let object = stored(&client, "Provider", &name, provider_spec(), Some(status)).await;
+    let row = [
+        ("NAME", name.as_str()),
+        ("TYPE", "gitea"),
+        ("ACCOUNTS", "12"),
+        ("MODE", "Observe"),
+        ("STATE", "Unreachable"),
+        ("READY", "True"),
+        ("AGE", YOUNG),
+        ("URL", "https://git.example.com"),
+        ("QUEUE", "3"),
+        ("NEXT-TRY", "2026-11-23T08:01:00Z"),
+        ("MESSAGE", "no answer"),
+    ];
+    assert_printed(plane, "uprov", &name, &row, 4).await;
+    delete(&client, &object).await;
+}
+
 fn grant_spec(developer: &str, role: &str, state: &str) -> Value {
     let mut spec = json!({
         "developer": {"name": developer, "uid": "00000000-0000-0000-0000-000000000000"},
@@ -337,6 +368,7 @@ async fn categories_part_input_from_record() {
         stored(&client, "Role", &name, json!({}), None).await,
         stored(&client, "Binding", &name, json!({"role": "viewer", "developers": ["ada"]}), None).await,
         stored(&client, "Environment", &name, json!({}), None).await,
+        stored(&client, "Provider", &name, provider_spec(), None).await,
         stored(&client, "Lock", &name, json!({"developer": "ada", "reason": "x", "lifted": true}), None).await,
         stored(&client, "Grant", &name, grant_spec("ada", "viewer", "Active"), None).await,
         stored(&client, "Departure", &name, departure_spec("ada"), None).await,
@@ -348,7 +380,7 @@ async fn categories_part_input_from_record() {
         kinds.sort();
         kinds
     };
-    assert_eq!(kinds("usher").await, ["binding", "developer", "environment", "lock", "role"]);
+    assert_eq!(kinds("usher").await, ["binding", "developer", "environment", "lock", "provider", "role"]);
     assert_eq!(kinds("usher-audit").await, ["departure", "grant"]);
     for object in &objects {
         delete(&client, object).await;
@@ -372,6 +404,7 @@ async fn short_names_are_ushers() {
             ["environments", "uenv", api, "false", "Environment"],
             ["grants", "grant", api, "false", "Grant"],
             ["locks", "ulock", api, "false", "Lock"],
+            ["providers", "uprov", api, "false", "Provider"],
             ["roles", "urole", api, "false", "Role"],
         ]
     );

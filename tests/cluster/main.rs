@@ -14,6 +14,7 @@
 //! | `life`, `life_*` | suspension, departure, deletion, return; tokens, Grants, strangers | the operator |
 //! | `leaving`, `lock` | receipts, seals, Locks | the operator |
 //! | `leaving_brake`, `lock_unread` | too many at once; Locks that cannot be read | a cluster of their own |
+//! | `accounts` | accounts in outside systems follow, wait and go | the operator, a SCIM server |
 //! | `interleaving` | all of it at once, with kills, restarts and hand-overs, by dice | a cluster of its own |
 //! | `record_*` | who asked, what Roles contained, the readers of the record | the operator |
 //! | `drift`, `poison`, `crash`, `replicas` | repair, bad neighbours, kills, hand-over | a cluster of their own |
@@ -34,6 +35,7 @@
 
 mod absence;
 mod absent_operator;
+mod accounts;
 mod at_rest;
 mod attack;
 mod chart;

@@ -29,6 +29,8 @@ use super::{RECEIPT, settle, sweep};
 
 /// At most this many accounts are worked on at once.
 const AT_ONCE: usize = 4;
+/// How soon it is looked whether a look at everybody is over.
+const SOON: Duration = Duration::from_millis(250);
 /// How soon a system that failed is tried again, and how late at most.
 const FIRST_TRY: Duration = Duration::from_secs(1);
 const LAST_TRY: Duration = Duration::from_mins(5);
@@ -52,6 +54,8 @@ struct State {
     link: Option<Link>,
     /// What the last connection was tried with.
     made_of: String,
+    /// The version of the Provider's spec that everybody was last looked at for.
+    generation: Option<i64>,
     health: Health,
     cells: BTreeMap<String, Cell>,
     ledger: Ledger,
@@ -238,6 +242,16 @@ impl Desk {
         })
     }
 
+    /// Whether it is time to look at everybody: after a while, and when the Provider says something else.
+    fn due(&self, provider: &Provider) -> bool {
+        let mut state = self.state.lock();
+        let edited = std::mem::replace(&mut state.generation, provider.metadata.generation) != provider.metadata.generation;
+        if edited {
+            state.sweep_at = None;
+        }
+        state.sweep_at.is_none_or(|at| at <= Instant::now())
+    }
+
     /// Connects, unless that is done already; asks the system whether it answers when it did not. Returns whether there is work to be done with it.
     async fn connected(&self, context: &Arc<Context>, provider: &Provider) -> bool {
         let made_of = Self::made_of(context, provider);
@@ -357,7 +371,7 @@ async fn run(context: Weak<Context>, desk: Arc<Desk>) {
             }
             continue;
         }
-        let due = desk.state.lock().sweep_at.is_none_or(|at| at <= Instant::now());
+        let due = desk.due(&provider);
         let idle = sweeping.as_ref().is_none_or(tokio::task::JoinHandle::is_finished);
         if due && idle {
             let every = Duration::try_from(provider.spec.verify_every.duration()).unwrap_or(LAST_TRY);
@@ -365,7 +379,8 @@ async fn run(context: Weak<Context>, desk: Arc<Desk>) {
             desk.state.lock().sweep_at = Some(Instant::now() + every.mul_f64(jitter));
             sweeping = Some(tokio::spawn(sweep::sweep(context.clone(), desk.clone())));
         }
-        let sweep_at = desk.state.lock().sweep_at.unwrap_or_else(Instant::now);
+        // One that is due while another is under way waits for it.
+        let sweep_at = desk.state.lock().sweep_at.unwrap_or_else(Instant::now).max(Instant::now() + SOON);
         let Ok(place) = places.clone().acquire_owned().await else { return };
         let next = tokio::select! {
             next = desk.queue.next() => Some(next),

@@ -92,7 +92,7 @@ pub fn look(context: &Context, developer: &Developer) {
             let cell = desk.cell(&who);
             let concerns = cell.is_some() || wanted.entitled || wanted.recorded.is_some();
             let lane = if standing(scene.world, developer, now).leaves() { Lane::Departure } else { Lane::New };
-            let same = cell.is_some_and(|cell| cell.wish == wanted.wish);
+            let same = cell.is_some_and(|cell| cell.is_for(&wanted.wish));
             (concerns && !same).then_some(lane)
         });
         if let Some(lane) = changed {
@@ -113,7 +113,7 @@ pub fn look_at_receipt(context: &Context, departure: &crate::api::Departure) {
             let wanted = left(scene, (desk.name(), provider), departure, now);
             let cell = desk.cell(&who);
             let concerns = cell.is_some() || told;
-            (concerns && cell.is_none_or(|cell| cell.wish != wanted.wish)).then_some(())
+            (concerns && cell.is_none_or(|cell| !cell.is_for(&wanted.wish))).then_some(())
         });
         if changed.is_some() {
             desk.push(&who, Lane::Departure);

@@ -17,7 +17,7 @@ use crate::plan::account::{Account, AccountChange, AccountState, Capability, Pre
 use crate::plan::cell::{self, Cell};
 use crate::plan::change::labels;
 use crate::plan::cluster::ClusterKey;
-use crate::plan::entitlement::{Desired, delivered_note, delivery, desired, left};
+use crate::plan::entitlement::{Desired, and_given, delivered_note, delivery, desired, left};
 use crate::plan::name::fraction;
 
 use super::super::context::Context;
@@ -48,10 +48,11 @@ pub(super) struct Case {
 /// What is to be for somebody, by what is known now; nothing if she is nobody's concern any more.
 pub(super) fn case(context: &Context, desk: &Desk, who: &str) -> Option<Case> {
     let now = context.now();
+    let given = desk.cell(who).map(|cell| cell.account.given_groups).unwrap_or_default();
     context.memory.read(|content, scene| {
         let world = &content.world;
         let provider = world.live_providers().find(|(name, _)| *name == desk.name())?.1.clone();
-        let (desired, stopped, committed) = if let Some(name) = who.strip_prefix(RECEIPT) {
+        let (mut desired, stopped, committed) = if let Some(name) = who.strip_prefix(RECEIPT) {
             let departure = world.departures().get(name)?;
             (left(scene, (desk.name(), &provider), departure, now), false, true)
         } else {
@@ -59,6 +60,8 @@ pub(super) fn case(context: &Context, desk: &Desk, who: &str) -> Option<Case> {
             let committed = developer.status.iter().filter_map(|status| status.timeline.as_ref()).any(|it| it.first_commit_at.is_some());
             (desired(scene, (desk.name(), &provider), developer, now), paused(developer.as_ref()), committed)
         };
+        // Her status may not tell of it yet.
+        desired.wish.managed = and_given(desired.wish.managed, &given);
         let paused = (stopped || paused(provider.as_ref())) && !desired.named;
         Some(Case { provider, desired, paused, adds: world.locks_readable(), committed })
     })

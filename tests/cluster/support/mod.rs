@@ -21,6 +21,8 @@ mod process;
 mod script;
 pub mod shared;
 pub mod slot;
+#[path = "../../support/systems/mod.rs"]
+pub mod systems;
 mod tools;
 mod wait;
 

@@ -393,14 +393,14 @@ fn without_hops(headers: &mut HeaderMap) {
     }
 }
 
-async fn listen() -> (TcpListener, SocketAddr) {
+pub async fn listen() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("an address");
     (listener, address)
 }
 
 /// What takes TLS with a new certificate for 127.0.0.1 and localhost, and the certificate of the CA that signed it.
-fn certified() -> (TlsAcceptor, String) {
+pub fn certified() -> (TlsAcceptor, String) {
     let mut params = CertificateParams::new(Vec::new()).expect("no names");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.distinguished_name.push(rcgen::DnType::CommonName, "a CA of a test");

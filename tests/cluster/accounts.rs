@@ -1,0 +1,380 @@
+//! Accounts in outside systems: they follow what people are given, a system that is down delays nobody else, and who leaves is locked out (DESIGN.md, "Providers").
+
+use std::time::Duration;
+
+use kube::Client;
+use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+use usher::connectors::tls;
+
+use crate::support::access::can;
+use crate::support::client::kind;
+use crate::support::people::{Stage, declare, developer, edit, reaches, remove, subject};
+use crate::support::systems::System;
+use crate::support::{Shared, name, operated, wait_until};
+
+const SOON: Duration = Duration::from_mins(1);
+/// usher's own namespace.
+const NAMESPACE: &str = "usher-system";
+
+/// A SCIM server as its administrator sees it, with a tenant for one test, and the Provider that it is for usher.
+struct Service {
+    system: System,
+    http: reqwest::Client,
+    base: String,
+    provider: String,
+}
+
+impl Service {
+    /// Starts a server and declares it as a Provider, with what else is said.
+    async fn new(client: &Client, namespace: &str, more: Value) -> Self {
+        let system = System::start("scim").await;
+        let provider = name("scim");
+        let ca = std::fs::read_to_string(system.ca_file()).expect("a certificate");
+        let token = system.env("TOKEN").to_owned();
+        let secret =
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": provider}, "stringData": {"token": token, "ca.crt": ca}});
+        let secrets: Api<k8s_openapi::api::core::v1::Secret> = Api::namespaced(client.clone(), namespace);
+        secrets.create(&PostParams::default(), &serde_json::from_value(secret).expect("a Secret")).await.expect("made");
+        let base = format!("{}/{provider}/v2", system.env("URL"));
+        let mut spec = json!({
+            "scim": {
+                "url": base, "disablingRevokes": true,
+                "credentialsSecret": {"name": provider, "key": "token"}, "caSecret": {"name": provider, "key": "ca.crt"},
+            },
+            "requestsPerSecond": 200,
+        });
+        spec.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
+        let config = tls::config(Some(&ca)).expect("a CA");
+        let mut headers = reqwest::header::HeaderMap::new();
+        headers.insert("Authorization", format!("Bearer {token}").parse().expect("a header"));
+        let http = reqwest::Client::builder().tls_backend_preconfigured(config).default_headers(headers).build().expect("a client");
+        let service = Self { system, http, base, provider };
+        for group in ["developers", "releases"] {
+            let group = json!({"schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": group});
+            service.post("Groups", group).await;
+        }
+        declare(client, "Provider", &service.provider, spec).await;
+        service
+    }
+
+    async fn post(&self, path: &str, body: Value) -> Value {
+        let answer = self.http.post(format!("{}/{path}", self.base)).json(&body).send().await.expect("an answer");
+        let status = answer.status();
+        let text = answer.text().await.expect("a body");
+        assert!(status.is_success(), "{status}: {text}");
+        serde_json::from_str(&text).expect("JSON")
+    }
+
+    async fn resources(&self, path: &str) -> Vec<Value> {
+        let answer = self.http.get(format!("{}/{path}?count=1000", self.base)).send().await.expect("an answer");
+        let body: Value = answer.json().await.expect("JSON");
+        body["Resources"].as_array().cloned().unwrap_or_default()
+    }
+
+    async fn user(&self, username: &str) -> Option<Value> {
+        self.resources("Users").await.into_iter().find(|user| user["userName"] == username)
+    }
+
+    /// The groups of somebody.
+    async fn groups(&self, username: &str) -> Vec<String> {
+        let Some(user) = self.user(username).await else { return Vec::new() };
+        let groups = self.resources("Groups").await.into_iter();
+        let has = |group: &Value| group["members"].as_array().into_iter().flatten().any(|member| member["value"] == user["id"]);
+        groups.filter(has).filter_map(|group| group["displayName"].as_str().map(str::to_owned)).collect()
+    }
+
+    /// Waits until somebody's account is active or not, in these groups.
+    async fn shows(&self, username: &str, active: bool, groups: &[&str]) {
+        wait_until(&format!("{username} is active: {active}, in {groups:?}"), SOON, async || {
+            let (user, in_groups) = (self.user(username).await, self.groups(username).await);
+            let right = user.as_ref().is_some_and(|user| user["active"] == active) && in_groups == groups;
+            if right { Ok(()) } else { Err(format!("{user:?} in {in_groups:?}")) }
+        })
+        .await;
+    }
+
+    /// A Role that gives an account here, in a group.
+    async fn role(&self, client: &Client, stage: &Stage, groups: &[&str]) -> String {
+        let role = name("role");
+        let entry = json!({"name": "work", "environments": [stage.environment], "clusterRoles": ["view"]});
+        let accounts = json!([{"provider": self.provider, "groups": groups}]);
+        declare(client, "Role", &role, json!({"access": [entry], "accounts": accounts})).await;
+        role
+    }
+}
+
+async fn started() -> (Shared, Client, Stage) {
+    let shared = operated().await;
+    let client = shared.client.clone();
+    let stage = Stage::new(&client).await;
+    (shared, client, stage)
+}
+
+/// What is told of somebody's account.
+async fn told(client: &Client, person: &str, provider: &str) -> Value {
+    let developer = kind(client, "Developer").await.get(person).await.expect("a Developer");
+    let accounts = developer.data["status"]["accounts"].as_array().cloned().unwrap_or_default();
+    accounts.into_iter().find(|account| account["provider"] == provider).unwrap_or_default()
+}
+
+async fn tells(client: &Client, person: &str, provider: &str, state: &str) -> Value {
+    wait_until(&format!("dev/{person} tells that the account at uprov/{provider} is {state}"), SOON, async || {
+        let account = told(client, person, provider).await;
+        if account["state"] == state { Ok(account) } else { Err(account.to_string()) }
+    })
+    .await
+}
+
+/// Waits until the receipt of somebody says how an account stands.
+async fn receipt(client: &Client, person: &str, provider: &str, state: &str) -> DynamicObject {
+    let target = format!("provider/{provider}");
+    wait_until(&format!("the receipt of {person} says {state} at {target}"), SOON, async || {
+        let list =
+            kind(client, "Departure").await.list(&ListParams::default().fields(&format!("spec.developer.name={person}"))).await.unwrap();
+        let right = |it: &&DynamicObject| {
+            it.data["status"]["targets"].as_array().into_iter().flatten().any(|line| line["target"] == target && line["state"] == state)
+        };
+        list.items
+            .iter()
+            .find(right)
+            .cloned()
+            .ok_or_else(|| format!("{:?}", list.items.iter().map(|it| &it.data["status"]).collect::<Vec<_>>()))
+    })
+    .await
+}
+
+/// From the Binding to the account, through an edit of the Role, a suspension and back, to the receipt.
+#[tokio::test]
+async fn an_account_follows_what_somebody_is_given() {
+    let (_shared, client, stage) = started().await;
+    let service = Service::new(&client, NAMESPACE, json!({})).await;
+    let role = service.role(&client, &stage, &["developers"]).await;
+    let person = name("ada");
+    let binding = stage.binding(&role, &person).await;
+    developer(&client, &person, json!({"displayName": "Ada Lovelace"})).await;
+    service.shows(&person, true, &["developers"]).await;
+    let account = tells(&client, &person, &service.provider, "Active").await;
+    assert_eq!((&account["username"], &account["groups"]), (&json!(person), &json!(1)));
+    let ready = crate::support::client::ready(&client, &person).await;
+    assert_eq!(ready.data["status"]["summary"]["accounts"], "1/1");
+    assert!(ready.data["status"]["timeline"]["accountsReadyAt"].is_string());
+
+    edit(&client, "Role", &role, json!({"accounts": [{"provider": service.provider, "groups": ["releases"]}]})).await;
+    wait_until("the other group instead", SOON, async || match service.groups(&person).await.as_slice() {
+        [group] if group == "releases" => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+
+    edit(&client, "Developer", &person, json!({"state": "Suspended"})).await;
+    wait_until("she is locked out", SOON, async || match service.user(&person).await {
+        Some(user) if user["active"] == false => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    edit(&client, "Developer", &person, json!({"state": "Active"})).await;
+    service.shows(&person, true, &["releases"]).await;
+
+    remove(&client, "Binding", &binding).await;
+    service.shows(&person, false, &[]).await;
+    tells(&client, &person, &service.provider, "Disabled").await;
+    stage.binding(&role, &person).await;
+    service.shows(&person, true, &["releases"]).await;
+
+    edit(&client, "Developer", &person, json!({"state": "Departed"})).await;
+    let receipt = receipt(&client, &person, &service.provider, "Disabled").await;
+    let targets = receipt.data["status"]["targets"].as_array().cloned().unwrap_or_default();
+    let line = targets.iter().find(|it| it["target"] == format!("provider/{}", service.provider)).expect("a line");
+    assert_eq!(line["id"], service.user(&person).await.expect("an account")["id"]);
+    service.shows(&person, false, &[]).await;
+    remove(&client, "Developer", &person).await;
+    remove(&client, "Provider", &service.provider).await;
+    assert!(service.user(&person).await.is_some(), "a Provider's going leaves accounts as they are");
+}
+
+/// One system is stopped in the middle of everything: the clusters and the other system go on, and it heals without a hand.
+#[tokio::test]
+async fn a_system_that_hangs_delays_nobody_else() {
+    let (_shared, client, stage) = started().await;
+    let namespace = NAMESPACE;
+    let (sick, well) = tokio::join!(Service::new(&client, namespace, json!({})), Service::new(&client, namespace, json!({})));
+    let role = name("role");
+    let entry = json!({"name": "work", "environments": [stage.environment], "clusterRoles": ["view"]});
+    let accounts = json!([{"provider": sick.provider, "groups": ["developers"]}, {"provider": well.provider, "groups": ["developers"]}]);
+    declare(&client, "Role", &role, json!({"access": [entry], "accounts": accounts})).await;
+    let (leaver, comer) = (name("bob"), name("ada"));
+    stage.binding(&role, &leaver).await;
+    developer(&client, &leaver, json!({})).await;
+    sick.shows(&leaver, true, &["developers"]).await;
+    well.shows(&leaver, true, &["developers"]).await;
+    crate::support::client::ready(&client, &leaver).await;
+
+    sick.system.pause();
+    stage.binding(&role, &comer).await;
+    developer(&client, &comer, json!({})).await;
+    edit(&client, "Developer", &leaver, json!({"state": "Departed"})).await;
+    well.shows(&comer, true, &["developers"]).await;
+    well.shows(&leaver, false, &[]).await;
+    let seen = wait_until("her identity is told", SOON, async || {
+        let developer = kind(&client, "Developer").await.get(&comer).await.expect("a Developer");
+        if developer.data["status"]["identities"].is_array() { Ok(developer) } else { Err(developer.data.to_string()) }
+    })
+    .await;
+    let subject = subject(&seen);
+    wait_until("she may work in the cluster", SOON, async || {
+        if can(&client, &subject, "get", "pods", Some(&stage.shared)).await { Ok(()) } else { Err("no") }
+    })
+    .await;
+    reaches(&client, "Provider", &sick.provider, "/status/state", "Unreachable").await;
+    let provider = kind(&client, "Provider").await.get(&sick.provider).await.expect("a Provider");
+    assert_ne!(provider.data["status"]["summary"]["nextTry"], "", "{:?}", provider.data["status"]);
+    wait_until("her cell says so", SOON, async || {
+        let account = told(&client, &comer, &sick.provider).await;
+        if account["state"] == "Failed" { Ok(()) } else { Err(account.to_string()) }
+    })
+    .await;
+    let receipt_while = receipt(&client, &leaver, &sick.provider, "Unreachable").await;
+    assert_eq!(receipt_while.data["status"]["summary"]["accessGone"].as_str().map(str::is_empty), Some(false), "{:?}", receipt_while.data);
+
+    sick.system.resume();
+    sick.shows(&comer, true, &["developers"]).await;
+    sick.shows(&leaver, false, &[]).await;
+    receipt(&client, &leaver, &sick.provider, "Disabled").await;
+    reaches(&client, "Provider", &sick.provider, "/status/state", "Connected").await;
+    crate::support::client::ready(&client, &comer).await;
+    for person in [&leaver, &comer] {
+        edit(&client, "Developer", person, json!({"state": "Departed"})).await;
+        remove(&client, "Developer", person).await;
+    }
+}
+
+/// An account of her name that usher did not make is a Conflict, and untouched, until somebody pins it.
+#[tokio::test]
+async fn a_strangers_account_is_hers_only_by_a_pin() {
+    let (_shared, client, stage) = started().await;
+    let service = Service::new(&client, NAMESPACE, json!({})).await;
+    let person = name("ada");
+    let stranger = json!({
+        "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": person, "active": true,
+        "name": {"familyName": "Somebody"}, "emails": [{"value": "somebody@elsewhere.example", "primary": true}],
+    });
+    let before = service.post("Users", stranger).await;
+    let role = service.role(&client, &stage, &["developers"]).await;
+    stage.binding(&role, &person).await;
+    developer(&client, &person, json!({})).await;
+    let account = tells(&client, &person, &service.provider, "Conflict").await;
+    assert!(account["message"].as_str().is_some_and(|message| message.contains("adopt: true")), "{account}");
+    let developer = reaches(&client, "Developer", &person, "/status/conditions/0/reason", "Conflict").await;
+    assert!(developer.data["status"]["conditions"].as_array().into_iter().flatten().any(|it| it["type"] == "Stalled"));
+    let after = service.user(&person).await.expect("an account");
+    assert_eq!((&after["name"], &after["emails"], &after["externalId"]), (&before["name"], &before["emails"], &before["externalId"]));
+
+    let pin = json!([{"provider": service.provider, "id": before["id"], "adopt": true}]);
+    edit(&client, "Developer", &person, json!({"accounts": pin})).await;
+    let account = tells(&client, &person, &service.provider, "Active").await;
+    assert_eq!(account["id"], before["id"]);
+    service.shows(&person, true, &["developers"]).await;
+    edit(&client, "Developer", &person, json!({"state": "Departed"})).await;
+    remove(&client, "Developer", &person).await;
+}
+
+/// An edit that would lock many out at once stops at the limit, and goes on when exactly that batch is released; one who leaves is never held.
+#[tokio::test]
+async fn an_edit_that_would_lock_many_out_waits_for_a_word() {
+    let (_shared, client, stage) = started().await;
+    let service = Service::new(&client, NAMESPACE, json!({"brake": {"maxRemovals": 2, "maxPercent": 1}})).await;
+    let role = service.role(&client, &stage, &["developers"]).await;
+    let people: Vec<String> = (0..6).map(|_| name("ada")).collect();
+    declare(&client, "Binding", &role, json!({"role": role, "developers": people})).await;
+    for person in &people {
+        developer(&client, person, json!({})).await;
+    }
+    for person in &people {
+        service.shows(person, true, &["developers"]).await;
+    }
+    edit(&client, "Role", &role, json!({"accounts": null})).await;
+    let held = wait_until("four wait", SOON, async || {
+        let provider = kind(&client, "Provider").await.get(&service.provider).await.expect("a Provider");
+        let status = provider.data["status"].clone();
+        if status["brake"]["removals"] == 4 && status["state"] == "Braked" { Ok(status) } else { Err(status.to_string()) }
+    })
+    .await;
+    let active = async || {
+        let mut active = 0;
+        for person in &people {
+            active += usize::from(service.user(person).await.is_some_and(|user| user["active"] == true));
+        }
+        active
+    };
+    assert_eq!(active().await, 4);
+    let held_person = held["brake"]["sample"][0].as_str().expect("a name").to_owned();
+    edit(&client, "Developer", &held_person, json!({"state": "Departed"})).await;
+    service.shows(&held_person, false, &[]).await;
+    let digest = wait_until("three wait", SOON, async || {
+        let provider = kind(&client, "Provider").await.get(&service.provider).await.expect("a Provider");
+        let brake = provider.data["status"]["brake"].clone();
+        if brake["removals"] == 3 { Ok(brake["digest"].clone()) } else { Err(brake.to_string()) }
+    })
+    .await;
+    let patch = json!({"metadata": {"annotations": {"usher.dev/release": digest}}});
+    kind(&client, "Provider").await.patch(&service.provider, &PatchParams::default(), &Patch::Merge(patch)).await.expect("released");
+    wait_until("the others follow", SOON, async || match active().await {
+        0 => Ok(()),
+        left => Err(left),
+    })
+    .await;
+    reaches(&client, "Provider", &service.provider, "/status/state", "Connected").await;
+    for person in &people {
+        edit(&client, "Developer", person, json!({"state": "Departed"})).await;
+        remove(&client, "Developer", person).await;
+    }
+}
+
+/// Where usher only looks it says what it would do, and does nothing.
+#[tokio::test]
+async fn an_observed_system_is_left_as_it_is() {
+    let (_shared, client, stage) = started().await;
+    let service = Service::new(&client, NAMESPACE, json!({"mode": "Observe"})).await;
+    let role = service.role(&client, &stage, &["developers"]).await;
+    let person = name("ada");
+    stage.binding(&role, &person).await;
+    developer(&client, &person, json!({})).await;
+    let account = tells(&client, &person, &service.provider, "Pending").await;
+    wait_until("it is told what would be done", SOON, async || {
+        let account = told(&client, &person, &service.provider).await;
+        if account["message"].as_str().is_some_and(|it| it.contains("would make it")) { Ok(()) } else { Err(account.to_string()) }
+    })
+    .await;
+    assert!(service.user(&person).await.is_none(), "{account}");
+    reaches(&client, "Provider", &service.provider, "/status/state", "Observing").await;
+    edit(&client, "Provider", &service.provider, json!({"mode": "Enforce"})).await;
+    service.shows(&person, true, &["developers"]).await;
+    edit(&client, "Developer", &person, json!({"state": "Departed"})).await;
+    remove(&client, "Developer", &person).await;
+}
+
+/// SCIM cannot revoke what was issued: the receipt says so until somebody answers for it.
+#[tokio::test]
+async fn what_a_system_cannot_revoke_is_left_over_until_it_is_waived() {
+    let (_shared, client, stage) = started().await;
+    let service = Service::new(&client, NAMESPACE, json!({})).await;
+    edit(&client, "Provider", &service.provider, json!({"scim": {"disablingRevokes": false}})).await;
+    let role = service.role(&client, &stage, &["developers"]).await;
+    let person = name("ada");
+    stage.binding(&role, &person).await;
+    developer(&client, &person, json!({})).await;
+    service.shows(&person, true, &["developers"]).await;
+    edit(&client, "Developer", &person, json!({"state": "Departed"})).await;
+    let receipt_before = receipt(&client, &person, &service.provider, "Failed").await;
+    service.shows(&person, false, &[]).await;
+    let targets = receipt_before.data["status"]["targets"].as_array().cloned().unwrap_or_default();
+    let line = targets.iter().find(|it| it["target"] == format!("provider/{}", service.provider)).expect("a line");
+    assert_eq!(line["credentials"], "Cannot");
+    let waive = json!({"metadata": {"annotations": {"usher.dev/waive": format!("provider/{}=the service asks our SSO each time", service.provider)}}});
+    let departure = receipt_before.metadata.name.expect("a name");
+    kind(&client, "Departure").await.patch(&departure, &PatchParams::default(), &Patch::Merge(waive)).await.expect("waived");
+    receipt(&client, &person, &service.provider, "Waived").await;
+    reaches(&client, "Departure", &departure, "/status/state", "CompleteWithWaivers").await;
+    remove(&client, "Developer", &person).await;
+}

@@ -91,6 +91,21 @@ async fn a_service_that_refuses_patch_gets_whole_resources() {
     everything_changes_by_put(&tenant, &proxy, connector.as_ref()).await;
 }
 
+/// A group that is put without its members would lose them all.
+#[tokio::test]
+async fn members_that_are_told_only_when_asked_for_are_put_back() {
+    let (tenant, proxy, connector) = behind_a_proxy().await;
+    proxy.edit(|asked, told| {
+        without_patch(asked, told);
+        if asked.path.contains("/Groups/") && !asked.path.contains("attributes=") {
+            let mut value = told.value();
+            value.as_object_mut().expect("a group").remove("members");
+            told.set(&value);
+        }
+    });
+    everything_changes_by_put(&tenant, &proxy, connector.as_ref()).await;
+}
+
 #[tokio::test]
 async fn what_changed_meanwhile_is_read_again_and_not_overwritten() {
     let (tenant, proxy, connector) = behind_a_proxy().await;
@@ -189,10 +204,15 @@ async fn filters_may_be_ignored_or_refused() {
 
 #[tokio::test]
 async fn no_name_is_part_of_a_question() {
-    let (tenant, _proxy, connector) = behind_a_proxy().await;
+    let (tenant, proxy, connector) = behind_a_proxy().await;
     tenant.make_crowd(3).await;
     for name in [r#"x" or userName pr or userName eq "x"#, r#"x\" or userName pr"#, "../Groups", "a&count=0"] {
+        proxy.forget();
         assert_eq!(connector.find(&named(name), &NONE).await.expect("an answer"), None, "{name}");
+        let asked = reqwest::Url::parse(&format!("https://there{}", proxy.asked()[0].path)).expect("a URL");
+        let filter = asked.query_pairs().find(|(key, _)| key == "filter").expect("a filter").1.into_owned();
+        let quoted: String = serde_json::from_str(filter.strip_prefix("userName eq ").expect("one comparison")).expect("one text");
+        assert_eq!(quoted, name);
         assert_eq!(connector.find(&known(name, "nobody"), &NONE).await.expect("an answer"), None, "{name}");
     }
     let quoted = r#"Team "A" \ & B"#;
@@ -264,9 +284,10 @@ async fn a_service_that_loses_marks_is_found_out() {
 
 #[tokio::test]
 async fn one_mark_among_many_strangers_proves_that_marks_are_kept() {
-    for filters in [true, false] {
+    // With filters it need not be on the first page.
+    for (filters, strangers) in [(true, 1_000), (false, 60)] {
         let (tenant, proxy, connector) = behind_a_proxy().await;
-        tenant.make_crowd(60).await;
+        tenant.make_crowd(strangers).await;
         assert!(!can(connector.as_ref(), Capability::Mark).await, "there are accounts, and none has one");
         made(connector.as_ref()).await;
         if !filters {

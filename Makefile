@@ -35,6 +35,7 @@ test: tools ## Run every test, those against a real control plane included
 	$(CARGO) test --locked --no-run
 	$(CARGO) test --locked --lib --bins
 	$(CARGO) test --locked --test it
+	$(CARGO) test --locked --test systems
 	$(CARGO) test --locked --test cluster -- --test-threads=$(TEST_THREADS)
 
 # The steps of `make soak`: make soak STEPS=5000.

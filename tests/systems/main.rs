@@ -1,6 +1,7 @@
 //! Outside systems: every connector against the real server.
 //!
 //! `conformance` is the list of cases that all of them pass; every other module is one system, with what is peculiar to it.
+//! `servers` is about the servers themselves, which `hack/systems/` runs.
 
 #![allow(clippy::doc_markdown, reason = "names of systems are words here")]
 #![allow(
@@ -16,3 +17,6 @@ mod memory;
 #[path = "../support/systems/proxy.rs"]
 mod proxy;
 mod proxy_itself;
+mod servers;
+#[path = "../support/mod.rs"]
+mod support;

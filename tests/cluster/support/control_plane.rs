@@ -1,22 +1,16 @@
 //! One control plane: etcd, kube-apiserver and kube-controller-manager, run by `hack/control-plane`.
 
-use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStderr, ChildStdin, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use kube::Client;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use tokio::sync::SemaphorePermit;
 
+pub use super::script::off_thread;
+use super::script::{self, Script};
+use super::shared;
 use super::tools::{self, Output};
-use super::{process, shared};
-
-/// Building the servers takes a quarter of an hour on a slow machine, and the script shows how far it is.
-const PATIENCE: Duration = Duration::from_mins(40);
 
 /// How much of each request the API server writes down.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,13 +25,7 @@ pub enum AuditLevel {
 
 /// A running control plane. Dropping it ends it; so does the end of this process, however that comes.
 pub struct ControlPlane {
-    script: Child,
-    /// Held open: when it closes the script ends everything.
-    stdin: Option<ChildStdin>,
-    dir: PathBuf,
-    env: BTreeMap<String, String>,
-    /// What the script says.
-    said: Mutex<mpsc::Receiver<String>>,
+    script: Script,
     /// Given back when this one has ended.
     #[allow(dead_code, reason = "held, not read")]
     turn: Option<SemaphorePermit<'static>>,
@@ -67,46 +55,30 @@ impl ControlPlane {
 
     /// Starts one, on the etcd of the control plane in `share` if that is given.
     pub fn start_blocking(share: Option<&Path>, audit: AuditLevel, flags: &[&str]) -> Result<Self, String> {
-        let mut script = process::spawn(script(share, audit, flags)).map_err(|error| format!("cannot run hack/control-plane: {error}"))?;
-        let stdin = script.stdin.take();
-        let complaints = collect(script.stderr.take().expect("a pipe"));
-        let (sender, ready) = mpsc::channel();
-        let stdout = script.stdout.take().expect("a pipe");
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                let _ = sender.send(line);
-            }
-        });
-        let line = ready.recv_timeout(PATIENCE).unwrap_or_default();
-        let Some(dir) = line.strip_prefix("ready ").map(PathBuf::from) else {
-            drop(stdin);
-            let _ = script.wait();
-            let said = complaints.lock().expect("not poisoned").join("\n");
-            return Err(format!("no control plane, as hack/control-plane says:\n{said}\nIf tools are missing: hack/install-tools"));
-        };
-        let env = read_env(&dir.join("env"))?;
-        Ok(Self { script, stdin, dir, env, said: Mutex::new(ready), turn: None })
+        Script::start(command(share, audit, flags), "control-plane:")
+            .map(|script| Self { script, turn: None })
+            .map_err(|said| format!("no control plane, as hack/control-plane says:\n{said}\nIf tools are missing: hack/install-tools"))
     }
 
     /// Where its files are. What a test puts here goes when the control plane ends, unless `USHER_TEST_DIR` keeps it.
     pub fn dir(&self) -> &Path {
-        &self.dir
+        self.script.dir()
     }
 
     /// The administrator's kubeconfig.
     pub fn kubeconfig(&self) -> PathBuf {
-        self.dir.join("kubeconfig")
+        self.dir().join("kubeconfig")
     }
 
     /// Where the API server writes what usher and its people ask.
     pub fn audit_log(&self) -> PathBuf {
-        self.dir.join("audit.log")
+        self.dir().join("audit.log")
     }
 
     /// A variable of the script's `env` file, such as `APISERVER_PID`.
     #[track_caller]
     pub fn variable(&self, name: &str) -> &str {
-        self.env.get(name).unwrap_or_else(|| panic!("hack/control-plane says no {name}"))
+        self.script.variable(name).unwrap_or_else(|| panic!("hack/control-plane says no {name}"))
     }
 
     /// The processes: of the API server, and of the controller manager.
@@ -117,11 +89,7 @@ impl ControlPlane {
     /// Kills the API server and starts it again at the same address, with the same data. Returns when it is ready.
     pub async fn restart_apiserver(mut self) -> Self {
         off_thread(move || {
-            let stdin = self.stdin.as_mut().expect("held until the end");
-            stdin.write_all(b"restart-apiserver\n").and_then(|()| stdin.flush()).expect("hack/control-plane listens");
-            let line = self.said.lock().expect("not poisoned").recv_timeout(Duration::from_mins(5)).unwrap_or_default();
-            assert!(line.starts_with("ready "), "the API server did not come back");
-            self.env = read_env(&self.dir.join("env")).unwrap_or_else(|problem| panic!("{problem}"));
+            self.script.restart("restart-apiserver");
             self
         })
         .await
@@ -139,7 +107,7 @@ impl ControlPlane {
 
     /// Runs kubectl as the administrator with something on its standard input.
     pub async fn kubectl_with(&self, arguments: &[&str], input: &str) -> Output {
-        let mut command = tools::command(tools::tool("kubectl"), &self.dir);
+        let mut command = tools::command(tools::tool("kubectl"), self.dir());
         command.env("KUBECONFIG", self.kubeconfig()).args(arguments);
         tools::run(command, input).await
     }
@@ -151,7 +119,7 @@ impl ControlPlane {
 
     /// Runs one of usher's own commands with another kubeconfig.
     pub async fn usher_as(&self, kubeconfig: &Path, arguments: &[&str]) -> Output {
-        let mut command = tools::command(env!("CARGO_BIN_EXE_usher"), &self.dir);
+        let mut command = tools::command(env!("CARGO_BIN_EXE_usher"), self.dir());
         command.env("KUBECONFIG", kubeconfig).args(arguments);
         tools::run(command, "").await
     }
@@ -162,29 +130,13 @@ impl ControlPlane {
     }
 }
 
-impl Drop for ControlPlane {
-    fn drop(&mut self) {
-        drop(self.stdin.take());
-        let since = Instant::now();
-        // The script itself gives its servers less time than this.
-        while since.elapsed() < Duration::from_secs(10) {
-            if !matches!(self.script.try_wait(), Ok(None)) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        let _ = self.script.kill();
-        let _ = self.script.wait();
-    }
-}
-
 /// Runs a line of a page in a shell, with kubectl and usher on the PATH, as the administrator.
 pub async fn run_as_written(plane: &ControlPlane, line: &str) -> Output {
     let folders =
         [tools::tool("kubectl"), PathBuf::from(env!("CARGO_BIN_EXE_usher"))].map(|tool| tool.parent().expect("a folder").to_owned());
     let path = std::env::var_os("PATH").unwrap_or_default();
     let path = std::env::join_paths(folders.into_iter().chain(std::env::split_paths(&path))).expect("no colons");
-    let mut command = tools::command("bash", &plane.dir);
+    let mut command = tools::command("bash", plane.dir());
     command.env("PATH", path).env("KUBECONFIG", plane.kubeconfig()).args(["-euo", "pipefail", "-c", line]);
     tools::run(command, "").await
 }
@@ -205,47 +157,14 @@ pub async fn client_of(kubeconfig: &Path) -> Client {
     Client::try_from(config).expect("a client")
 }
 
-/// Runs what blocks without holding up the test's runtime.
-pub async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
-}
-
-fn script(share: Option<&Path>, audit: AuditLevel, flags: &[&str]) -> Command {
-    static COUNTER: AtomicU32 = AtomicU32::new(1);
-    let mut command = Command::new(tools::repository().join("hack/control-plane"));
-    command.args(["run", "--audit-level", &format!("{audit:?}")]);
+fn command(share: Option<&Path>, audit: AuditLevel, flags: &[&str]) -> Command {
+    let mut command = script::run("control-plane", "");
+    command.args(["--audit-level", &format!("{audit:?}")]);
     for flag in flags {
         command.args(["--apiserver-flag", flag]);
-    }
-    // Without a folder of ours the script takes a temporary one, and removes it even if this process is killed.
-    if let Some(kept) = std::env::var_os("USHER_TEST_DIR") {
-        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-        command.arg("--dir").arg(Path::new(&kept).join(format!("{}-{number}", std::process::id())));
     }
     if let Some(share) = share {
         command.arg("--share").arg(share);
     }
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
-}
-
-/// Keeps what the script says, and passes on at once what is not its own: that servers are being built, and how far that is.
-fn collect(stderr: ChildStderr) -> Arc<Mutex<Vec<String>>> {
-    let said = Arc::new(Mutex::new(Vec::new()));
-    let lines = Arc::clone(&said);
-    std::thread::spawn(move || {
-        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-            if !line.starts_with("control-plane:") {
-                let _ = writeln!(std::io::stderr(), "{line}");
-            }
-            lines.lock().expect("not poisoned").push(line);
-        }
-    });
-    said
-}
-
-/// Reads the `NAME=value` lines that the script writes; it quotes for a shell, which paths and numbers do not need.
-fn read_env(file: &Path) -> Result<BTreeMap<String, String>, String> {
-    let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
-    Ok(text.lines().filter_map(|line| line.split_once('=')).map(|(name, value)| (name.to_owned(), value.replace('\\', ""))).collect())
 }

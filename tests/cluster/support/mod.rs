@@ -14,7 +14,11 @@ mod name;
 #[allow(dead_code, reason = "used as soon as `usher run` works")]
 pub mod operator;
 pub mod people;
+#[path = "../../support/process.rs"]
 mod process;
+#[allow(dead_code, reason = "the tests of outside systems use more of it")]
+#[path = "../../support/script.rs"]
+mod script;
 pub mod shared;
 pub mod slot;
 mod tools;

@@ -8,6 +8,8 @@ use std::sync::OnceLock;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
+use super::script::repository;
+
 /// What a tool printed, and whether it succeeded.
 #[derive(Debug)]
 pub struct Output {
@@ -28,11 +30,6 @@ impl Output {
         assert!(self.success, "{}{}", self.stdout, self.stderr);
         self.stdout
     }
-}
-
-/// The checkout that is tested.
-pub fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// The path of kubectl or helm. The first call builds what is missing, which is silent and instant when nothing is.

@@ -1,0 +1,7 @@
+//! What several test binaries share: processes, the scripts in `hack/` that run servers, and outside systems.
+
+#[allow(dead_code, reason = "each test binary uses some of it")]
+pub mod process;
+#[allow(dead_code, reason = "each test binary uses some of it")]
+pub mod script;
+pub mod systems;

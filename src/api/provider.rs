@@ -275,6 +275,10 @@ pub struct Scim {
     /// The CA that signed its certificate, as PEM, if that is not a public one. A Secret in usher's own namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_secret: Option<SecretKey>,
+    /// Say true only if the service's documentation says that setting an account inactive makes its tokens, keys and sessions worthless for ever. SCIM itself
+    /// cannot tell nor revoke them: without this word every departure shows that what was issued must be revoked by hand, until the account is deleted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub disabling_revokes: bool,
 }
 
 /// Which accounts that usher did not make it may take over.

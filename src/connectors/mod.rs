@@ -7,6 +7,7 @@ pub mod http;
 pub mod memory;
 pub mod paging;
 pub mod password;
+pub mod scim;
 pub mod throttle;
 pub mod tls;
 
@@ -68,6 +69,8 @@ pub struct Secrets {
 
 /// The connector of a system. It sends nothing yet.
 pub fn connect(system: System<'_>, secrets: Secrets, throttle: Arc<Throttle>) -> Result<Arc<dyn Connector>, ConnectorError> {
-    let _ = (secrets, throttle);
-    Err(ConnectorError::NotBuilt { system: system.name() })
+    match system {
+        System::Scim(settings) => Ok(Arc::new(scim::Scim::new(settings, secrets, throttle)?)),
+        _ => Err(ConnectorError::NotBuilt { system: system.name() }),
+    }
 }

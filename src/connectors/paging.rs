@@ -20,12 +20,16 @@ const MOST_PAGES: usize = 10_000;
 
 /// Reads all pages, from `first`. `id` names an item: one that comes twice is kept once, as the list moved meanwhile. A total that is not reached is an error;
 /// it is the smallest that any page told, as people may be deleted while it is read.
-pub async fn all<T, C: Clone>(
+pub async fn all<T, C, F>(
     operation: &str,
     first: C,
     id: impl Fn(&T) -> String,
-    mut page: impl AsyncFnMut(C) -> Result<Page<T, C>, ConnectorError>,
-) -> Result<Vec<T>, ConnectorError> {
+    mut page: impl FnMut(C) -> F,
+) -> Result<Vec<T>, ConnectorError>
+where
+    // No `AsyncFnMut`: a future that reads pages would not be Send if what it asks is borrowed.
+    F: Future<Output = Result<Page<T, C>, ConnectorError>>,
+{
     let garbled = |message: String| ConnectorError::Garbled { operation: operation.to_owned(), message };
     let mut known = HashSet::new();
     let mut items = Vec::new();

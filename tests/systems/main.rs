@@ -17,6 +17,7 @@ mod memory;
 #[path = "../support/systems/proxy.rs"]
 mod proxy;
 mod proxy_itself;
+mod scim;
 mod servers;
 #[path = "../support/mod.rs"]
 mod support;

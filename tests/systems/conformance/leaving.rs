@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use usher::connectors::error::ConnectorError;
-use usher::plan::account::{AccountChange, AccountState, Capability, Managed, Owned, Presence};
+use usher::plan::account::{AccountChange, AccountState, Capability, Managed, Obstacle, Owned, Presence, steps};
 
 use super::{Target, can, converge, known, made, named, read, wish};
 
@@ -54,6 +54,26 @@ pub async fn what_was_issued_is_dead_for_ever(target: &dyn Target) {
     if let Some(credential) = &credential {
         assert!(!target.accepts(credential).await, "and what was issued, too");
     }
+}
+
+/// A system that cannot revoke what was issued never seems to have done so: she is locked out, and what is left is told each time.
+pub async fn what_cannot_be_revoked_is_told(target: &dyn Target) {
+    let connector = target.connector().await;
+    if can(connector.as_ref(), Capability::RevokeTokens).await {
+        return;
+    }
+    let able = connector.probe().await.expect("it answers");
+    let id = converge(connector.as_ref(), &wish("ada", &[])).await.0.expect("an account").id;
+    let mut gone = wish("ada", &[]);
+    gone.presence = Presence::Revoked;
+    for _ in 0..2 {
+        let account = converge(connector.as_ref(), &gone).await.0.expect("an account");
+        assert_eq!(account.state, AccountState::Disabled);
+        let left = steps(Some(&account), &gone, &able);
+        assert_eq!((left.changes, left.obstacles), (Vec::new(), vec![Obstacle::Unsupported(Capability::RevokeTokens)]));
+    }
+    let error = connector.apply(&AccountChange::RevokeCredentials { id }).await.expect_err("it cannot");
+    assert!(matches!(error, ConnectorError::Rejected { .. }), "{}", error.chain());
 }
 
 /// Deleted is gone, under its id and its name, and the name is free for another one.

@@ -4,6 +4,7 @@
 
 pub mod error;
 pub mod http;
+pub mod keycloak;
 pub mod memory;
 pub mod paging;
 pub mod password;
@@ -70,6 +71,7 @@ pub struct Secrets {
 /// The connector of a system. It sends nothing yet.
 pub fn connect(system: System<'_>, secrets: Secrets, throttle: Arc<Throttle>) -> Result<Arc<dyn Connector>, ConnectorError> {
     match system {
+        System::Keycloak(settings) => Ok(Arc::new(keycloak::Keycloak::new(settings, secrets, throttle)?)),
         System::Scim(settings) => Ok(Arc::new(scim::Scim::new(settings, secrets, throttle)?)),
         _ => Err(ConnectorError::NotBuilt { system: system.name() }),
     }

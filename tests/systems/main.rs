@@ -13,6 +13,7 @@
 )]
 
 mod conformance;
+mod keycloak;
 mod memory;
 #[path = "../support/systems/proxy.rs"]
 mod proxy;

@@ -4,6 +4,7 @@
 
 pub mod error;
 pub mod http;
+pub mod keycloak;
 pub mod ldap;
 pub mod memory;
 pub mod paging;
@@ -72,9 +73,10 @@ pub struct Secrets {
 /// The connector of a system. It sends nothing yet.
 pub fn connect(system: System<'_>, secrets: Secrets, throttle: Arc<Throttle>) -> Result<Arc<dyn Connector>, ConnectorError> {
     match system {
+        System::Gitea(_) => Err(ConnectorError::NotBuilt { system: system.name() }),
+        System::Keycloak(settings) => Ok(Arc::new(keycloak::Keycloak::new(settings, secrets, throttle)?)),
         System::Ldap(settings) => Ok(Arc::new(ldap::Directory::new(settings, secrets, throttle)?)),
+        System::Postgresql(settings) => Ok(Arc::new(postgresql::Postgresql::new(settings, &secrets, throttle)?)),
         System::Scim(settings) => Ok(Arc::new(scim::Scim::new(settings, secrets, throttle)?)),
-        System::Postgresql(it) => Ok(Arc::new(postgresql::Postgresql::new(it, &secrets, throttle)?)),
-        _ => Err(ConnectorError::NotBuilt { system: system.name() }),
     }
 }

@@ -13,6 +13,7 @@
 )]
 
 mod conformance;
+mod keycloak;
 mod ldap;
 mod memory;
 mod postgresql;

@@ -49,6 +49,11 @@ pub async fn what_was_issued_is_dead_for_ever(target: &dyn Target) {
     let (account, _) = converge(connector.as_ref(), &gone).await;
     let account = account.expect("an account");
     assert!(!account.credentials && account.state == AccountState::Disabled, "{account:?}");
+    if can(connector.as_ref(), Capability::Mark).await && can(connector.as_ref(), Capability::List).await {
+        let all = connector.list(&NONE).await.expect("a list");
+        let listed = all.iter().find(|it| it.id == account.id).expect("she is listed");
+        assert!(!listed.credentials, "who is revoked is not looked at again each time: {listed:?}");
+    }
     connector.apply(&AccountChange::SetEnabled { id, enabled: true }).await.expect("let in");
     assert!(!target.log_in("ada", &password).await, "her old password fails");
     if let Some(credential) = &credential {

@@ -20,6 +20,7 @@ use crate::plan::access::Standing;
 use crate::plan::departing::{Departing, departing};
 use crate::plan::departures::lasts;
 use crate::plan::developer::whole_second;
+use crate::plan::entitlement::possible;
 use crate::plan::receipt::{self, Found, receipt};
 use crate::plan::seal::{awaits_workspace, unseal, workspaces};
 
@@ -108,7 +109,13 @@ impl Departures {
             accounts::look_at_receipt(&self.context, departure);
         }
         let cells = self.context.desks.cells_of(&who);
-        found.accounts = self.context.memory.read(|content, _| receipt::accounts(&content.world, departure, &cells));
+        found.accounts = self.context.memory.read(|content, _| {
+            let mut accounts = receipt::accounts(&content.world, departure, &cells);
+            if let Some(developer) = content.world.developer(&departure.spec.developer.name).filter(|_| here) {
+                receipt::expected(departure, &mut accounts, possible(&content.world, developer, self.context.now()));
+            }
+            accounts
+        });
         let again = self.next(&name, &found);
         found.next_try =
             again.and_then(|wait| SignedDuration::try_from(wait).ok()).and_then(|wait| self.context.now().checked_add(wait).ok());

@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use crate::api::departure::{DepartureTarget, Leftover, TargetState};
 use crate::api::developer::AccountStatus;
 use crate::api::provider::AccountAction;
-use crate::api::{ConditionType, Departure, Developer, Provider, Reason};
+use crate::api::{ConditionType, Departure, Developer, Mode, Provider, Reason};
 
 use super::account::{Account, AccountState, Capability, Managed, Obstacle, Presence, Steps, Wish};
 use super::developer::{seconds, whole_second};
-use super::entitlement::{Desired, entitlements};
+use super::entitlement::{Desired, entitlements, possible};
 use super::finding::Finding;
 use super::world::World;
 
@@ -67,7 +67,7 @@ pub fn cell(name: &str, desired: &Desired, found: Option<&Account>, left: &Steps
     let foreign = left.obstacles.iter().find(|obstacle| conflicts(obstacle));
     let hers = found.filter(|account| account.owner.as_ref().is_some_and(|owner| owner.person == desired.wish.owner.person));
     let wanted = desired.wish.presence == Presence::Active;
-    if !wanted && hers.is_none() && desired.recorded.is_none() {
+    if !wanted && hers.is_none() && desired.recorded.is_none() && !desired.entitled {
         return None;
     }
     let state = match (hers, foreign) {
@@ -199,6 +199,10 @@ fn target_state(provider: Option<&Provider>, cell: &Cell) -> TargetState {
         Some(_) => return TargetState::Failed,
         None => {}
     }
+    // Where usher only looks somebody else has to do it, or to say that it need not be done.
+    if cell.account.state == "Active" && provider.is_some_and(|provider| provider.spec.mode == Mode::Observe) {
+        return TargetState::Failed;
+    }
     let retained = provider.is_some_and(|provider| provider.spec.on_departure.action == AccountAction::Retain);
     match cell.account.state.as_str() {
         "Absent" => TargetState::Gone,
@@ -210,14 +214,15 @@ fn target_state(provider: Option<&Provider>, cell: &Cell) -> TargetState {
 }
 
 /// What could not be removed at a Provider, for the receipt.
-pub fn leftovers(cell: &Cell) -> Vec<Leftover> {
+pub fn leftovers(provider: Option<&Provider>, cell: &Cell) -> Vec<Leftover> {
     let account = cell.account.username.clone().unwrap_or_default();
     let told = |reason: &String| Leftover {
         target: format!("provider/{}", cell.account.provider),
         object: format!("account {account}"),
         reason: reason.clone(),
     };
-    let refused = matches!(cell.trouble, Some(Reason::OwnsObjects | Reason::ChangeRejected));
+    let observed = provider.is_some_and(|provider| provider.spec.mode == Mode::Observe);
+    let refused = matches!(cell.trouble, Some(Reason::OwnsObjects | Reason::ChangeRejected)) || observed && cell.trouble.is_none();
     let refusal = cell.account.message.iter().filter(|_| refused && cell.left.is_empty());
     cell.left.iter().chain(refusal).map(told).collect()
 }
@@ -231,6 +236,8 @@ pub struct ToldAccounts {
     pub wanted: usize,
     /// How many of those are in order.
     pub good: usize,
+    /// The Providers at which she has, or may have, an account.
+    pub possible: BTreeSet<String>,
     /// When she first pushed.
     pub first_push: Option<Timestamp>,
     /// What is not as it should be.
@@ -246,7 +253,7 @@ impl ToldAccounts {
 
 /// What is told of somebody's accounts. One that was not looked at since the start stays as it was told: a restart changes nothing.
 pub fn told_accounts(world: &World, developer: &Developer, cells: Vec<Cell>, now: Timestamp) -> ToldAccounts {
-    let mut told = ToldAccounts::default();
+    let mut told = ToldAccounts { possible: possible(world, developer, now), ..ToldAccounts::default() };
     let before: BTreeMap<&str, &AccountStatus> =
         developer.status.iter().flat_map(|status| &status.accounts).map(|account| (account.provider.as_str(), account)).collect();
     let wanted = entitlements(world, developer, now);
@@ -275,6 +282,7 @@ pub fn told_accounts(world: &World, developer: &Developer, cells: Vec<Cell>, now
             (None, None) => continue,
         };
         told.good += usize::from(wants && good);
+        told.possible.extend((account.state != "Conflict").then(|| name.clone()));
         told.list.push(account);
     }
     told
@@ -286,8 +294,8 @@ fn under_way(provider: &str, message: Option<&str>) -> Option<Finding> {
     message.is_none().then(|| Finding::new(ConditionType::AccountsSynced, Reason::Progressing, text))
 }
 
-/// Whether a receipt tells of every account that somebody has: only then may her Developer go.
+/// Whether a receipt tells of every account that somebody has or may have: only then may her Developer go.
 pub fn tells_of_accounts(receipt: &Departure, accounts: &ToldAccounts) -> bool {
     let told: BTreeSet<&str> = receipt.status.iter().flat_map(|status| &status.targets).map(|target| target.target.as_str()).collect();
-    accounts.list.iter().all(|account| account.id.is_none() || told.contains(format!("provider/{}", account.provider).as_str()))
+    accounts.possible.iter().all(|provider| told.contains(format!("provider/{provider}").as_str()))
 }

@@ -9,7 +9,7 @@ use crate::api::metadata::ACCOUNTS_SECRET;
 use crate::api::provider::{AccountAction, Adopt, InitialCredentials, Membership, OwnedObjects};
 use crate::api::{Departure, Developer, Provider};
 
-use super::access::{Standing, held_roles, spared_by_locks, standing};
+use super::access::{Standing, held_roles, spared_by_locks, standing, would_hold};
 use super::account::{AccountKey, Adoption, Managed, Owned, Owner, Presence, Profile, PublicKey, Wish};
 use super::brake::brake;
 use super::cluster::ClusterKey;
@@ -31,7 +31,7 @@ pub struct Desired {
     pub key: AccountKey,
     /// Whether she loses it because of what was said of herself: she was suspended, locked, or has left. That is never braked.
     pub named: bool,
-    /// Whether some Role that she holds names the Provider.
+    /// Whether some Role that she holds, or would hold if she were Active, names the Provider: then there may be an account, also one that nobody told of yet.
     pub entitled: bool,
     /// When her account will be deleted.
     pub delete_at: Option<Timestamp>,
@@ -43,8 +43,18 @@ pub struct Desired {
 
 /// The Providers that Roles which somebody holds name, each with her groups there.
 pub fn entitlements(world: &World, developer: &Developer, now: Timestamp) -> BTreeMap<String, BTreeSet<String>> {
+    given_by(world, held_roles(world, developer, now).keys())
+}
+
+/// The same for the Roles that somebody would hold if she were Active: where she may have an account.
+pub fn possible(world: &World, developer: &Developer, now: Timestamp) -> BTreeSet<String> {
+    let named = given_by(world, would_hold(world, developer, now).keys());
+    named.into_keys().filter(|name| world.live_providers().any(|(provider, _)| provider == name)).collect()
+}
+
+fn given_by<'a>(world: &World, roles: impl Iterator<Item = &'a String>) -> BTreeMap<String, BTreeSet<String>> {
     let mut all: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for role in held_roles(world, developer, now).keys().filter_map(|name| world.live_role(name)) {
+    for role in roles.filter_map(|name| world.live_role(name)) {
         for account in &role.spec.accounts {
             all.entry(account.provider.clone()).or_default().extend(account.groups.iter().flatten().cloned());
         }
@@ -115,7 +125,7 @@ pub fn desired(scene: Scene<'_>, (name, provider): (&str, &Provider), developer:
         },
         wish,
         named: standing.leaves(),
-        entitled: groups.is_some(),
+        entitled: groups.is_some() || possible(scene.world, developer, now).contains(name),
         delete_at: end.delete_at.filter(|_| standing.departs()),
         held: end.held && standing.departs(),
         recorded,
@@ -147,7 +157,7 @@ pub fn left(scene: Scene<'_>, (name, provider): (&str, &Provider), departure: &D
         key: AccountKey { id: recorded.clone(), username, email: None },
         wish,
         named: true,
-        entitled: false,
+        entitled: true,
         delete_at: end.delete_at,
         held: end.held,
         recorded,

@@ -1,6 +1,6 @@
 //! The receipt of an offboarding: what was found, as a status.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -59,6 +59,18 @@ pub struct Accounts {
 /// What begins the target of an account.
 const PROVIDER: &str = "provider/";
 
+/// A line for each Provider at which somebody may have an account that nobody looked at yet: until that is known nothing is complete.
+pub fn expected(departure: &Departure, accounts: &mut Accounts, possible: BTreeSet<String>) {
+    for provider in possible {
+        let target = format!("{PROVIDER}{provider}");
+        if !accounts.targets.iter().any(|line| line.target == target) {
+            let username = Some(departure.spec.developer.name.clone());
+            accounts.targets.push(DepartureTarget { target, username, ..DepartureTarget::default() });
+        }
+    }
+    accounts.targets.sort_by(|one, other| one.target.cmp(&other.target));
+}
+
 /// What a receipt tells of accounts. One that was not looked at since the start stays as it was told; at a Provider that is gone nobody looks any more.
 pub fn accounts(world: &World, departure: &Departure, cells: &[Cell]) -> Accounts {
     let previous = departure.status.clone().unwrap_or_default();
@@ -67,7 +79,7 @@ pub fn accounts(world: &World, departure: &Departure, cells: &[Cell]) -> Account
         let name = format!("{PROVIDER}{}", cell.account.provider);
         let provider = world.provider(&cell.account.provider);
         told.targets.push(cell::target(provider.map(AsRef::as_ref), cell, previous.targets.iter().find(|it| it.target == name)));
-        told.leftovers.extend(cell::leftovers(cell));
+        told.leftovers.extend(cell::leftovers(provider.map(AsRef::as_ref), cell));
     }
     for target in previous.targets.iter().filter(|target| target.target.starts_with(PROVIDER)) {
         if told.targets.iter().any(|it| it.target == target.target) {

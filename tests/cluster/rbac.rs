@@ -18,6 +18,7 @@ use crate::support::fleet::{gone, object, put};
 use crate::support::install::{Install, PATIENT};
 use crate::support::operator::Operator;
 use crate::support::people::reaches;
+use crate::support::systems::System;
 use crate::support::{AuditLevel, ControlPlane, wait_until};
 
 const SOON: Duration = Duration::from_mins(1);
@@ -102,6 +103,8 @@ async fn rights(client: &Client) -> BTreeSet<Right> {
 
 /// A control plane with the chart as people install it, an operator, and something to give access to.
 struct House {
+    /// An outside system in which people get accounts.
+    database: System,
     // Dropped first, as its log goes with the control plane.
     operator: Operator,
     plane: ControlPlane,
@@ -119,7 +122,23 @@ impl House {
         let operator = Operator::start_with(&install, &["--identity", "usher-0"]).await;
         operator.ready().await;
         client::namespace(&client, "shop", &[("usher.dev/managed", "true")]).await;
-        Self { operator, plane, client, install, audit }
+        Self { database: System::start("postgresql").await, operator, plane, client, install, audit }
+    }
+
+    /// A Provider, with usher's credentials for it, and a Role that gives accounts there.
+    async fn provider(&self) {
+        let ca = std::fs::read_to_string(self.database.ca_file()).expect("a certificate");
+        let values = json!({"password": self.database.env("ADMIN_PASSWORD"), "ca.crt": ca});
+        let secret =
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "db", "namespace": "usher-system"}, "stringData": values});
+        put(&self.client, manifest(&secret.to_string())).await;
+        let url = format!("postgresql://{}:{}/postgres", self.database.env("HOST"), self.database.env("PORT"));
+        let key = |key: &str| json!({"name": "db", "key": key});
+        let settings =
+            json!({"url": url, "user": self.database.env("ADMIN_USER"), "credentialsSecret": key("password"), "caSecret": key("ca.crt")});
+        put(&self.client, object("Provider", "db", &json!({"postgresql": settings}))).await;
+        put(&self.client, object("Role", "db", &json!({"accounts": [{"provider": "db"}]}))).await;
+        put(&self.client, object("Binding", "db", &json!({"role": "db", "developers": ["ada"]}))).await;
     }
 
     /// Changes an object as somebody would with `kubectl patch`. One that was replaced by another meanwhile is left alone.
@@ -165,6 +184,7 @@ impl House {
             object("Binding", "short", &json!({"role": "viewer", "developers": ["bob"], "expiresAt": soon, "deleteAfterExpiry": "1s"})),
         )
         .await;
+        self.provider().await;
         for name in ["ada", "bob"] {
             ready(&self.client, name).await;
         }
@@ -253,6 +273,7 @@ impl House {
         self.delete("Role", "nodes").await;
         self.delete("Developer", "ada").await;
         self.delete("Binding", "work").await;
+        self.delete("Binding", "db").await;
         let departures = kind(&self.client, "Departure").await;
         wait_until("the receipts are complete", SOON, async || {
             let list = departures.list(&ListParams::default()).await.map_err(|error| explain(&error))?;
@@ -261,6 +282,7 @@ impl House {
         })
         .await;
         self.delete("Environment", "dev").await;
+        self.delete("Provider", "db").await;
     }
 
     /// Waits until what is over was deleted from the record.

@@ -66,7 +66,9 @@ pub async fn operated() -> Shared {
             let start = off_thread(|| ControlPlane::start_blocking(Some(etcd.dir()), AuditLevel::Metadata, &[])).await;
             let plane = start.unwrap_or_else(|problem| panic!("{problem}"));
             let (applier, guarded) = (format!("audit.trustedAppliers={{{APPLIER}}}"), format!("guard.userPrefixes={{{GUARDED}}}"));
-            let install = Install::new(&plane, &[PATIENT[0], PATIENT[1], &applier, &guarded]).await;
+            // Many tests let people leave, which is no accident here.
+            let unbraked = "offboarding.brake.maxRemovals=10000";
+            let install = Install::new(&plane, &[PATIENT[0], PATIENT[1], &applier, &guarded, unbraked]).await;
             let operator = Operator::start(&install).await;
             operator.ready().await;
             Operated { plane, install, operator }

@@ -18,6 +18,7 @@
 
 mod calls;
 mod floor;
+mod handover;
 mod leaving;
 mod people;
 mod provisioning;
@@ -52,6 +53,7 @@ async fn main() -> ExitCode {
     let options = Options::parse();
     let mut rows = provisioning::measure(options.people).await;
     rows.extend(leaving::measure(options.people).await);
+    rows.extend(handover::measure().await);
     table::print(&rows);
     table::write(&options.output, &rows);
     if rows.iter().all(|row| row.pass != Some(false)) { ExitCode::SUCCESS } else { ExitCode::FAILURE }

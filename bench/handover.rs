@@ -1,0 +1,73 @@
+//! The row "Leader hand-over": from SIGTERM to the leader until the other replica does what was declared at that moment.
+
+use std::time::{Duration, Instant};
+
+use kube::api::{Api, DynamicObject, PostParams};
+use serde_json::json;
+use usher::api::Developer;
+
+use crate::people;
+use crate::support::client::{kind, ready};
+use crate::support::install::Install;
+use crate::support::operator::Operator;
+use crate::support::wait_until;
+use crate::support::{AuditLevel, ControlPlane};
+use crate::table::Row;
+
+/// How often the leader is told to stop.
+const ROUNDS: usize = 10;
+/// DESIGN.md, "Numbers".
+const MUST_MS: f64 = 1_000.0;
+const GIVE_UP: Duration = Duration::from_secs(30);
+/// The time in which a new replica reads the cluster and looks at the Lease.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// Measures how long nobody works when a leader is told to stop.
+pub async fn measure() -> Vec<Row> {
+    eprintln!("hand-over: a control plane, the chart and two replicas, {ROUNDS} times");
+    let plane = ControlPlane::start(AuditLevel::Metadata).await;
+    let install = Install::new(&plane, &["environments.default=false", "starterRoles=false"]).await;
+    let mut leader = started(&install).await;
+    let admin = plane.admin_client().await;
+    people::prepare(&admin).await;
+    people::taken_in(&admin).await;
+    let mut times = Vec::new();
+    for round in 0..ROUNDS {
+        let standby = started(&install).await;
+        tokio::time::sleep(SETTLE).await;
+        let since = Instant::now();
+        let name = format!("h{round:02}");
+        let (_, taken) = tokio::join!(leader.terminate(), worked(&admin, &name, since));
+        times.push(taken.as_secs_f64() * 1_000.0);
+        ready(&admin, &name).await;
+        leader = standby;
+    }
+    drop(leader);
+    plane.stop().await;
+    times.sort_by(f64::total_cmp);
+    vec![
+        Row::note("Leader told to stop, the other works: median, ms", times[ROUNDS / 2]),
+        Row::below(format!("Leader told to stop, the other works: worst of {ROUNDS}, ms"), times[ROUNDS - 1], MUST_MS),
+    ]
+}
+
+async fn started(install: &Install) -> Operator {
+    let operator = Operator::start(install).await;
+    operator.ready().await;
+    operator
+}
+
+/// Declares somebody a moment after the leader was told to stop, and waits for the first write about her.
+async fn worked(admin: &kube::Client, name: &str, since: Instant) -> Duration {
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let spec = json!({"email": format!("{name}@example.com"), "teams": ["all"]});
+    let developer = Developer::new(name, serde_json::from_value(spec).expect("a spec"));
+    Api::<Developer>::all(admin.clone()).create(&PostParams::default(), &developer).await.expect("she is declared");
+    let api: Api<DynamicObject> = kind(admin, "Developer").await;
+    wait_until("somebody works on her", GIVE_UP, async || {
+        let found = api.get_metadata(name).await.map_err(|error| error.to_string())?;
+        if found.metadata.finalizers.is_some() { Ok(()) } else { Err("nobody has".to_owned()) }
+    })
+    .await;
+    since.elapsed()
+}

@@ -76,6 +76,14 @@ pub fn spared_by_locks(world: &World, developer: &Developer, now: Timestamp) -> 
         && holding.all(|lock| !lock.spec.revoke_credentials)
 }
 
+/// Whether what somebody was issued in outside systems becomes worthless for good: she leaves, or a Lock that holds says so. A suspension only shuts it out.
+pub fn revokes_accounts(world: &World, developer: &Developer, now: Timestamp) -> bool {
+    let name = developer.name_any();
+    let standing = standing(world, developer, now);
+    let mut holding = world.locks_of(&name).filter(|lock| lock_holds(lock, now));
+    standing.departs() || standing == Standing::Locked && holding.any(|lock| lock.spec.revoke_credentials)
+}
+
 /// Whether a Binding gives something at a moment.
 pub fn binding_state(binding: &Binding, now: Timestamp) -> BindingState {
     if binding.spec.expires_at.as_ref().is_some_and(|end| end.0 <= now) {

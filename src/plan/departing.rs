@@ -118,7 +118,7 @@ pub fn departing(scene: Scene<'_>, departure: &Departure, now: Timestamp) -> Dep
             debts.extend(own.iter().map(|account| step(cluster, None, Change::ServiceAccount(remove(account.as_ref())))));
             let inside = sites.iter().filter(|site| site.cluster == *cluster);
             debts.extend(inside.flat_map(|site| {
-                credentials_in(state, &site.namespace).into_iter().map(|change| step(cluster, Some(&site.environment), change))
+                credentials_in(state, &site.namespace, true).into_iter().map(|change| step(cluster, Some(&site.environment), change))
             }));
         }
         foreign_bindings |= hers.iter().any(|known| state.foreign_bindings(known) > 0);

@@ -14,7 +14,7 @@ use crate::api::developer::{Identity, Workspace};
 use crate::api::metadata::{ADOPTED, DELETE_AT, DEPARTED_AT, DEVELOPER, DEVELOPER_UID, ENVIRONMENT, IDENTITIES_NAMESPACE, PERSON, ROLE};
 use crate::api::{ConditionType, Developer, Environment, Mode, Reason};
 
-use super::access::{Standing, next_change_of_developer, paused, spared_by_locks, standing};
+use super::access::{Standing, next_change_of_developer, paused, revokes_accounts, spared_by_locks, standing};
 use super::change::{Change, Managed, Step, Write, ensure, labels, remove};
 use super::cluster::{ClusterKey, ClusterState, RbacBinding};
 use super::environment::home;
@@ -356,13 +356,14 @@ fn leave(inputs: &DeveloperInputs<'_>, names: &BTreeMap<ClusterKey, BTreeSet<Kno
     take_access(inputs, plan);
     plan.phases.push(ownerless(inputs, names));
     let (mut credentials, mut marks) = (Vec::new(), Vec::new());
+    let revoked = revokes_accounts(inputs.scene.world, inputs.developer, inputs.now);
     for (cluster, state) in inputs.scene.clusters {
         let keeps = spared_by_locks(inputs.scene.world, inputs.developer, inputs.now);
         let accounts = accounts_of(inputs, state).into_iter().filter(|account| !deleting(account.as_ref()) && !keeps);
         credentials.extend(steps(cluster, None, accounts.map(|account| Change::ServiceAccount(remove(account.as_ref()))).collect()));
         for namespace in workspaces_of(inputs, state).into_iter().filter(|namespace| !deleting(namespace.as_ref()) && !keeps) {
             let environment = namespace.labels().get(ENVIRONMENT);
-            credentials.extend(steps(cluster, environment, workspace::credentials_in(state, &namespace.name_any())));
+            credentials.extend(steps(cluster, environment, workspace::credentials_in(state, &namespace.name_any(), revoked)));
             if plan.standing.departs() {
                 marks.extend(steps(cluster, environment, departed(inputs, namespace).into_iter().collect()));
             }

@@ -9,7 +9,7 @@ use crate::api::metadata::ACCOUNTS_SECRET;
 use crate::api::provider::{AccountAction, Adopt, InitialCredentials, Membership, OwnedObjects};
 use crate::api::{Departure, Developer, Provider};
 
-use super::access::{Standing, held_roles, spared_by_locks, standing, would_hold};
+use super::access::{Standing, held_roles, revokes_accounts, standing, would_hold};
 use super::account::{AccountKey, Adoption, Managed, Owned, Owner, Presence, Profile, PublicKey, Wish};
 use super::brake::brake;
 use super::cluster::ClusterKey;
@@ -88,7 +88,7 @@ pub fn desired(scene: Scene<'_>, (name, provider): (&str, &Provider), developer:
     let end = end(scene, provider, departure.map(AsRef::as_ref), now);
     let presence = match standing {
         Standing::Active if groups.is_some() => Presence::Active,
-        Standing::Locked if !spared_by_locks(scene.world, developer, now) => Presence::Revoked,
+        Standing::Locked if revokes_accounts(scene.world, developer, now) => Presence::Revoked,
         Standing::Active | Standing::Pending | Standing::Suspended | Standing::Locked => Presence::LockedOut,
         Standing::Departed | Standing::Deleted => end.presence,
     };

@@ -326,9 +326,11 @@ fn build_policy(site: &Site<'_>, namespace: &str) -> NetworkPolicy {
     }
 }
 
-/// The writes that remove a person's credentials, and what she was told, from a workspace.
-pub fn credentials_in(state: &ClusterState, namespace: &str) -> Vec<Change> {
-    let secrets = [KUBECONFIG_SECRET, ACCOUNTS_SECRET].into_iter().filter_map(|name| state.secrets.get(&key(namespace, name)));
+/// The writes that remove a person's credentials, and what she was told, from a workspace; those of accounts only if they are `revoked`: else they work again
+/// when she is back, and she may have changed them by then.
+pub fn credentials_in(state: &ClusterState, namespace: &str, revoked: bool) -> Vec<Change> {
+    let names = [Some(KUBECONFIG_SECRET), revoked.then_some(ACCOUNTS_SECRET)].into_iter().flatten();
+    let secrets = names.filter_map(|name| state.secrets.get(&key(namespace, name)));
     let welcome = state.config_maps.get(&key(namespace, WELCOME_CONFIG_MAP)).filter(|map| state.ours(map.as_ref()));
     secrets
         .filter(|secret| state.ours(secret.as_ref()))

@@ -20,6 +20,10 @@ help: ## List the targets
 demo: ## See usher at work on a throw-away control plane (or on the cluster of USHER_KUBECONFIG)
 	@hack/demo
 
+.PHONY: demo-full
+demo-full: ## The same with accounts in five real systems, a forge to push to among them; they are installed first
+	@hack/demo-full
+
 .PHONY: dev
 dev: ## Start a control plane and the operator and leave them running; again: with the newest code
 	@hack/dev start
@@ -55,7 +59,7 @@ check-format: ## cargo fmt changes nothing
 .PHONY: check-lint
 check-lint: ## clippy has nothing to say, and the shell scripts parse
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	for script in hack/control-plane hack/demo hack/dev hack/go.sh hack/install-tools hack/operator.sh $(addprefix hack/systems/,lib.sh gitea keycloak ldap postgresql scim) .ci/run; do bash -n "$$script"; done
+	for script in hack/control-plane hack/demo hack/demo-full hack/dev hack/go.sh hack/install-tools hack/operator.sh hack/stage.sh $(addprefix hack/systems/,lib.sh gitea keycloak ldap postgresql scim) .ci/run; do bash -n "$$script"; done
 
 .PHONY: check-dependencies
 check-dependencies: ## Licences, sources and versions of dependencies are as deny.toml says

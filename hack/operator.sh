@@ -6,16 +6,21 @@
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 namespace=usher-system
 
-# prepare TOOL…: builds what is missing, and puts `usher`, kubectl and helm on the PATH.
+# prepare TOOL…: builds what is missing, and puts `usher`, kubectl and helm on the PATH. USHER_BINARY=FILE is that one instead of a new one.
 prepare() {
   "$repository/hack/install-tools" "$@"
+  usher=${USHER_BINARY:-}
+  [[ $usher ]] || build_usher || return 1
+  PATH=${usher%/*}:$repository/.tools/bin:$PATH
+}
+
+build_usher() {
   command -v cargo >/dev/null || {
     echo "cargo is needed to build usher: install Rust first (https://rustup.rs)." >&2
     return 1
   }
   (cd "$repository" && cargo build --locked)
   usher=$(cd "$repository" && cargo metadata --locked --no-deps --format-version 1 | sed -E 's/.*"target_directory":"([^"]*)".*/\1/')/debug/usher
-  PATH=${usher%/*}:$repository/.tools/bin:$PATH
 }
 
 # install_chart VALUE…: helm install, or upgrade if a release is there. Where no kubelet runs, or no image can be

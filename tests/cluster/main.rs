@@ -15,6 +15,7 @@
 //! | `leaving`, `lock` | receipts, seals, Locks | the operator |
 //! | `leaving_brake`, `lock_unread` | too many at once; Locks that cannot be read | a cluster of their own |
 //! | `accounts` | accounts in outside systems follow, wait and go | the operator, a SCIM server |
+//! | `demos` | `make demo` and `make demo-full` do what they say | everything of their own |
 //! | `interleaving` | all of it at once, with kills, restarts and hand-overs, by dice | a cluster of its own |
 //! | `record_*` | who asked, what Roles contained, the readers of the record | the operator |
 //! | `drift`, `poison`, `crash`, `replicas` | repair, bad neighbours, kills, hand-over | a cluster of their own |
@@ -42,6 +43,7 @@ mod chart;
 mod columns;
 mod control_plane;
 mod crash;
+mod demos;
 mod drift;
 mod exact;
 mod harness;

@@ -4,6 +4,7 @@ mod health;
 pub mod manifests;
 mod pages;
 mod proofs;
+mod providers;
 mod reference;
 mod security;
 

@@ -15,7 +15,7 @@ mod name;
 pub mod operator;
 pub mod people;
 #[path = "../../support/process.rs"]
-mod process;
+pub mod process;
 #[allow(dead_code, reason = "the tests of outside systems use more of it")]
 #[path = "../../support/script.rs"]
 mod script;

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use serde::Deserialize;
-use usher::api::{Provider, crds};
 use usher::api::provider::PROVIDER_TYPES;
+use usher::api::{Provider, crds};
 
 use super::{pages, read, repository};
 
@@ -12,7 +12,8 @@ use super::{pages, read, repository};
 fn in_the_schema() -> BTreeSet<String> {
     let crd = crds().into_iter().find(|crd| crd.spec.names.kind == "Provider").expect("the kind");
     let crd = serde_json::to_value(crd).expect("JSON");
-    let fields = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"].as_object().expect("fields").clone();
+    let fields =
+        crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"].as_object().expect("fields").clone();
     fields.into_iter().filter(|(_, field)| field["properties"]["credentialsSecret"].is_object()).map(|(name, _)| name).collect()
 }
 

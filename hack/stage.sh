@@ -38,7 +38,7 @@ failed() {
   printf '\n%sThe demo failed: %s%s\n' "$bold" "$1" "$plain" >&2
   if [[ -s $work/operator.log ]]; then
     say "The operator's log ends with:" >&2
-    tail -n 20 "$work/operator.log" | cut -c -400 | sed 's/^/    /' >&2
+    grep -v ' DEBUG ' "$work/operator.log" | tail -n 20 | cut -c -400 | sed 's/^/    /' >&2
   fi
   exit 1
 }

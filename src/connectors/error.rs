@@ -64,12 +64,6 @@ pub enum ConnectorError {
         /// What is wrong with it, and the remedy.
         message: String,
     },
-    /// The connector is not built yet.
-    #[error("the connector for {system} is not built yet")]
-    NotBuilt {
-        /// The sort of system.
-        system: &'static str,
-    },
 }
 
 /// When to try again.
@@ -98,7 +92,6 @@ impl ConnectorError {
             Self::Rejected { .. } => Reason::ChangeRejected,
             Self::OwnsObjects { .. } => Reason::OwnsObjects,
             Self::InvalidSettings { .. } => Reason::InvalidSpec,
-            Self::NotBuilt { .. } => Reason::Unsupported,
         }
     }
 
@@ -107,11 +100,7 @@ impl ConnectorError {
         match self {
             Self::Unreachable { .. } | Self::Garbled { .. } | Self::RateLimited { after: None, .. } => Retry::Backoff,
             Self::RateLimited { after: Some(after), .. } => Retry::After(*after),
-            Self::Unauthorized { .. }
-            | Self::Rejected { .. }
-            | Self::OwnsObjects { .. }
-            | Self::InvalidSettings { .. }
-            | Self::NotBuilt { .. } => Retry::OnChange,
+            Self::Unauthorized { .. } | Self::Rejected { .. } | Self::OwnsObjects { .. } | Self::InvalidSettings { .. } => Retry::OnChange,
         }
     }
 

@@ -73,6 +73,12 @@ impl Http {
     /// Sends a request. What speaks of the system as a whole is an error: that it is out of reach, asks for patience or does not let usher in; anything else is
     /// the caller's to read. `operation` says for people what is asked for.
     pub async fn send(&self, operation: &str, request: RequestBuilder) -> Result<Answer, ConnectorError> {
+        self.throttle.send(async { Self::answer(operation, request).await?.about_the_system() }).await
+    }
+
+    /// Sends a request where a status that speaks of the system may be meant otherwise: only that there is no answer is an error. The caller says
+    /// [`Answer::about_the_system`] to all that it does not know better.
+    pub async fn exchange(&self, operation: &str, request: RequestBuilder) -> Result<Answer, ConnectorError> {
         self.throttle.send(Self::answer(operation, request)).await
     }
 
@@ -88,14 +94,13 @@ impl Http {
                 return Err(ConnectorError::Garbled { operation: operation.to_owned(), message });
             }
         }
-        let answer = Answer { status, headers, body, operation: operation.to_owned() };
-        answer.about_the_system()
+        Ok(Answer { status, headers, body, operation: operation.to_owned() })
     }
 }
 
 impl Answer {
-    /// Passes on what is about the request itself.
-    fn about_the_system(self) -> Result<Self, ConnectorError> {
+    /// Passes on what is about the request itself; anything else is an error.
+    pub fn about_the_system(self) -> Result<Self, ConnectorError> {
         let operation = || self.operation.clone();
         match self.status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {

@@ -3,6 +3,7 @@
 //! [`connect`] is the entry point. What should happen to an account is decided by [`crate::plan::account`].
 
 pub mod error;
+pub mod gitea;
 pub mod http;
 pub mod keycloak;
 pub mod ldap;
@@ -73,7 +74,7 @@ pub struct Secrets {
 /// The connector of a system. It sends nothing yet.
 pub fn connect(system: System<'_>, secrets: Secrets, throttle: Arc<Throttle>) -> Result<Arc<dyn Connector>, ConnectorError> {
     match system {
-        System::Gitea(_) => Err(ConnectorError::NotBuilt { system: system.name() }),
+        System::Gitea(settings) => Ok(Arc::new(gitea::Gitea::new(settings, secrets, throttle)?)),
         System::Keycloak(settings) => Ok(Arc::new(keycloak::Keycloak::new(settings, secrets, throttle)?)),
         System::Ldap(settings) => Ok(Arc::new(ldap::Directory::new(settings, secrets, throttle)?)),
         System::Postgresql(settings) => Ok(Arc::new(postgresql::Postgresql::new(settings, &secrets, throttle)?)),

@@ -13,6 +13,7 @@
 )]
 
 mod conformance;
+mod gitea;
 mod keycloak;
 mod ldap;
 mod memory;

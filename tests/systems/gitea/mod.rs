@@ -1,0 +1,361 @@
+//! Gitea: a server of its own for each test, as it starts in a second. usher comes with a token that may do no more than the documentation asks for.
+
+mod estate;
+mod habits;
+mod leaving;
+mod names;
+mod pushing;
+mod web;
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::process::Command;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use usher::api::environment::SecretKey;
+use usher::api::provider::{self, System as Kind};
+use usher::connectors::throttle::Throttle;
+use usher::connectors::{Connector, Secrets, connect};
+
+use crate::conformance;
+use crate::conformance::{Fault, Target};
+use crate::proxy::{HttpsProxy, Told};
+use crate::support::systems::System;
+
+/// As docs/reference/providers/gitea.md says.
+const LEAST: [&str; 5] = ["write:admin", "write:organization", "write:user", "write:repository", "read:package"];
+/// A server takes 200 MB.
+static SERVERS: Semaphore = Semaphore::const_new(4);
+const PASSWORD: &str = "Correct-horse-1";
+
+/// A server of a test's own, as its administrator sees it.
+struct Forge {
+    system: System,
+    ca: String,
+    client: reqwest::Client,
+    token: String,
+    proxies: Mutex<Vec<HttpsProxy>>,
+    files: AtomicU64,
+    _permit: SemaphorePermit<'static>,
+}
+
+/// What was answered.
+struct Reply {
+    status: u16,
+    body: Value,
+}
+
+/// As whom a request is sent.
+#[derive(Clone, Copy)]
+enum By<'a> {
+    Administrator,
+    Password(&'a str, &'a str),
+    Token(&'a str),
+}
+
+impl Forge {
+    async fn start() -> Self {
+        let permit = SERVERS.acquire().await.expect("never closed");
+        let system = System::start("gitea").await;
+        let ca = std::fs::read_to_string(system.ca_file()).expect("a CA");
+        let tls = usher::connectors::tls::config(Some(&ca)).expect("a CA");
+        let client = reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().redirect(reqwest::redirect::Policy::none());
+        let client = client.build().expect("a client");
+        let mut forge =
+            Self { system, ca, client, token: String::new(), proxies: Mutex::default(), files: AtomicU64::new(0), _permit: permit };
+        forge.token = forge.token_of(forge.administrator(), "usher", &LEAST).await;
+        forge
+    }
+
+    fn administrator(&self) -> (&str, &str) {
+        (self.system.env("ADMIN_USER"), self.system.env("ADMIN_PASSWORD"))
+    }
+
+    /// A request of somebody's, below /api/v1.
+    async fn send(&self, by: By<'_>, method: &str, path: &str, body: Value) -> Reply {
+        let url = format!("{}/api/v1{path}", self.system.env("URL"));
+        let request = self.client.request(method.parse().expect("a method"), url);
+        let request = match by {
+            By::Administrator => request.bearer_auth(self.system.env("TOKEN")),
+            By::Password(username, password) => request.basic_auth(username, Some(password)),
+            By::Token(token) => request.bearer_auth(token),
+        };
+        let request = if body.is_null() { request } else { request.json(&body) };
+        let answer = request.send().await.expect("an answer");
+        let status = answer.status().as_u16();
+        let text = answer.text().await.expect("a body");
+        Reply { status, body: serde_json::from_str(&text).unwrap_or(Value::String(text)) }
+    }
+
+    /// A request of the administrator's, which succeeds.
+    async fn admin(&self, method: &str, path: &str, body: Value) -> Value {
+        self.as_one(By::Administrator, method, path, body).await
+    }
+
+    /// A request of somebody's, which succeeds.
+    async fn as_one(&self, by: By<'_>, method: &str, path: &str, body: Value) -> Value {
+        let reply = self.send(by, method, path, body).await;
+        assert!((200..300).contains(&reply.status), "{method} {path}: {} {}", reply.status, reply.body);
+        reply.body
+    }
+
+    /// A new access token of somebody's.
+    async fn token_of(&self, (username, password): (&str, &str), name: &str, scopes: &[&str]) -> String {
+        let body = json!({ "name": name, "scopes": scopes });
+        let made = self.as_one(By::Password(username, password), "POST", &format!("/users/{username}/tokens"), body).await;
+        made["sha1"].as_str().expect("a token").to_owned()
+    }
+
+    /// Whether an access token lets in.
+    async fn takes(&self, token: &str) -> bool {
+        self.send(By::Token(token), "GET", "/user", Value::Null).await.status == 200
+    }
+
+    async fn user(&self, username: &str) -> Value {
+        self.admin("GET", &format!("/users/{username}"), Value::Null).await
+    }
+
+    /// Changes fields of an account by hand.
+    async fn edit(&self, username: &str, mut fields: Value) {
+        let user = self.user(username).await;
+        let before = user["login_name"].as_str().filter(|name| !name.is_empty()).unwrap_or(username).to_owned();
+        fields["source_id"] = json!(0);
+        fields.as_object_mut().expect("fields").entry("login_name").or_insert(json!(before));
+        self.admin("PATCH", &format!("/admin/users/{username}"), fields).await;
+    }
+
+    async fn make_team(&self, organization: &str, team: &str) {
+        let made = self.send(By::Administrator, "POST", "/orgs", json!({ "username": organization })).await;
+        assert!(matches!(made.status, 201 | 422), "{}", made.body);
+        let body = json!({ "name": team, "units_map": { "repo.code": "write" }, "includes_all_repositories": true });
+        self.admin("POST", &format!("/orgs/{organization}/teams"), body).await;
+    }
+
+    /// The id of a team.
+    async fn team(&self, organization: &str, team: &str) -> i64 {
+        let teams = self.admin("GET", &format!("/orgs/{organization}/teams"), Value::Null).await;
+        let team = teams.as_array().expect("teams").iter().find(|it| it["name"] == team).expect("a team");
+        team["id"].as_i64().expect("an id")
+    }
+
+    async fn is_in(&self, organization: &str, team: &str, username: &str) -> bool {
+        let id = self.team(organization, team).await;
+        self.send(By::Administrator, "GET", &format!("/teams/{id}/members/{username}"), Value::Null).await.status == 200
+    }
+
+    fn connect(&self, url: &str, ca: &str, token: &str) -> Arc<dyn Connector> {
+        let settings = provider::Gitea { url: url.to_owned(), credentials_secret: SecretKey::default(), ca_secret: None };
+        let secrets = Secrets { credential: token.into(), ca: Some(ca.to_owned()) };
+        connect(Kind::Gitea(&settings), secrets, Arc::new(Throttle::new(100_000))).expect("a connector")
+    }
+
+    fn usher(&self) -> Arc<dyn Connector> {
+        self.connect(self.system.env("URL"), &self.ca, &self.token)
+    }
+
+    async fn proxy(&self) -> HttpsProxy {
+        HttpsProxy::start(self.system.env("URL"), Some(&self.ca)).await
+    }
+
+    fn behind(&self, proxy: &HttpsProxy) -> Arc<dyn Connector> {
+        self.connect(&proxy.url(), proxy.ca(), &self.token)
+    }
+
+    /// A place for a file or folder that is not there yet.
+    fn place(&self, name: &str) -> PathBuf {
+        self.system.dir().join(format!("{name}-{}", self.files.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// A new SSH key: where the private one is, and the public one.
+    async fn key(&self) -> (PathBuf, String) {
+        let place = self.place("key");
+        let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "of a test", "-f"]).arg(&place).output().await;
+        let made = made.expect("ssh-keygen: install openssh-client");
+        assert!(made.status.success(), "{}", said(&made));
+        let public = std::fs::read_to_string(place.with_extension("pub")).expect("a key");
+        (place, public.trim().to_owned())
+    }
+
+    /// Whether an SSH key lets in.
+    async fn opens(&self, key: &Path) -> bool {
+        let port = self.system.env("SSH_PORT");
+        let ssh = Command::new("ssh").args(SSH).arg("-i").arg(key).args(["-T", "-p", port, "git@127.0.0.1"]).output().await;
+        said(&ssh.expect("ssh: install openssh-client")).contains("successfully authenticated")
+    }
+
+    /// Runs git, with nothing of the machine's settings.
+    async fn git(&self, key: Option<&Path>, arguments: &[&str]) -> Output {
+        let mut command = Command::new("git");
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("GIT_")) {
+            command.env_remove(name);
+        }
+        if let Some(key) = key {
+            command.env("GIT_SSH_COMMAND", format!("ssh {} -i {}", SSH.join(" "), key.display()));
+        }
+        let nobody = ["-c", "http.proxy=", "-c", "user.name=Somebody", "-c", "user.email=somebody@example.com", "-c", "credential.helper="];
+        command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_TERMINAL_PROMPT", "0");
+        command.env("GIT_SSL_CAINFO", self.system.ca_file()).args(nobody).args(arguments).output().await.expect("git: install it")
+    }
+
+    /// Clones a repository, and pushes a commit. Says whether it could.
+    async fn pushes(&self, key: Option<&Path>, url: &str) -> bool {
+        let place = self.place("clone");
+        let folder = place.to_str().expect("a path");
+        for arguments in [
+            &["clone", "-q", url, folder][..],
+            &["-C", folder, "commit", "-q", "--allow-empty", "-m", "Turn the engine"],
+            &["-C", folder, "push", "-q", "origin", "HEAD:main"],
+        ] {
+            if !self.git(key, arguments).await.status.success() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Where a repository is for who has this password or token.
+    fn https(&self, username: &str, password: &str, repository: &str) -> String {
+        format!("{}/{repository}.git", self.system.env("URL").replace("://", &format!("://{username}:{password}@")))
+    }
+
+    fn ssh(&self, repository: &str) -> String {
+        format!("ssh://git@127.0.0.1:{}/{repository}.git", self.system.env("SSH_PORT"))
+    }
+}
+
+const SSH: [&str; 10] = [
+    "-o",
+    "StrictHostKeyChecking=no",
+    "-o",
+    "UserKnownHostsFile=/dev/null",
+    "-o",
+    "IdentitiesOnly=yes",
+    "-o",
+    "BatchMode=yes",
+    "-F",
+    "/dev/null",
+];
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// By the thousands people are made in its database: one of them by its API, and the rest as it made that one.
+const CROWD: &str = "
+import sqlite3, sys
+base = sqlite3.connect(sys.argv[1], timeout=60)
+first = dict(zip([it[1] for it in base.execute('pragma table_info(user)')], base.execute('select * from user where name = ?', ['stranger-0']).fetchone()))
+address = dict(zip([it[1] for it in base.execute('pragma table_info(email_address)')], base.execute('select * from email_address where uid = ?', [first['id']]).fetchone()))
+def insert(table, row):
+    names = ', '.join('\"%s\"' % name for name in row)
+    return base.execute('insert into %s (%s) values (%s)' % (table, names, ', '.join('?' * len(row))), list(row.values())).lastrowid
+del first['id'], address['id']
+for number in range(1, int(sys.argv[2])):
+    name = 'stranger-%d' % number
+    mail = name + '@example.com'
+    uid = insert('user', dict(first, name=name, lower_name=name, email=mail))
+    insert('email_address', dict(address, uid=uid, email=mail, lower_email=mail))
+base.commit()
+";
+
+#[async_trait]
+impl Target for Forge {
+    async fn connector(&self) -> Arc<dyn Connector> {
+        self.usher()
+    }
+
+    async fn faulty(&self, fault: Fault) -> Option<Arc<dyn Connector>> {
+        let proxy = self.proxy().await;
+        let connector = self.behind(&proxy);
+        match fault {
+            Fault::Closed => {
+                let (listener, address) = crate::proxy::listen().await;
+                drop(listener);
+                return Some(self.connect(&format!("https://{address}"), &self.ca, &self.token));
+            }
+            Fault::Unauthorized => {
+                let (username, password) = self.administrator();
+                self.as_one(By::Password(username, password), "DELETE", &format!("/users/{username}/tokens/usher"), Value::Null).await;
+                return Some(self.usher());
+            }
+            Fault::Silent => proxy.silence(),
+            Fault::CutAfter => proxy.cut_next_change(),
+            Fault::Patience(seconds) => proxy.answer(100, &Told::patience(seconds)),
+            Fault::Broken => proxy.answer(100, &Told::broken()),
+        }
+        self.proxies.lock().push(proxy);
+        Some(connector)
+    }
+
+    fn group(&self, name: &str) -> String {
+        format!("guild/{name}")
+    }
+
+    async fn make_group(&self, group: &str) {
+        let (organization, team) = group.split_once('/').expect("organization/team");
+        self.make_team(organization, team).await;
+    }
+
+    async fn make_stranger(&self, username: &str, email: &str) -> String {
+        let body = json!({ "username": username, "email": email, "password": PASSWORD, "must_change_password": false });
+        self.admin("POST", "/admin/users", body).await["id"].to_string()
+    }
+
+    async fn make_crowd(&self, count: usize) {
+        self.make_stranger("stranger-0", "stranger-0@example.com").await;
+        let base = Path::new(self.system.env("CONFIG")).with_file_name("gitea.db");
+        let made = Command::new("python3").args(["-c", CROWD]).arg(base).arg(count.to_string()).output().await.expect("python3");
+        assert!(made.status.success(), "{}", said(&made));
+    }
+
+    async fn rename(&self, id: &str, username: &str) -> bool {
+        let found = self.admin("GET", &format!("/users/search?uid={id}"), Value::Null).await;
+        let before = found["data"][0]["login"].as_str().expect("a user").to_owned();
+        self.admin("POST", &format!("/admin/users/{before}/rename"), json!({ "new_username": username })).await;
+        true
+    }
+
+    async fn log_in(&self, username: &str, password: &str) -> bool {
+        self.send(By::Password(username, password), "GET", "/user", Value::Null).await.status == 200
+    }
+
+    /// An access token and an SSH key of her own making.
+    async fn issue(&self, username: &str, password: &str) -> Option<String> {
+        let token = self.token_of((username, password), "hers", &["all"]).await;
+        let (key, public) = self.key().await;
+        self.as_one(By::Token(&token), "POST", "/user/keys", json!({ "title": "hers", "key": public })).await;
+        Some(format!("{token} {}", key.display()))
+    }
+
+    /// Whether any of that still works.
+    async fn accepts(&self, credential: &str) -> bool {
+        let (token, key) = credential.split_once(' ').expect("two of them");
+        self.takes(token).await || self.opens(Path::new(key)).await
+    }
+
+    async fn own(&self, username: &str, password: &str) -> bool {
+        self.as_one(By::Password(username, password), "POST", "/user/repos", json!({ "name": "engine", "private": true })).await;
+        true
+    }
+
+    async fn make_heir(&self) -> String {
+        self.make_stranger("heir", "heir@example.com").await;
+        "heir".to_owned()
+    }
+
+    async fn heir_owns(&self, heir: &str) -> bool {
+        let found = self.send(By::Administrator, "GET", &format!("/repos/{heir}/engine"), Value::Null).await;
+        found.status == 200 && found.body["owner"]["login"] == heir
+    }
+
+    fn secret(&self) -> String {
+        self.token.clone()
+    }
+}
+
+conformance!(Forge::start().await);

@@ -73,7 +73,10 @@ impl Http {
     /// Sends a request. What speaks of the system as a whole is an error: that it is out of reach, asks for patience or does not let usher in; anything else is
     /// the caller's to read. `operation` says for people what is asked for.
     pub async fn send(&self, operation: &str, request: RequestBuilder) -> Result<Answer, ConnectorError> {
-        self.throttle.permit().await;
+        self.throttle.send(Self::answer(operation, request)).await
+    }
+
+    async fn answer(operation: &str, request: RequestBuilder) -> Result<Answer, ConnectorError> {
         let unreachable = |error: reqwest::Error| ConnectorError::unreachable(operation, error.without_url());
         let mut response = request.send().await.map_err(unreachable)?;
         let (status, headers) = (response.status(), response.headers().clone());

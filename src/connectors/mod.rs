@@ -28,7 +28,7 @@ use crate::plan::account::{Account, AccountChange, AccountKey, Capability, Manag
 use self::error::ConnectorError;
 use self::throttle::Throttle;
 
-/// What every outside system is asked for. Each call is bounded in time, takes a permit of the [`Throttle`] for every request, and can be repeated without harm.
+/// What every outside system is asked for. Each call is bounded in time, sends every request through the [`Throttle`], and can be repeated without harm.
 #[async_trait]
 pub trait Connector: Send + Sync + Debug {
     /// A profile as the system will tell it once it has it: in the letters that it keeps, without what it does not keep.

@@ -7,11 +7,12 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::api::{ConditionType, Developer, Reason};
+use crate::api::{ConditionType, Developer, DeveloperStatus, Reason};
 use crate::cluster::crds;
 use crate::cluster::error::Error;
 use crate::cluster::secrets::{token_in, write_kubeconfig};
@@ -400,12 +401,6 @@ impl Developers {
         let status = context.memory.read(|content, _| {
             developer_status(&content.world, &developer, &progress.plan, (&progress.held, &progress.accounts, &progress.findings), now)
         });
-        let first = |status: Option<&crate::api::DeveloperStatus>| {
-            status.and_then(|status| status.timeline.as_ref()).is_some_and(|timeline| timeline.access_ready_at.is_some())
-        };
-        if let (true, Some(created)) = (first(Some(&status)) && !first(developer.status.as_ref()), developer.creation_timestamp()) {
-            context.metrics.ready_after(now.duration_since(created.0).as_secs_f64());
-        }
         let previous = developer.status.as_ref();
         let under_way = self.under_way(&developer.name_any(), &progress.findings);
         if under_way == Some(SETTLES_WITHIN) {
@@ -413,9 +408,29 @@ impl Developers {
         }
         if context.objects.write_status(developer.as_ref(), previous, &status).await? {
             context.metrics.wrote("Developer", "status");
+            self.measure(&developer, &status, now);
             announce(context, developer.as_ref(), previous.map(|status| status.conditions.as_slice()), &status.conditions);
         }
         Ok(under_way)
+    }
+
+    /// Measures what was told for the first time.
+    fn measure(&self, developer: &Developer, status: &DeveloperStatus, now: Timestamp) {
+        let metrics = &self.context.metrics;
+        let Some(created) = developer.creation_timestamp() else { return };
+        let before = developer.status.as_ref().and_then(|status| status.timeline.clone()).unwrap_or_default();
+        let after = status.timeline.clone().unwrap_or_default();
+        let since = |at: Timestamp| at.duration_since(created.0).as_secs_f64();
+        let news = |before: &Option<Time>, after: &Option<Time>| before.is_none() && after.is_some();
+        if news(&before.access_ready_at, &after.access_ready_at) {
+            metrics.ready_after(since(now));
+        }
+        if news(&before.accounts_ready_at, &after.accounts_ready_at) {
+            metrics.accounts_after(since(now));
+        }
+        if let (None, Some(at)) = (before.first_commit_at, after.first_commit_at) {
+            metrics.first_commit_after(since(at.0));
+        }
     }
 
     /// How long to wait for what is under way. A status that only says so is not written at first: most work is done in a moment.

@@ -33,7 +33,7 @@ impl Pass for Providers {
             let found = self.context.memory.read(|content, _| content.world.provider(name).cloned());
             match found {
                 None => {
-                    self.context.desks.close(name);
+                    self.context.desks.close(&self.context, name);
                     Done::default()
                 }
                 Some(provider) => self.run(&provider).await.unwrap_or_else(|error| Done { errors: vec![error], ..Done::default() }),
@@ -81,7 +81,7 @@ impl Providers {
         if crds::terminating(&context.client, "providers").await? {
             context.read_epoch().await?;
         } else {
-            let left = context.desks.close(&provider.name_any());
+            let left = context.desks.close(context, &provider.name_any());
             context.event(provider.as_ref(), true, "AccountsLeft", &format!("{left} accounts stay at the system as they are"));
         }
         context.objects.set_finalizer(provider.as_ref(), false).await?;

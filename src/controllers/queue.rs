@@ -8,6 +8,9 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
+/// All lanes, the more urgent first.
+pub const LANES: [Lane; 5] = [Lane::Departure, Lane::Expiry, Lane::New, Lane::Drift, Lane::Sweep];
+
 /// How urgent a pass is. The order is the rule: leaving never waits behind other work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Lane {
@@ -21,6 +24,19 @@ pub enum Lane {
     Drift,
     /// A look at what should be settled.
     Sweep,
+}
+
+impl Lane {
+    /// What it is called in metrics.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Departure => "departure",
+            Self::Expiry => "expiry",
+            Self::New => "new",
+            Self::Drift => "drift",
+            Self::Sweep => "sweep",
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -109,14 +125,26 @@ impl Queue {
     /// How many names wait now, and how long the first of a lane has at most. It is asked with every pass, so it must not look at each of them.
     pub fn backlog(&self) -> (usize, Duration) {
         let inner = self.inner.lock();
-        let lanes = [Lane::Departure, Lane::Expiry, Lane::New, Lane::Drift, Lane::Sweep];
-        let first = lanes.iter().filter_map(|lane| inner.ready.range((*lane, 0)..=(*lane, u64::MAX)).next());
+        let first = LANES.iter().filter_map(|lane| inner.lane(*lane).next());
         let oldest = first.map(|(_, (_, since))| since.elapsed()).max().unwrap_or_default();
         (inner.ready.len(), oldest)
+    }
+
+    /// The same of each lane. It looks at each name, so it is for who asks now and then.
+    pub fn lanes(&self) -> [(Lane, usize, Duration); 5] {
+        let inner = self.inner.lock();
+        LANES.map(|lane| {
+            let oldest = inner.lane(lane).map(|(_, (_, since))| since.elapsed()).max();
+            (lane, inner.lane(lane).count(), oldest.unwrap_or_default())
+        })
     }
 }
 
 impl Inner {
+    fn lane(&self, lane: Lane) -> impl Iterator<Item = (&(Lane, u64), &(String, Instant))> {
+        self.ready.range((lane, 0)..=(lane, u64::MAX))
+    }
+
     fn push(&mut self, key: &str, lane: Lane, now: Instant) {
         if self.running.contains(key) {
             let again = self.again.entry(key.to_owned()).or_insert(lane);

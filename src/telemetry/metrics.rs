@@ -1,7 +1,11 @@
 //! Prometheus metrics, in OpenMetrics text. Every label has a bounded set of values.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -26,8 +30,52 @@ struct WriteLabels {
     verb: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Call {
+    provider: String,
+    outcome: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ProviderLane {
+    provider: String,
+    lane: &'static str,
+}
+
+/// What waits in a lane: how many, and how long the first has.
+pub type Waiting = (&'static str, usize, Duration);
+
+/// A desk that is open: each has a number, as a Provider may be made anew under the same name.
+struct OpenDesk {
+    number: u64,
+    /// What its calls came to so far.
+    outcomes: BTreeSet<String>,
+    waiting: Box<dyn Fn() -> Vec<Waiting> + Send + Sync>,
+}
+
+impl fmt::Debug for OpenDesk {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("OpenDesk").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+/// What is measured of desks, and of which. A Provider that is gone has no series.
+#[derive(Debug, Default)]
+struct Desks {
+    open: Mutex<BTreeMap<String, OpenDesk>>,
+    numbers: AtomicU64,
+    calls: Family<Call, Counter>,
+    length: Family<ProviderLane, Gauge>,
+    oldest: Family<ProviderLane, Gauge<f64, AtomicU64>>,
+}
+
 /// From a millisecond, a pass that writes nothing, to a minute, a cluster in trouble.
 const SECONDS: [f64; 14] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 60.0];
+/// From a second to a day: a system may be down when somebody comes.
+const ACCOUNTS: [f64; 12] = [1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3_600.0, 14_400.0, 43_200.0, 86_400.0];
+/// From five minutes to a month: the first day at work is what matters.
+const FIRST_COMMIT: [f64; 12] =
+    [300.0, 900.0, 1_800.0, 3_600.0, 7_200.0, 14_400.0, 28_800.0, 86_400.0, 172_800.0, 604_800.0, 1_209_600.0, 2_592_000.0];
 
 /// All metrics of the operator.
 #[derive(Debug)]
@@ -38,10 +86,13 @@ pub struct Metrics {
     writes: Family<WriteLabels, Counter>,
     watch_restarts: Family<Kind, Counter>,
     queue: Family<Kind, Gauge>,
-    oldest: Family<Kind, Gauge<f64, std::sync::atomic::AtomicU64>>,
+    oldest: Family<Kind, Gauge<f64, AtomicU64>>,
     leader: Gauge,
     time_to_ready: Histogram,
+    time_to_accounts: Histogram,
+    time_to_first_commit: Histogram,
     time_to_revoke: Histogram,
+    desks: Desks,
     grants: Family<Outcome, Counter>,
     exported: Counter,
     export_failures: Counter,
@@ -64,7 +115,10 @@ impl Default for Metrics {
             oldest: Family::default(),
             leader: Gauge::default(),
             time_to_ready: seconds(),
+            time_to_accounts: Histogram::new(ACCOUNTS),
+            time_to_first_commit: Histogram::new(FIRST_COMMIT),
             time_to_revoke: seconds(),
+            desks: Desks::default(),
             grants: Family::default(),
             exported: Counter::default(),
             export_failures: Counter::default(),
@@ -87,6 +141,23 @@ impl Default for Metrics {
             "time_to_revoke_seconds",
             "Seconds from the first pass that saw somebody leave until no binding names her",
             metrics.time_to_revoke.clone(),
+        );
+        registry.register(
+            "time_to_accounts_seconds",
+            "Seconds from a Developer's creation until all accounts that she is to have are in place",
+            metrics.time_to_accounts.clone(),
+        );
+        registry.register(
+            "time_to_first_commit_seconds",
+            "Seconds from a Developer's creation until her first push",
+            metrics.time_to_first_commit.clone(),
+        );
+        registry.register("provider_calls", "Requests to an outside system, by Provider and outcome", metrics.desks.calls.clone());
+        registry.register("account_queue_length", "Accounts that wait to be settled, by Provider and lane", metrics.desks.length.clone());
+        registry.register(
+            "account_queue_oldest_seconds",
+            "Seconds that the oldest account has waited to be settled, by Provider and lane",
+            metrics.desks.oldest.clone(),
         );
         registry.register("grants", "Grants by what was done: begun, changed", metrics.grants.clone());
         registry.register("exported_lines", "Lines of the record that were exported", metrics.exported.clone());
@@ -129,6 +200,49 @@ impl Metrics {
         self.time_to_ready.observe(seconds);
     }
 
+    /// All accounts that somebody is to have are in place for the first time.
+    pub fn accounts_after(&self, seconds: f64) {
+        self.time_to_accounts.observe(seconds);
+    }
+
+    /// Somebody pushed for the first time. Who did so before she was declared is no newcomer, and is not counted.
+    pub fn first_commit_after(&self, seconds: f64) {
+        if seconds >= 0.0 {
+            self.time_to_first_commit.observe(seconds);
+        }
+    }
+
+    /// A Provider's desk was opened. Returns the number by which it counts its calls.
+    pub fn desk_opened(&self, provider: &str, waiting: impl Fn() -> Vec<Waiting> + Send + Sync + 'static) -> u64 {
+        let number = self.desks.numbers.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.desks.open.lock().insert(provider.to_owned(), OpenDesk { number, outcomes: BTreeSet::new(), waiting: Box::new(waiting) });
+        number
+    }
+
+    /// A Provider's desk was closed: it has no series any more.
+    pub fn desk_closed(&self, provider: &str, number: u64) {
+        let mut open = self.desks.open.lock();
+        let Some(desk) = open.get(provider).filter(|desk| desk.number == number) else { return };
+        for (lane, ..) in (desk.waiting)() {
+            let labels = ProviderLane { provider: provider.to_owned(), lane };
+            self.desks.length.remove(&labels);
+            self.desks.oldest.remove(&labels);
+        }
+        for outcome in &desk.outcomes {
+            self.desks.calls.remove(&Call { provider: provider.to_owned(), outcome: outcome.clone() });
+        }
+        open.remove(provider);
+    }
+
+    /// A request of a desk was answered, or not. What a desk asked before it was closed may end later, and does not bring its series back.
+    pub fn called(&self, provider: &str, number: u64, outcome: &str) {
+        let mut open = self.desks.open.lock();
+        if let Some(desk) = open.get_mut(provider).filter(|desk| desk.number == number) {
+            desk.outcomes.insert(outcome.to_owned());
+            self.desks.calls.get_or_create(&Call { provider: provider.to_owned(), outcome: outcome.to_owned() }).inc();
+        }
+    }
+
     /// Somebody's access is gone.
     pub fn revoked_after(&self, took: Duration) {
         self.time_to_revoke.observe(took.as_secs_f64());
@@ -156,9 +270,60 @@ impl Metrics {
 
     /// All metrics as OpenMetrics text.
     pub fn text(&self) -> String {
+        self.look_at_desks();
         let mut text = String::new();
         // Writing to a string cannot fail.
         let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
         text
+    }
+
+    /// A desk that waits for its system makes no passes, so how long its queue is, is looked at when it is asked.
+    fn look_at_desks(&self) {
+        for (provider, desk) in self.desks.open.lock().iter() {
+            for (lane, length, oldest) in (desk.waiting)() {
+                let labels = ProviderLane { provider: provider.clone(), lane };
+                self.desks.length.get_or_create(&labels).set(i64::try_from(length).unwrap_or(i64::MAX));
+                self.desks.oldest.get_or_create(&labels).set(oldest.as_secs_f64());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_desk_that_is_closed_leaves_no_series_behind_and_its_last_answers_bring_none_back() {
+        let metrics = Metrics::default();
+        let waiting = || vec![("new", 2, Duration::from_secs(3))];
+        let first = metrics.desk_opened("git", waiting);
+        metrics.called("git", first, "Answered");
+        let open = metrics.text();
+        for line in [
+            "usher_provider_calls_total{provider=\"git\",outcome=\"Answered\"} 1",
+            "usher_account_queue_length{provider=\"git\",lane=\"new\"} 2",
+            "usher_account_queue_oldest_seconds{provider=\"git\",lane=\"new\"} 3.0",
+        ] {
+            assert!(open.lines().any(|there| there == line), "{line} is not in\n{open}");
+        }
+        metrics.desk_closed("git", first);
+        metrics.called("git", first, "Answered");
+        assert!(!metrics.text().contains("\"git\""));
+        let second = metrics.desk_opened("git", Vec::new);
+        metrics.called("git", first, "Answered");
+        metrics.desk_closed("git", first);
+        metrics.called("git", second, "Unreachable");
+        let again = metrics.text();
+        assert!(!again.contains("Answered") && again.contains("Unreachable"), "{again}");
+    }
+
+    #[test]
+    fn who_pushed_before_she_was_declared_is_no_newcomer() {
+        let metrics = Metrics::default();
+        metrics.first_commit_after(-60.0);
+        metrics.first_commit_after(600.0);
+        let text = metrics.text();
+        assert!(text.contains("usher_time_to_first_commit_seconds_count 1"), "{text}");
     }
 }

@@ -15,6 +15,7 @@
 //! | `leaving`, `lock` | receipts, seals, Locks | the operator |
 //! | `leaving_brake`, `lock_unread` | too many at once; Locks that cannot be read | a cluster of their own |
 //! | `accounts` | accounts in outside systems follow, wait and go | the operator, a SCIM server |
+//! | `metrics` | what a scrape tells of accounts in outside systems | the operator, a SCIM server |
 //! | `interleaving` | all of it at once, with kills, restarts and hand-overs, by dice | a cluster of its own |
 //! | `record_*` | who asked, what Roles contained, the readers of the record | the operator |
 //! | `drift`, `poison`, `crash`, `replicas` | repair, bad neighbours, kills, hand-over | a cluster of their own |
@@ -57,6 +58,7 @@ mod life_strangers;
 mod life_tokens;
 mod lock;
 mod lock_unread;
+mod metrics;
 mod poison;
 mod rbac;
 mod record_authors;

@@ -181,7 +181,13 @@ impl Line<'_> {
     where
         F: Future<Output = ldap3::result::Result<T>>,
     {
-        self.wire.throttle.permit().await;
+        self.wire.throttle.send(self.answer(operation, call)).await
+    }
+
+    async fn answer<T, F>(&self, operation: &str, call: impl FnOnce(Ldap) -> F) -> Result<T, ConnectorError>
+    where
+        F: Future<Output = ldap3::result::Result<T>>,
+    {
         // The library panics at an answer that is none: that is the directory's failure, and must stay one.
         let answer = timeout(WHOLE, AssertUnwindSafe(call(self.ldap.clone())).catch_unwind()).await;
         let failure = match answer {

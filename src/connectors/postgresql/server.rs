@@ -101,7 +101,6 @@ impl Server {
 
     /// Runs statements in another database of the server, by a connection for that alone.
     pub async fn run_in(&self, operation: &str, database: &str, statements: &str) -> Result<(), ConnectorError> {
-        self.throttle.permit().await;
         let mut config = self.config.clone();
         config.dbname(database);
         let call = async {
@@ -117,7 +116,8 @@ impl Server {
                 None => ConnectorError::unreachable(operation, error),
             })
         };
-        timeout(WHOLE, call).await.map_err(|_| late(operation))?
+        // On the heap: a connection in the making is large.
+        self.throttle.send(Box::pin(async { timeout(WHOLE, call).await.map_err(|_| late(operation))? })).await
     }
 
     /// The database that usher is connected to.
@@ -131,7 +131,14 @@ impl Server {
         operation: &str,
         request: impl AsyncFnOnce(&Client) -> Result<T, Error>,
     ) -> Result<Result<T, Refusal>, ConnectorError> {
-        self.throttle.permit().await;
+        self.throttle.send(self.answer(operation, request)).await
+    }
+
+    async fn answer<T>(
+        &self,
+        operation: &str,
+        request: impl AsyncFnOnce(&Client) -> Result<T, Error>,
+    ) -> Result<Result<T, Refusal>, ConnectorError> {
         let call = async {
             let client = self.client(operation).await?;
             match request(&client).await {

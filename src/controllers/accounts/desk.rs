@@ -43,6 +43,8 @@ pub struct Desk {
     name: String,
     uid: String,
     queue: Queue,
+    /// By this its calls are counted.
+    number: u64,
     /// Something changed that may matter: the Provider, a Secret.
     changed: Notify,
     state: Mutex<State>,
@@ -77,10 +79,15 @@ pub(super) struct Link {
 impl Desk {
     /// Opens a desk, which works until it is closed.
     pub(super) fn open(context: &Arc<Context>, name: &str, uid: &str) -> Arc<Self> {
+        let queue = Queue::new(Duration::ZERO);
+        let waiting = queue.clone();
+        let number =
+            context.metrics.desk_opened(name, move || waiting.lanes().map(|(lane, length, oldest)| (lane.word(), length, oldest)).to_vec());
         let desk = Arc::new(Self {
             name: name.to_owned(),
             uid: uid.to_owned(),
-            queue: Queue::new(Duration::ZERO),
+            queue,
+            number,
             changed: Notify::new(),
             state: Mutex::default(),
             task: Mutex::default(),
@@ -91,7 +98,8 @@ impl Desk {
     }
 
     /// Closes it. Returns how many accounts it kept.
-    pub(super) fn close(&self) -> usize {
+    pub(super) fn close(&self, context: &Context) -> usize {
+        context.metrics.desk_closed(&self.name, self.number);
         if let Some(task) = self.task.lock().take() {
             task.abort();
         }
@@ -295,7 +303,9 @@ impl Desk {
             Some(key) => Some(self.secret(context, key).await?),
             None => None,
         };
-        let throttle = Arc::new(Throttle::new(u32::try_from(provider.spec.requests_per_second).unwrap_or(1)));
+        let throttle = Throttle::new(u32::try_from(provider.spec.requests_per_second).unwrap_or(1));
+        let (metrics, name, number) = (context.metrics.clone(), self.name.clone(), self.number);
+        let throttle = Arc::new(throttle.heard_by(move |outcome| metrics.called(&name, number, outcome)));
         let ca = ca.map(|ca| secrecy::ExposeSecret::expose_secret(&ca).to_owned());
         let connector = connect(system, Secrets { credential, ca }, throttle).map_err(told)?;
         let can = connector.probe().await.map_err(told)?;

@@ -60,9 +60,9 @@ impl Desks {
     }
 
     /// Closes the desk of a Provider. Returns how many accounts it kept.
-    pub fn close(&self, provider: &str) -> usize {
+    pub fn close(&self, context: &Context, provider: &str) -> usize {
         let desk = self.desks.lock().remove(provider);
-        desk.map(|desk| desk.close()).unwrap_or_default()
+        desk.map(|desk| desk.close(context)).unwrap_or_default()
     }
 
     /// How somebody's accounts stand, as far as they were looked at.

@@ -16,13 +16,15 @@ use super::places::Place;
 use super::writer::Writer;
 use super::{GIVE_UP, Run};
 use crate::support::client::{apply, condition, kind};
-use crate::support::install::{Install, NAMESPACE, PATIENT};
+use crate::support::install::{Install, NAMESPACE};
 use crate::support::operator::Operator;
 use crate::support::{AuditLevel, ControlPlane, client_of, wait_until};
 use crate::{people, usage};
 
 /// Many people leave here, which is no accident.
 const UNBRAKED: &str = "offboarding.brake.maxRemovals=10000";
+/// While a bare client works the operator is stopped, and must not have lost the Lease when it goes on.
+const STOPPED: [&str; 2] = ["leaderElection.leaseDuration=1200s", "leaderElection.renewDeadline=900s"];
 /// The Role that everybody holds.
 const ROLE: &str = "a";
 
@@ -40,7 +42,7 @@ impl House {
     /// Starts everything.
     pub async fn with(people: usize) -> Self {
         let plane = ControlPlane::start(AuditLevel::Metadata).await;
-        let install = Install::new(&plane, &["environments.default=false", "starterRoles=false", UNBRAKED, PATIENT[0], PATIENT[1]]).await;
+        let install = Install::new(&plane, &["environments.default=false", "starterRoles=false", UNBRAKED, STOPPED[0], STOPPED[1]]).await;
         let operator = Operator::start(&install).await;
         operator.ready().await;
         let admin = plane.admin_client().await;

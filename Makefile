@@ -9,6 +9,8 @@ CARGO ?= cargo
 TEST_THREADS ?= 8
 # The number of people in `make bench`.
 N ?= 500
+# Only one part of it: make bench ONLY=accounts.
+ONLY ?=
 
 .PHONY: help
 help: ## List the targets
@@ -80,8 +82,8 @@ check-generated: ## crds/, the chart's copies and docs/reference/ are fresh
 	$(CARGO) test --locked --quiet --test it docs::
 
 .PHONY: bench
-bench: tools ## Measure N people against bare clients that write the same: make bench N=500
-	$(CARGO) bench --locked --bench bench -- --people $(N)
+bench: tools ## Measure N people against bare clients that write the same: make bench N=500, or one part of it: ONLY=accounts
+	$(CARGO) bench --locked --bench bench -- --people $(N) $(if $(ONLY),--only $(ONLY))
 
 # ---- Make it ---------------------------------------------------------------------------------
 

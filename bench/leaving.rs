@@ -58,7 +58,8 @@ pub async fn measure(others: usize) -> Vec<Row> {
     ]
 }
 
-async fn all_leave(client: &Client, names: &[String]) -> Vec<f64> {
+/// Lets people leave one after another. Returns how long each took, in milliseconds.
+pub async fn all_leave(client: &Client, names: &[String]) -> Vec<f64> {
     let mut times = Vec::new();
     for name in names {
         times.push(leaves(client, name).await.as_secs_f64() * 1_000.0);
@@ -86,7 +87,8 @@ async fn leaves(client: &Client, name: &str) -> Duration {
     since.elapsed()
 }
 
-fn percentile(times: &[f64], share: f64) -> f64 {
+/// The value that such a share of times does not exceed.
+pub fn percentile(times: &[f64], share: f64) -> f64 {
     let mut sorted = times.to_vec();
     sorted.sort_by(f64::total_cmp);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]

@@ -16,10 +16,12 @@
 #![allow(clippy::cast_precision_loss, reason = "counts are small")]
 #![allow(missing_docs, reason = "a program, not a library")]
 
+mod accounts;
 mod calls;
 mod floor;
 mod handover;
 mod leaving;
+mod outage;
 mod people;
 mod provisioning;
 mod replay;
@@ -30,9 +32,13 @@ mod usage;
 #[path = "../tests/cluster/support/mod.rs"]
 mod support;
 
+#[allow(dead_code, reason = "made for the tests, and used in part here")]
+#[path = "../tests/support/systems/proxy.rs"]
+mod proxy;
+
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 /// Measures usher on a real control plane of its own, with its baselines in the same run.
 #[derive(Parser)]
@@ -40,6 +46,9 @@ struct Options {
     /// How many people are declared
     #[arg(long, default_value_t = 500)]
     people: usize,
+    /// Measure this part only
+    #[arg(long)]
+    only: Option<Part>,
     /// Where the results go as JSON
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench.json"))]
     output: std::path::PathBuf,
@@ -48,12 +57,34 @@ struct Options {
     bench: bool,
 }
 
+/// What is measured on control planes of its own.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// Many people are declared
+    Provisioning,
+    /// One person leaves
+    Leaving,
+    /// A leader is told to stop
+    Handover,
+    /// Accounts come into being in outside systems
+    Accounts,
+    /// One person leaves while an outside system is down or hangs
+    Outage,
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let options = Options::parse();
-    let mut rows = provisioning::measure(options.people).await;
-    rows.extend(leaving::measure(options.people).await);
-    rows.extend(handover::measure().await);
+    let mut rows = Vec::new();
+    for part in Part::value_variants().iter().filter(|part| options.only.is_none_or(|only| only == **part)) {
+        rows.extend(match part {
+            Part::Provisioning => provisioning::measure(options.people).await,
+            Part::Leaving => leaving::measure(options.people).await,
+            Part::Handover => handover::measure().await,
+            Part::Accounts => accounts::measure(options.people).await,
+            Part::Outage => outage::measure().await,
+        });
+    }
     table::print(&rows);
     table::write(&options.output, &rows);
     if rows.iter().all(|row| row.pass != Some(false)) { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -5,8 +5,9 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use secrecy::ExposeSecret;
-use tokio::sync::Mutex;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres::error::{DbError, SqlState};
@@ -26,6 +27,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 const WHOLE: Duration = Duration::from_secs(20);
 /// When a connection that nobody uses is asked whether it is still there.
 const KEEPALIVE: Duration = Duration::from_secs(30);
+/// So many connections there are at most, but for those to other databases.
+const MOST: usize = 4;
 /// Of what the server says no more than this is told.
 const MOST_WORDS: usize = 300;
 
@@ -43,12 +46,14 @@ pub enum About {
     Account,
 }
 
-/// A server, with one connection that is kept.
+/// A server, with connections that are kept.
 pub struct Server {
     config: Config,
     tls: MakeRustlsConnect,
     throttle: Arc<Throttle>,
-    kept: Mutex<Option<Arc<Client>>>,
+    /// Connections that nobody uses. The server does what comes by one of them one after another, so requests at once take several.
+    idle: Mutex<Vec<Client>>,
+    places: Semaphore,
 }
 
 impl Debug for Server {
@@ -79,7 +84,7 @@ impl Server {
             // Of several hosts the one that takes changes.
             .target_session_attrs(TargetSessionAttrs::ReadWrite);
         let tls = MakeRustlsConnect::new(tls::config(secrets.ca.as_deref())?);
-        Ok(Self { config, tls, throttle, kept: Mutex::new(None) })
+        Ok(Self { config, tls, throttle, idle: Mutex::default(), places: Semaphore::new(MOST) })
     }
 
     /// The rows that a query has, all of them or an error.
@@ -125,7 +130,7 @@ impl Server {
         self.config.get_dbname().unwrap_or_default()
     }
 
-    /// A request on the connection that is kept, bounded in time as a whole. One without an answer ends the connection.
+    /// A request, bounded in time as a whole. One without an answer ends its connection.
     async fn bounded<T>(
         &self,
         operation: &str,
@@ -140,32 +145,32 @@ impl Server {
         request: impl AsyncFnOnce(&Client) -> Result<T, Error>,
     ) -> Result<Result<T, Refusal>, ConnectorError> {
         let call = async {
+            // Nobody closes it, so there is always a place in the end.
+            let _place = self.places.acquire().await;
             let client = self.client(operation).await?;
-            match request(&client).await {
-                Ok(answer) => Ok(Ok(answer)),
-                Err(error) => Refusal::read(&error).map(Err).ok_or_else(|| ConnectorError::unreachable(operation, error)),
-            }
+            let answer = match request(&client).await {
+                Ok(answer) => Ok(answer),
+                Err(error) => Err(Refusal::read(&error).ok_or_else(|| ConnectorError::unreachable(operation, error))?),
+            };
+            self.idle.lock().push(client);
+            Ok(answer)
         };
-        if let Ok(answer) = timeout(WHOLE, call).await {
-            return answer;
+        let answer = timeout(WHOLE, call).await.unwrap_or_else(|_| Err(late(operation)));
+        if answer.is_err() {
+            // What ended one has most likely ended all: nobody is to find that out one by one.
+            self.idle.lock().clear();
         }
-        // Who holds the lock is making a new one.
-        if let Ok(mut kept) = self.kept.try_lock() {
-            *kept = None;
-        }
-        Err(late(operation))
+        answer
     }
 
-    /// The connection that is kept, or a new one.
-    async fn client(&self, operation: &str) -> Result<Arc<Client>, ConnectorError> {
-        let mut kept = self.kept.lock().await;
-        if let Some(client) = kept.as_ref().filter(|client| !client.is_closed()) {
-            return Ok(client.clone());
+    /// A connection that nobody uses, or a new one.
+    async fn client(&self, operation: &str) -> Result<Client, ConnectorError> {
+        while let Some(client) = self.idle.lock().pop() {
+            if !client.is_closed() {
+                return Ok(client);
+            }
         }
-        let client = self.open(operation, &self.config).await.map_err(|error| error.into_error(operation))?;
-        let client = Arc::new(client);
-        *kept = Some(client.clone());
-        Ok(client)
+        self.open(operation, &self.config).await.map_err(|error| error.into_error(operation))
     }
 
     async fn open(&self, operation: &str, config: &Config) -> Result<Client, OpenError> {

@@ -84,12 +84,12 @@ pub(super) async fn settle(context: &Arc<Context>, desk: &Desk, who: &str, lane:
     if lane > Lane::Departure && !desk.swept() && link.can.contains(&Capability::List) {
         return;
     }
-    for _ in 0..ROUNDS {
+    for round in 0..ROUNDS {
         let Some(case) = case(context, desk, who) else { return desk.keep(context, who, None, false) };
-        if case.paused {
+        if case.paused || (round == 0 && lane == Lane::New && settled_meanwhile(desk, who, &case)) {
             return;
         }
-        match round(context, desk, &link, who, &case).await {
+        match self::round(context, desk, &link, who, &case).await {
             Ok(End::Told(cell)) => return told(context, desk, &link, (who, lane), &case, cell).await,
             Ok(End::Braked(cell)) => return desk.keep(context, who, Some(cell), true),
             Ok(End::Changed) => {}
@@ -97,6 +97,11 @@ pub(super) async fn settle(context: &Arc<Context>, desk: &Desk, who: &str, lane:
         }
     }
     desk.push_after(who, lane, FIRST_TRY);
+}
+
+/// Whether what made this necessary was seen to already: her own password, delivered while she was settled, asks for another look.
+fn settled_meanwhile(desk: &Desk, who: &str, case: &Case) -> bool {
+    desk.cell(who).is_some_and(|cell| cell.in_order() && cell.is_for(&case.desired.wish))
 }
 
 /// Looks, and makes the next changes.

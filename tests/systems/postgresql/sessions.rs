@@ -158,15 +158,16 @@ async fn a_password_outlives_a_new_name() {
     assert!(matches!(error, ConnectorError::Rejected { .. }), "{}", error.chain());
 }
 
-/// One connection is enough, however much is asked at once; a new one is made when it is lost.
+/// A few connections are kept, however much was asked at once; a new one is made when they are lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_connection_is_kept_and_replaced() {
+async fn few_connections_are_kept_and_replaced() {
     let target = Postgres::start().await;
     let connector = target.connector().await;
     let finds = (0..50).map(|_| async { connector.find(&named("ada"), &Managed::All).await.expect("an answer") });
     futures::future::join_all(finds).await;
     let connections = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'usher'";
-    assert_eq!(target.value::<i64>(connections).await, 1);
+    let most = target.value::<i64>(connections).await;
+    assert!((2..=4).contains(&most), "{most} connections: requests at once neither wait for each other nor take all that the server has");
     target.run("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'usher'").await;
     // That it is gone, usher may hear only by asking.
     if let Err(error) = connector.find(&named("ada"), &Managed::All).await {

@@ -192,7 +192,8 @@ pub struct Gitea {
     /// Where it is, for example https://git.example.com.
     #[schemars(length(min = 1, max = 512), extend("x-kubernetes-validations" = https_rules()))]
     pub url: String,
-    /// The access token of an administrator, with all scopes. A Secret in usher's own namespace.
+    /// The access token of an administrator, with the scopes write:admin, write:organization, write:user, write:repository and read:package. A Secret in usher's own
+    /// namespace.
     pub credentials_secret: SecretKey,
     /// The CA that signed its certificate, as PEM, if that is not a public one. A Secret in usher's own namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]

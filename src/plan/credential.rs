@@ -8,15 +8,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
 use crate::api::metadata::{
-    CONTENT, DATA_DIGEST, DEVELOPER, DEVELOPER_UID, IDENTITIES_NAMESPACE, KUBECONFIG_SECRET, PERSON, TOKEN_EXPIRES_AT, TOKEN_ISSUED_AT,
-    TOKEN_OF, WELCOME_CONFIG_MAP,
+    ACCOUNTS_SECRET, CONTENT, DATA_DIGEST, DEVELOPER, DEVELOPER_UID, IDENTITIES_NAMESPACE, KUBECONFIG_SECRET, PERSON, TOKEN_EXPIRES_AT,
+    TOKEN_ISSUED_AT, TOKEN_OF, WELCOME_CONFIG_MAP,
 };
+use crate::api::provider::InitialCredentials;
 use crate::api::{ConditionType, Developer, Mode, Reason};
 
 use super::access::{Standing, Via, paused};
 use super::change::{Change, Step, ensure, holds, labels};
 use super::cluster::{ClusterKey, ClusterState};
 use super::developer::{DeveloperPlan, seconds};
+use super::entitlement::given;
 use super::environment::home;
 use super::finding::Finding;
 use super::identity::service_account;
@@ -290,10 +292,31 @@ fn welcome_text(scene: Scene<'_>, developer: &Developer, plan: &DeveloperPlan, h
     if held.is_empty() {
         text.push_str("- none yet: a Binding gives you one\n");
     }
+    text.push_str(&accounts_text(scene, developer, held));
     if let Some(end) = &developer.spec.ends_at {
         text.push_str(&format!("\nAll of it ends at {}.\n", seconds(end.0)));
     }
     text
+}
+
+/// Where a person has accounts, and what she can clone where that is a forge; nothing if she has none.
+fn accounts_text(scene: Scene<'_>, developer: &Developer, held: &BTreeMap<String, Via>) -> String {
+    let mut text = String::new();
+    for (name, provider, login, groups) in given(scene.world, developer, held.keys()) {
+        let url = provider.spec.system().map(|system| system.url().trim_end_matches('/').to_owned()).unwrap_or_default();
+        let secret = provider.spec.initial_credentials == InitialCredentials::Secret;
+        let password =
+            if secret { format!("; a first password is in Secret {ACCOUNTS_SECRET} here, if the system has any") } else { String::new() };
+        text.push_str(&format!("- uprov/{name} at {url}: login {login}{password}\n"));
+        if provider.spec.gitea.is_some() {
+            // An organization of hers, and what is her own.
+            let mut owners: std::collections::BTreeSet<&str> = groups.iter().filter_map(|group| Some(group.split_once('/')?.0)).collect();
+            owners.insert(&login);
+            let clones = owners.iter().map(|owner| format!("  git clone {url}/{owner}/REPOSITORY.git\n"));
+            text.extend(clones);
+        }
+    }
+    if text.is_empty() { text } else { format!("\nYour accounts:\n{text}") }
 }
 
 #[cfg(test)]

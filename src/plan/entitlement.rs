@@ -7,7 +7,7 @@ use kube::ResourceExt;
 
 use crate::api::metadata::ACCOUNTS_SECRET;
 use crate::api::provider::{AccountAction, Adopt, InitialCredentials, Membership, OwnedObjects};
-use crate::api::{Departure, Developer, Provider};
+use crate::api::{Departure, Developer, Mode, Provider};
 
 use super::access::{Standing, held_roles, revokes_accounts, standing, would_hold};
 use super::account::{AccountKey, Adoption, Managed, Owned, Owner, Presence, Profile, PublicKey, Wish};
@@ -50,6 +50,23 @@ pub fn entitlements(world: &World, developer: &Developer, now: Timestamp) -> BTr
 pub fn possible(world: &World, developer: &Developer, now: Timestamp) -> BTreeSet<String> {
     let named = given_by(world, would_hold(world, developer, now).keys());
     named.into_keys().filter(|name| world.live_providers().any(|(provider, _)| provider == name)).collect()
+}
+
+/// The accounts that Roles give somebody, as she is told of them: by Provider, with her login and her groups there. Where usher only looks there may be none.
+pub fn given<'a>(
+    world: &'a World,
+    developer: &Developer,
+    roles: impl Iterator<Item = &'a String>,
+) -> Vec<(&'a String, &'a Provider, String, BTreeSet<String>)> {
+    let mut all = given_by(world, roles);
+    let makes = world.live_providers().filter(|(_, provider)| provider.spec.mode == Mode::Enforce);
+    makes.filter_map(|(name, provider)| Some((name, provider.as_ref(), username(developer, name), all.remove(name)?))).collect()
+}
+
+/// Somebody's login at a Provider.
+fn username(developer: &Developer, provider: &str) -> String {
+    let pin = developer.spec.accounts.iter().find(|pin| pin.provider == provider);
+    pin.and_then(|pin| pin.username.clone()).or_else(|| developer.spec.username.clone()).unwrap_or_else(|| developer.name_any())
 }
 
 fn given_by<'a>(world: &World, roles: impl Iterator<Item = &'a String>) -> BTreeMap<String, BTreeSet<String>> {
@@ -95,8 +112,7 @@ pub fn desired(scene: Scene<'_>, (name, provider): (&str, &Provider), developer:
     let pin = developer.spec.accounts.iter().find(|pin| pin.provider == name);
     let before = developer.status.iter().flat_map(|status| &status.accounts).find(|account| account.provider == name);
     let recorded = before.and_then(|account| account.id.clone());
-    let username =
-        pin.and_then(|pin| pin.username.clone()).or_else(|| developer.spec.username.clone()).unwrap_or_else(|| developer.name_any());
+    let username = username(developer, name);
     let adoption = match provider.spec.adopt {
         _ if pin.is_some_and(|pin| pin.adopt) => Adoption::Pinned,
         Adopt::Never => Adoption::Never,

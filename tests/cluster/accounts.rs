@@ -13,9 +13,9 @@ use crate::support::people::{Stage, declare, developer, edit, reaches, remove, s
 use crate::support::systems::System;
 use crate::support::{Shared, name, operated, wait_until};
 
-const SOON: Duration = Duration::from_mins(1);
+pub const SOON: Duration = Duration::from_mins(1);
 /// usher's own namespace.
-const NAMESPACE: &str = "usher-system";
+pub const NAMESPACE: &str = "usher-system";
 
 /// A SCIM server as its administrator sees it, with a tenant for one test, and the Provider that it is for usher.
 struct Service {
@@ -104,7 +104,7 @@ impl Service {
     }
 }
 
-async fn started() -> (Shared, Client, Stage) {
+pub async fn started() -> (Shared, Client, Stage) {
     let shared = operated().await;
     let client = shared.client.clone();
     let stage = Stage::new(&client).await;
@@ -112,13 +112,13 @@ async fn started() -> (Shared, Client, Stage) {
 }
 
 /// What is told of somebody's account.
-async fn told(client: &Client, person: &str, provider: &str) -> Value {
+pub async fn told(client: &Client, person: &str, provider: &str) -> Value {
     let developer = kind(client, "Developer").await.get(person).await.expect("a Developer");
     let accounts = developer.data["status"]["accounts"].as_array().cloned().unwrap_or_default();
     accounts.into_iter().find(|account| account["provider"] == provider).unwrap_or_default()
 }
 
-async fn tells(client: &Client, person: &str, provider: &str, state: &str) -> Value {
+pub async fn tells(client: &Client, person: &str, provider: &str, state: &str) -> Value {
     wait_until(&format!("dev/{person} tells that the account at uprov/{provider} is {state}"), SOON, async || {
         let account = told(client, person, provider).await;
         if account["state"] == state { Ok(account) } else { Err(account.to_string()) }
@@ -127,7 +127,7 @@ async fn tells(client: &Client, person: &str, provider: &str, state: &str) -> Va
 }
 
 /// Waits until the receipt of somebody says how an account stands.
-async fn receipt(client: &Client, person: &str, provider: &str, state: &str) -> DynamicObject {
+pub async fn receipt(client: &Client, person: &str, provider: &str, state: &str) -> DynamicObject {
     let target = format!("provider/{provider}");
     wait_until(&format!("the receipt of {person} says {state} at {target}"), SOON, async || {
         let list =

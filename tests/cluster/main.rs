@@ -38,6 +38,7 @@
 mod absence;
 mod absent_operator;
 mod accounts;
+mod accounts_forge;
 mod at_rest;
 mod attack;
 mod chart;

@@ -43,6 +43,8 @@ pub(super) struct Case {
     adds: bool,
     /// Whether it was seen that she pushed.
     pub(super) committed: bool,
+    /// Since when she is declared.
+    since: Option<Timestamp>,
 }
 
 /// What is to be for somebody, by what is known now; nothing if she is nobody's concern any more.
@@ -52,18 +54,19 @@ pub(super) fn case(context: &Context, desk: &Desk, who: &str) -> Option<Case> {
     context.memory.read(|content, scene| {
         let world = &content.world;
         let provider = world.live_providers().find(|(name, _)| *name == desk.name())?.1.clone();
-        let (mut desired, stopped, committed) = if let Some(name) = who.strip_prefix(RECEIPT) {
+        let (mut desired, stopped, committed, since) = if let Some(name) = who.strip_prefix(RECEIPT) {
             let departure = world.departures().get(name)?;
-            (left(scene, (desk.name(), &provider), departure, now), false, true)
+            (left(scene, (desk.name(), &provider), departure, now), false, true, None)
         } else {
             let developer = world.developer(who)?;
             let committed = developer.status.iter().filter_map(|status| status.timeline.as_ref()).any(|it| it.first_commit_at.is_some());
-            (desired(scene, (desk.name(), &provider), developer, now), paused(developer.as_ref()), committed)
+            let since = developer.metadata.creation_timestamp.as_ref().map(|it| it.0);
+            (desired(scene, (desk.name(), &provider), developer, now), paused(developer.as_ref()), committed, since)
         };
         // Her status may not tell of it yet.
         desired.wish.managed = and_given(desired.wish.managed, &given);
         let paused = (stopped || paused(provider.as_ref())) && !desired.named;
-        Some(Case { provider, desired, paused, adds: world.locks_readable(), committed })
+        Some(Case { provider, desired, paused, adds: world.locks_readable(), committed, since })
     })
 }
 
@@ -284,8 +287,8 @@ async fn told(context: &Arc<Context>, desk: &Desk, link: &Link, (who, lane): (&s
 /// The longer somebody has not pushed, the less often it is looked.
 fn until_next_look(context: &Context, case: &Case) -> Duration {
     let most = Duration::try_from(case.provider.spec.verify_every.duration()).unwrap_or(LAST_TRY).max(FIRST_LOOK);
-    let made = case.provider.metadata.creation_timestamp.as_ref().map_or_else(|| context.now(), |it| it.0);
-    let age = Duration::try_from(context.now().duration_since(made)).unwrap_or_default();
+    let now = context.now();
+    let age = Duration::try_from(now.duration_since(case.since.unwrap_or(now))).unwrap_or_default();
     (age / 10).clamp(FIRST_LOOK, most)
 }
 

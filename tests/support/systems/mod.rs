@@ -1,5 +1,8 @@
 //! Real outside systems, run by `hack/systems/NAME`: directories, databases, identity providers.
 
+#[allow(dead_code, reason = "each test binary uses some of it")]
+pub mod git;
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};

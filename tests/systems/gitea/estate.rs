@@ -10,6 +10,7 @@ use usher::plan::account::{AccountChange, Managed, Owned};
 use super::habits::apply;
 use super::{By, Forge, PASSWORD};
 use crate::conformance::{Target, made, named, read};
+use crate::support::systems::git::said;
 
 const NONE: Managed = Managed::Only(BTreeSet::new());
 
@@ -111,7 +112,7 @@ async fn what_is_archived_is_kept() {
     for person in ["ada", "bob"] {
         let (id, password) = made(connector.as_ref(), person).await;
         forge.own(person, &password).await;
-        assert!(forge.pushes(None, &forge.https(person, &password, &format!("{person}/engine"))).await);
+        assert!(forge.git.pushes(None, &forge.git.https(person, &password, &format!("{person}/engine"))).await);
         apply(connector.as_ref(), delete(&id, Owned::Archive)).await;
         assert_eq!(connector.find(&named(person), &NONE).await.expect("an answer"), None);
     }
@@ -119,8 +120,8 @@ async fn what_is_archived_is_kept() {
         let repository = forge.repository("usher-admin", name).await.unwrap_or_else(|| panic!("{name} is lost"));
         assert!(repository["archived"] == true && repository["private"] == true, "{repository}");
         let (username, password) = forge.administrator();
-        let url = forge.https(username, password, &format!("{username}/{name}"));
-        let there = super::said(&forge.git(None, &["ls-remote", &url]).await);
+        let url = forge.git.https(username, password, &format!("{username}/{name}"));
+        let there = said(&forge.git.run(None, &["ls-remote", &url]).await);
         assert!(there.contains("refs/heads/main"), "with all that was pushed: {there}");
     }
 }

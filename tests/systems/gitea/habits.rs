@@ -11,6 +11,7 @@ use usher::plan::account::{AccountChange, AccountState, Capability, Managed, Pro
 use super::web::Session;
 use super::{By, Forge, LEAST, PASSWORD};
 use crate::conformance::{Target, known, made, named, owner, profile, read};
+use crate::support::systems::git::said;
 
 const NONE: Managed = Managed::Only(BTreeSet::new());
 
@@ -78,7 +79,7 @@ async fn a_password_that_was_issued_pushes_at_once() {
     let connector = forge.usher();
     let (_, password) = made(connector.as_ref(), "ada").await;
     forge.own("ada", &password).await;
-    assert!(forge.pushes(None, &forge.https("ada", &password, "ada/engine")).await, "to a private repository");
+    assert!(forge.git.pushes(None, &forge.git.https("ada", &password, "ada/engine")).await, "to a private repository");
     let id = forge.make_stranger("bob", "bob@example.com").await;
     forge.edit("bob", json!({ "password": PASSWORD, "must_change_password": true })).await;
     assert!(!forge.log_in("bob", PASSWORD).await, "he would have to choose another one");
@@ -86,7 +87,7 @@ async fn a_password_that_was_issued_pushes_at_once() {
     let issued = connector.apply(&AccountChange::IssuePassword { id }).await.expect("issued").password.expect("a password");
     let password = secrecy::ExposeSecret::expose_secret(&issued).to_owned();
     forge.own("bob", &password).await;
-    assert!(forge.pushes(None, &forge.https("bob", &password, "bob/engine")).await);
+    assert!(forge.git.pushes(None, &forge.git.https("bob", &password, "bob/engine")).await);
 }
 
 #[tokio::test]
@@ -95,6 +96,8 @@ async fn refusals_say_what_is_wrong() {
     let connector = forge.usher();
     let id = forge.make_stranger("ada", "ada@example.com").await;
     forge.make_stranger("Bob", "Bob@example.com").await;
+    let second = json!({ "emails": ["second@example.com"] });
+    forge.as_one(By::Password("Bob", PASSWORD), "POST", "/user/emails", second).await;
     forge.make_team("guild", "developers").await;
     let made = |username: &str, email: &str| AccountChange::Create {
         profile: Profile { email: email.to_owned(), ..connector.keeps(profile(username)) },
@@ -111,6 +114,7 @@ async fn refusals_say_what_is_wrong() {
         (made("bob", "eve@example.com"), "the name is taken"),
         (made("guild", "eve@example.com"), "the name is taken by an organization"),
         (made("eve", "bob@example.com"), "e-mail already in use"),
+        (made("eve", "Second@example.com"), "e-mail already in use"),
         (made("e..e", "eve@example.com"), "invalid username"),
         (made("admin", "no address"), "mail"),
         (told("BOB", "ada@example.com"), "the name is taken"),
@@ -136,8 +140,8 @@ async fn keys_that_she_installed_are_left_alone() {
     let forge = Forge::start().await;
     let connector = forge.usher();
     let (id, password) = made(connector.as_ref(), "ada").await;
-    let (own, public) = forge.key().await;
-    let (wanted, other) = forge.key().await;
+    let (own, public) = forge.git.key().await;
+    let (wanted, other) = forge.git.key().await;
     for (title, key) in [("laptop", &public), ("of another tool", &other)] {
         forge.as_one(By::Password("ada", &password), "POST", "/user/keys", json!({ "title": title, "key": key })).await;
     }
@@ -147,9 +151,9 @@ async fn keys_that_she_installed_are_left_alone() {
     assert_eq!(read(connector.as_ref(), &id, &NONE).await.profile, with, "one that is wanted becomes usher's");
     let listed = connector.list(&NONE).await.expect("a list").into_iter().find(|it| it.id == id).expect("she is listed");
     assert_eq!(listed.profile, with);
-    assert!(forge.opens(&own).await && forge.opens(&wanted).await);
+    assert!(forge.git.opens(&own).await && forge.git.opens(&wanted).await);
     apply(connector.as_ref(), AccountChange::SetProfile { id: id.clone(), profile: connector.keeps(profile("ada")) }).await;
-    assert!(forge.opens(&own).await && !forge.opens(&wanted).await);
+    assert!(forge.git.opens(&own).await && !forge.git.opens(&wanted).await);
     // Whose key it is already cannot be hers.
     let (bob, _) = made(connector.as_ref(), "bob").await;
     let taken = PublicKey { title: "usher: laptop".to_owned(), key: public };
@@ -167,7 +171,7 @@ async fn who_logs_in_by_another_source_is_not_taken_over() {
     let source = ["--config", forge.system.env("CONFIG"), "admin", "auth", "add-oauth", "--name", "sso"];
     let more = ["--provider", "github", "--key", "usher", "--secret", "of-a-test"];
     let added = Command::new(forge.system.env("BIN")).args(source).args(more).output().await.expect("it runs");
-    assert!(added.status.success(), "{}", super::said(&added));
+    assert!(added.status.success(), "{}", said(&added));
     // A name there that looks like a mark is none.
     forge.edit("ada", json!({ "login_name": owner("ada").mark() })).await;
     let user = json!({ "login_name": owner("ada").mark(), "source_id": 1 });

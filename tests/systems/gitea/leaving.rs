@@ -13,6 +13,18 @@ use crate::conformance::{Target, made, owner, read};
 
 const NONE: Managed = Managed::Only(BTreeSet::new());
 
+/// A key that signs commits as ada@example.com, whose private half is nobody's any more.
+const SIGNS: &str = "-----BEGIN PGP PUBLIC KEY BLOCK-----
+
+mDMEZZIAgBYJKwYBBAHaRw8BAQdAHY9B+pTLAKl+Onrze3o8lWfOIYHBbDxUipjc
+zg964xK0FUFkYSA8YWRhQGV4YW1wbGUuY29tPoiQBBMWCAA4FiEEPAZiuNGNK9s4
+JVV/4O1T4v+GA18FAmWSAIACGwMFCwkIBwIGFQoJCAsCBBYCAwECHgECF4AACgkQ
+4O1T4v+GA1/JjgEA2rgz+oT121t8WfUrzO2ssl4WmcIu6rivCt8pss1Di8cA/RUo
+NkKe56mm2ZKaI5PGByX1f9tY0FJ5jD9Ot0wnyTIA
+=CE++
+-----END PGP PUBLIC KEY BLOCK-----
+";
+
 /// All that lets somebody in.
 struct Ways<'a> {
     forge: &'a Forge,
@@ -25,7 +37,7 @@ struct Ways<'a> {
 impl<'a> Ways<'a> {
     async fn of(forge: &'a Forge, password: String) -> Self {
         let token = forge.token_of(("ada", &password), "hers", &["all"]).await;
-        let (key, public) = forge.key().await;
+        let (key, public) = forge.git.key().await;
         forge.as_one(By::Token(&token), "POST", "/user/keys", json!({ "title": "hers", "key": public })).await;
         let session = Session::open(forge, "ada", &password).await;
         Self { forge, password, token, key, session }
@@ -34,13 +46,13 @@ impl<'a> Ways<'a> {
     /// Those that work by now.
     async fn that_work(&self) -> Vec<&'static str> {
         let forge = self.forge;
-        let pushes = async |key, url: String| forge.pushes(key, &url).await;
+        let pushes = async |key, url: String| forge.git.pushes(key, &url).await;
         let all = [
             ("password", forge.log_in("ada", &self.password).await),
-            ("password over HTTPS", pushes(None, forge.https("ada", &self.password, "ada/engine")).await),
+            ("password over HTTPS", pushes(None, forge.git.https("ada", &self.password, "ada/engine")).await),
             ("token", forge.takes(&self.token).await),
-            ("token over HTTPS", pushes(None, forge.https("ada", &self.token, "ada/engine")).await),
-            ("key over SSH", pushes(Some(self.key.as_path()), forge.ssh("ada/engine")).await),
+            ("token over HTTPS", pushes(None, forge.git.https("ada", &self.token, "ada/engine")).await),
+            ("key over SSH", pushes(Some(self.key.as_path()), forge.git.ssh("ada/engine")).await),
             ("session", self.session.works().await),
         ];
         all.into_iter().filter_map(|(way, works)| works.then_some(way)).collect()
@@ -71,6 +83,21 @@ async fn every_way_in_is_closed_at_once() {
     assert_eq!(ways.that_work().await, ["session"], "let in again, as somebody new");
 }
 
+/// A browser that remembers her is a way in of its own.
+#[tokio::test]
+async fn who_is_remembered_is_forgotten() {
+    let forge = Forge::start().await;
+    let connector = forge.usher();
+    let (id, password) = made(connector.as_ref(), "ada").await;
+    let one = Session::remembered(&forge, "ada", &password).await;
+    let other = Session::remembered(&forge, "ada", &password).await;
+    assert!(one.passes_the_form().await, "it needs no password");
+    apply(connector.as_ref(), AccountChange::SetEnabled { id: id.clone(), enabled: false }).await;
+    apply(connector.as_ref(), AccountChange::RevokeCredentials { id: id.clone() }).await;
+    apply(connector.as_ref(), AccountChange::SetEnabled { id, enabled: true }).await;
+    assert!(!other.passes_the_form().await);
+}
+
 /// Each sort of what may let her in counts, and none is left.
 #[tokio::test]
 async fn every_sort_of_what_was_issued_is_told_and_revoked() {
@@ -88,12 +115,13 @@ async fn every_sort_of_what_was_issued_is_told_and_revoked() {
     let her = By::Password("ada", PASSWORD);
     let token = forge.token_of(("ada", PASSWORD), "hers", &["read:user"]).await;
     assert!(told().await, "she has a token");
-    let (_, public) = forge.key().await;
+    let (_, public) = forge.git.key().await;
     forge.as_one(her, "POST", "/user/keys", json!({ "title": "hers", "key": public })).await;
     forge.as_one(her, "DELETE", "/users/ada/tokens/hers", Value::Null).await;
     assert!(told().await, "she has a key");
     let application = json!({ "name": "hers", "redirect_uris": ["https://app.example.com/"], "confidential_client": true });
     forge.as_one(her, "POST", "/user/applications/oauth2", application).await;
+    forge.as_one(her, "POST", "/user/gpg_keys", json!({ "armored_public_key": SIGNS })).await;
     forge.as_one(her, "POST", "/user/emails", json!({ "emails": ["private@example.com"] })).await;
     revoke().await;
     assert!(!told().await && !forge.takes(&token).await && !forge.log_in("ada", PASSWORD).await);

@@ -7,10 +7,8 @@ mod names;
 mod pushing;
 mod web;
 
-use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -26,6 +24,7 @@ use crate::conformance;
 use crate::conformance::{Fault, Target};
 use crate::proxy::{HttpsProxy, Told};
 use crate::support::systems::System;
+use crate::support::systems::git::{Git, said};
 
 /// As docs/reference/providers/gitea.md says.
 const LEAST: [&str; 5] = ["write:admin", "write:organization", "write:user", "write:repository", "read:package"];
@@ -40,7 +39,7 @@ struct Forge {
     client: reqwest::Client,
     token: String,
     proxies: Mutex<Vec<HttpsProxy>>,
-    files: AtomicU64,
+    git: Git,
     _permit: SemaphorePermit<'static>,
 }
 
@@ -62,12 +61,11 @@ impl Forge {
     async fn start() -> Self {
         let permit = SERVERS.acquire().await.expect("never closed");
         let system = System::start("gitea").await;
-        let ca = std::fs::read_to_string(system.ca_file()).expect("a CA");
+        let (git, ca) = (Git::of(&system), std::fs::read_to_string(system.ca_file()).expect("a CA"));
         let tls = usher::connectors::tls::config(Some(&ca)).expect("a CA");
         let client = reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().redirect(reqwest::redirect::Policy::none());
         let client = client.build().expect("a client");
-        let mut forge =
-            Self { system, ca, client, token: String::new(), proxies: Mutex::default(), files: AtomicU64::new(0), _permit: permit };
+        let mut forge = Self { system, ca, client, token: String::new(), proxies: Mutex::default(), git, _permit: permit };
         forge.token = forge.token_of(forge.administrator(), "usher", &LEAST).await;
         forge
     }
@@ -165,84 +163,6 @@ impl Forge {
     fn behind(&self, proxy: &HttpsProxy) -> Arc<dyn Connector> {
         self.connect(&proxy.url(), proxy.ca(), &self.token)
     }
-
-    /// A place for a file or folder that is not there yet.
-    fn place(&self, name: &str) -> PathBuf {
-        self.system.dir().join(format!("{name}-{}", self.files.fetch_add(1, Ordering::Relaxed)))
-    }
-
-    /// A new SSH key: where the private one is, and the public one.
-    async fn key(&self) -> (PathBuf, String) {
-        let place = self.place("key");
-        let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "of a test", "-f"]).arg(&place).output().await;
-        let made = made.expect("ssh-keygen: install openssh-client");
-        assert!(made.status.success(), "{}", said(&made));
-        let public = std::fs::read_to_string(place.with_extension("pub")).expect("a key");
-        (place, public.trim().to_owned())
-    }
-
-    /// Whether an SSH key lets in.
-    async fn opens(&self, key: &Path) -> bool {
-        let port = self.system.env("SSH_PORT");
-        let ssh = Command::new("ssh").args(SSH).arg("-i").arg(key).args(["-T", "-p", port, "git@127.0.0.1"]).output().await;
-        said(&ssh.expect("ssh: install openssh-client")).contains("successfully authenticated")
-    }
-
-    /// Runs git, with nothing of the machine's settings.
-    async fn git(&self, key: Option<&Path>, arguments: &[&str]) -> Output {
-        let mut command = Command::new("git");
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("GIT_")) {
-            command.env_remove(name);
-        }
-        if let Some(key) = key {
-            command.env("GIT_SSH_COMMAND", format!("ssh {} -i {}", SSH.join(" "), key.display()));
-        }
-        let nobody = ["-c", "http.proxy=", "-c", "user.name=Somebody", "-c", "user.email=somebody@example.com", "-c", "credential.helper="];
-        command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_TERMINAL_PROMPT", "0");
-        command.env("GIT_SSL_CAINFO", self.system.ca_file()).args(nobody).args(arguments).output().await.expect("git: install it")
-    }
-
-    /// Clones a repository, and pushes a commit. Says whether it could.
-    async fn pushes(&self, key: Option<&Path>, url: &str) -> bool {
-        let place = self.place("clone");
-        let folder = place.to_str().expect("a path");
-        for arguments in [
-            &["clone", "-q", url, folder][..],
-            &["-C", folder, "commit", "-q", "--allow-empty", "-m", "Turn the engine"],
-            &["-C", folder, "push", "-q", "origin", "HEAD:main"],
-        ] {
-            if !self.git(key, arguments).await.status.success() {
-                return false;
-            }
-        }
-        true
-    }
-
-    /// Where a repository is for who has this password or token.
-    fn https(&self, username: &str, password: &str, repository: &str) -> String {
-        format!("{}/{repository}.git", self.system.env("URL").replace("://", &format!("://{username}:{password}@")))
-    }
-
-    fn ssh(&self, repository: &str) -> String {
-        format!("ssh://git@127.0.0.1:{}/{repository}.git", self.system.env("SSH_PORT"))
-    }
-}
-
-const SSH: [&str; 10] = [
-    "-o",
-    "StrictHostKeyChecking=no",
-    "-o",
-    "UserKnownHostsFile=/dev/null",
-    "-o",
-    "IdentitiesOnly=yes",
-    "-o",
-    "BatchMode=yes",
-    "-F",
-    "/dev/null",
-];
-
-fn said(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 /// By the thousands people are made in its database: one of them by its API, and the rest as it made that one.
@@ -283,7 +203,10 @@ impl Target for Forge {
                 self.as_one(By::Password(username, password), "DELETE", &format!("/users/{username}/tokens/usher"), Value::Null).await;
                 return Some(self.usher());
             }
-            Fault::Silent => proxy.silence(),
+            Fault::Silent => {
+                self.system.pause();
+                return Some(self.usher());
+            }
             Fault::CutAfter => proxy.cut_next_change(),
             Fault::Patience(seconds) => proxy.answer(100, &Told::patience(seconds)),
             Fault::Broken => proxy.answer(100, &Told::broken()),
@@ -327,7 +250,7 @@ impl Target for Forge {
     /// An access token and an SSH key of her own making.
     async fn issue(&self, username: &str, password: &str) -> Option<String> {
         let token = self.token_of((username, password), "hers", &["all"]).await;
-        let (key, public) = self.key().await;
+        let (key, public) = self.git.key().await;
         self.as_one(By::Token(&token), "POST", "/user/keys", json!({ "title": "hers", "key": public })).await;
         Some(format!("{token} {}", key.display()))
     }
@@ -335,7 +258,7 @@ impl Target for Forge {
     /// Whether any of that still works.
     async fn accepts(&self, credential: &str) -> bool {
         let (token, key) = credential.split_once(' ').expect("two of them");
-        self.takes(token).await || self.opens(Path::new(key)).await
+        self.takes(token).await || self.git.opens(Path::new(key)).await
     }
 
     async fn own(&self, username: &str, password: &str) -> bool {

@@ -68,7 +68,7 @@ async fn a_list_costs_pages() {
     forge.make_team("guild", "developers").await;
     let proxy = forge.proxy().await;
     let connector = forge.behind(&proxy);
-    let (_, key) = forge.key().await;
+    let (_, key) = forge.git.key().await;
     let key = PublicKey { title: "usher: laptop".to_owned(), key };
     let keyed = connector.keeps(Profile { ssh_keys: BTreeSet::from([key]), ..profile("ada") });
     for (profile, person) in [(keyed, "ada"), (connector.keeps(profile("bob")), "bob")] {

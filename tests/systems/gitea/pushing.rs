@@ -45,14 +45,14 @@ async fn the_first_push_is_told_once_and_for_all() {
     forge.as_one(By::Password("ada", &password), "PUT", "/repos/ada/engine/collaborators/bob", added).await;
     assert!(silent(connector.as_ref(), &ada).await && silent(connector.as_ref(), &bob).await);
     let before = Timestamp::now();
-    assert!(forge.pushes(None, &forge.https("ada", &password, "ada/engine")).await);
+    assert!(forge.git.pushes(None, &forge.git.https("ada", &password, "ada/engine")).await);
     let first = pushed(connector.as_ref(), &ada).await;
     let second = Duration::from_secs(1);
     assert!(first >= before - second && first <= Timestamp::now() + second, "{before} {first}");
     assert!(silent(connector.as_ref(), &bob).await, "that was not he");
-    let (key, public) = forge.key().await;
+    let (key, public) = forge.git.key().await;
     forge.as_one(By::Password("bob", &other), "POST", "/user/keys", json!({ "title": "hers", "key": public })).await;
-    assert!(forge.pushes(Some(key.as_path()), &forge.ssh("bob/engine")).await);
+    assert!(forge.git.pushes(Some(key.as_path()), &forge.git.ssh("bob/engine")).await);
     let his = pushed(connector.as_ref(), &bob).await;
     assert!(his >= first, "{first} {his}");
     // Much later, by another name, and while she is locked out: still the first one.
@@ -60,7 +60,7 @@ async fn the_first_push_is_told_once_and_for_all() {
         let body = json!({ "title": format!("Step {number}") });
         forge.as_one(By::Password("ada", &password), "POST", "/repos/ada/engine/issues", body).await;
     }
-    assert!(forge.pushes(None, &forge.https("ada", &password, "ada/engine")).await);
+    assert!(forge.git.pushes(None, &forge.git.https("ada", &password, "ada/engine")).await);
     forge.rename(&ada, "countess").await;
     apply(connector.as_ref(), AccountChange::SetEnabled { id: ada.clone(), enabled: false }).await;
     assert_eq!(pushed(connector.as_ref(), &ada).await, first);

@@ -19,6 +19,15 @@ impl<'a> Session<'a> {
         session
     }
 
+    /// Logs in by the form, and asks to be remembered. Returns what the browser then keeps for a month, without the session.
+    pub async fn remembered(forge: &'a Forge, username: &str, password: &str) -> Self {
+        let mut session = Self { forge, cookies: Vec::new() };
+        session.post("/user/login", &[("user_name", username), ("password", password), ("remember", "on")]).await;
+        session.cookies.retain(|(name, _)| name == "gitea_incredible");
+        assert_eq!(session.cookies.len(), 1, "it remembers");
+        session
+    }
+
     /// Sends a form. Returns the status, and where it leads.
     pub async fn post(&mut self, path: &str, form: &[(&str, &str)]) -> (u16, String) {
         let origin = self.forge.system.env("URL");
@@ -49,6 +58,12 @@ impl<'a> Session<'a> {
     /// Whether one sees one's own settings.
     pub async fn works(&self) -> bool {
         self.page("/user/settings").await.contains(r#"name="full_name""#)
+    }
+
+    /// Whether the page for logging in asks for nothing.
+    pub async fn passes_the_form(&self) -> bool {
+        let request = self.forge.client.get(format!("{}/user/login", self.forge.system.env("URL"))).header(COOKIE, self.jar());
+        request.send().await.expect("an answer").status() == 303
     }
 
     fn jar(&self) -> String {

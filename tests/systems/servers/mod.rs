@@ -63,6 +63,17 @@ async fn scim_wants_its_token_and_keeps_tenants_apart() {
 }
 
 #[tokio::test]
+async fn gitea_wants_its_token_and_has_two_doors() {
+    let system = shared("gitea").await;
+    let token = system.env("TOKEN");
+    assert_eq!(http(system, "wrong", "GET", "/api/v1/admin/users", "").await.0, 401);
+    let (status, users) = http(system, token, "GET", "/api/v1/admin/users", "").await;
+    assert!(status == 200 && users.contains(system.env("ADMIN_USER")), "{users}");
+    let greeting = ask(&mut connect(&format!("ssh://127.0.0.1:{}", system.env("SSH_PORT"))).await, b"SSH-2.0-test\r\n").await;
+    assert!(text(&greeting).starts_with("SSH-2.0-"), "{}", text(&greeting));
+}
+
+#[tokio::test]
 async fn there_is_one_shared_system_of_a_name() {
     let (one, two) = tokio::join!(shared("ldap"), shared("ldap"));
     assert!(std::ptr::eq(one, two));
@@ -84,8 +95,13 @@ async fn scim_hangs_crashes_comes_back_and_goes() {
 }
 
 #[tokio::test]
+async fn gitea_hangs_crashes_comes_back_and_goes() {
+    hangs_crashes_comes_back_and_goes("gitea").await;
+}
+
+#[tokio::test]
 async fn killed_scripts_leave_nothing() {
-    for name in ["postgresql", "ldap", "scim"] {
+    for name in ["postgresql", "ldap", "scim", "gitea"] {
         for hangs in [false, true] {
             leaves_nothing(name, hangs).await;
         }
@@ -105,6 +121,11 @@ async fn make(system: &System, name: &str) -> bool {
                 other => panic!("LDAP result {other}"),
             }
         }
+        "gitea" => match http(system, system.env("TOKEN"), "POST", "/api/v1/orgs", r#"{"username":"alice"}"#).await {
+            (201, _) => true,
+            (422, _) => false,
+            (_, other) => panic!("{other}"),
+        },
         _ => match http(system, system.env("TOKEN"), "POST", "/tenant/v2/Users", ALICE).await {
             (201, _) => true,
             (409, _) => false,
@@ -147,7 +168,8 @@ async fn hangs_crashes_comes_back_and_goes(name: &str) {
 
     let last = system.pid();
     system.stop().await;
-    assert!(!runs(last) && who_works_in(&dir).is_empty(), "{:?}", who_works_in(&dir));
+    // Whoever is killed is still there for a moment.
+    until("all processes are gone", || !runs(last) && who_works_in(&dir).is_empty()).await;
     assert!(std::env::var_os("USHER_TEST_DIR").is_some() || !dir.exists(), "{}", dir.display());
 }
 

@@ -38,7 +38,7 @@ impl fmt::Display for ConditionType {
 }
 
 /// Why a condition has its status. The same word serves in conditions, events and metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Deserialize)]
 pub enum Reason {
     /// As asked.
     AsPlanned,

@@ -5,7 +5,7 @@ use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::departure::Sealed;
+use super::departure::{DepartureTarget, Sealed};
 use super::schema::{Rule, conditions, label_rule, rules};
 
 fn spec_rules() -> serde_json::Value {
@@ -45,7 +45,7 @@ const fn yes() -> bool {
         name = "Targets",
         type_ = "string",
         json_path = ".status.summary.targets",
-        description = "Places where nothing is left, of those asked"
+        description = "Environments and accounts where nothing is left, of those asked"
     ),
     printcolumn(name = "By", type_ = "string", json_path = r".metadata.annotations.usher\.dev/requested-by"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".spec.reason"),
@@ -96,6 +96,9 @@ pub struct LockStatus {
     /// RoleBindings that were taken out of the person's workspaces and are put back when the Lock ends.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sealed: Vec<Sealed>,
+    /// The person's accounts in outside systems, each as it stands.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<DepartureTarget>,
     /// What the columns show.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<LockSummary>,
@@ -116,7 +119,7 @@ pub enum LockState {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LockSummary {
-    /// Places where nothing is left, of those asked.
+    /// Environments and accounts where nothing is left, of those asked.
     #[serde(default)]
     pub targets: String,
     /// How long it took until every API server that answers denied.

@@ -426,6 +426,9 @@ pub struct ProviderStatus {
     /// How many accounts of which sort there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accounts: Option<AccountCounts>,
+    /// Some of the accounts that usher made and that are nobody's it knows; `usher orphans` lists them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub orphans: Vec<OrphanedAccount>,
     /// While removals are held because there are too many at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub brake: Option<ProviderBrake>,
@@ -477,10 +480,23 @@ pub struct AccountCounts {
     pub managed: i64,
     /// Those that people should have and that are somebody else's.
     pub conflicts: i64,
-    /// Those that usher made for people whom nobody has declared.
+    /// Those that usher made for people whom nobody has declared, or who have another account now.
     pub orphans: i64,
     /// Those that usher did not make.
     pub unmanaged: i64,
+}
+
+/// An account that usher made and that is nobody's it knows. It is left as it is until somebody declares the person again, or sees to it at the system.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
+pub struct OrphanedAccount {
+    /// Its login.
+    pub username: String,
+    /// Its id at the system.
+    pub id: String,
+    /// The Developer that it was made for.
+    pub developer: String,
+    /// Why it is nobody's.
+    pub why: String,
 }
 
 /// Removals that are held because there are too many at once.

@@ -61,6 +61,7 @@ fn add(manifests: &mut Manifests, mut document: Value) -> Result<(), Failure> {
         "Role" => manifests.roles.push(parse(document)?),
         "Binding" => manifests.bindings.push(parse(document)?),
         "Environment" => manifests.environments.push(parse(document)?),
+        "Provider" => manifests.providers.push(parse(document)?),
         _ => {}
     }
     Ok(())

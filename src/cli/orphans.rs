@@ -2,12 +2,13 @@
 
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding};
-use kube::api::{DeleteParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, ListParams, PostParams, Preconditions};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 
 use crate::api::metadata::FIELD_MANAGER;
-use crate::api::{Developer, Role};
+use crate::api::provider::OrphanedAccount;
+use crate::api::{Developer, Provider, Role};
 use crate::cluster::apply::Written;
 use crate::cluster::crds::{Health, health};
 use crate::cluster::error::{conflict, not_found};
@@ -15,7 +16,7 @@ use crate::plan::change::{Change, Write};
 use crate::plan::orphan::{Orphan, Owner, orphans};
 
 use super::connect::Connect;
-use super::read::told;
+use super::read::{list, told};
 use super::snapshot::{Where, snapshot};
 use super::table::table;
 use super::{Failure, complain, print};
@@ -24,7 +25,7 @@ use super::{Failure, complain, print};
 ///
 /// usher never takes absence for a reason: after a reinstallation or a restore, people and Roles may be about to come back, and everything is theirs again.
 /// When they are not, --remove takes away the access and the identities that are left. Workspaces hold people's data and stay, unless --workspaces is
-/// given as well. Each is removed only if it still is what was listed and its owner still is not there.
+/// given as well. Accounts in outside systems are named, some of each Provider, and seen to there. Each is removed only if it still is what was listed and its owner still is not there.
 ///
 /// Exits with 0 if there are none, or all that was asked for was removed; 1 if some are left; 2 for an error.
 #[derive(Debug, clap::Args)]
@@ -102,15 +103,19 @@ impl Orphans {
                 break;
             }
         }
+        let accounts = orphaned_accounts(&client).await?;
         print(&match self.output {
-            Output::Table => in_columns(&outcomes),
-            Output::Json => format!("{:#}\n", json!(outcomes.iter().map(as_json).collect::<Vec<_>>())),
+            Output::Table => in_columns(&outcomes, &accounts),
+            Output::Json => {
+                let all: Vec<_> = outcomes.iter().map(as_json).chain(accounts.iter().map(account_as_json)).collect();
+                format!("{:#}\n", json!(all))
+            }
         })?;
         let failed: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.left.is_some()).collect();
         for (outcome, left) in failed.iter().filter_map(|outcome| Some((outcome, outcome.left.as_ref()?))) {
             complain(&format!("error: {} is left: {left}", outcome.orphan.title()));
         }
-        Ok(match (failed.len(), outcomes.iter().any(|outcome| outcome.done.is_none())) {
+        Ok(match (failed.len(), !accounts.is_empty() || outcomes.iter().any(|outcome| outcome.done.is_none())) {
             (0, false) => 0,
             (0, true) => 1,
             _ => 2,
@@ -193,15 +198,42 @@ async fn write<K: Written>(api: &Api<K>, change: &Write<K>) -> Result<(), Left> 
     }
 }
 
-fn in_columns(outcomes: &[Outcome]) -> String {
-    if outcomes.is_empty() {
+/// Accounts in outside systems, each with its Provider, as the operator found them: it has the credentials, and whoever asks has not.
+async fn orphaned_accounts(client: &Client) -> Result<Vec<(String, OrphanedAccount)>, Failure> {
+    let providers = list::<Provider>(&Api::all(client.clone()), &ListParams::default()).await?;
+    let of = |provider: Provider| {
+        let name = provider.name_any();
+        provider.status.unwrap_or_default().orphans.into_iter().map(move |account| (name.clone(), account))
+    };
+    Ok(providers.into_iter().flat_map(of).collect())
+}
+
+fn account_as_json((provider, account): &(String, OrphanedAccount)) -> serde_json::Value {
+    json!({
+        "state": "left",
+        "kind": "Account",
+        "provider": provider,
+        "name": account.username,
+        "id": account.id,
+        "owner": format!("dev/{}", account.developer),
+        "why": account.why,
+    })
+}
+
+fn in_columns(outcomes: &[Outcome], accounts: &[(String, OrphanedAccount)]) -> String {
+    if outcomes.is_empty() && accounts.is_empty() {
         return "There are no orphans: usher knows the owner of everything that it made.\n".to_owned();
     }
     let row = |outcome: &Outcome| {
         let orphan = &outcome.orphan;
         vec![outcome.done.unwrap_or("left").to_owned(), orphan.title(), orphan.owner.to_string(), orphan.why.clone()]
     };
-    table(&["STATE", "OBJECT", "OWNER", "WHY"], &outcomes.iter().map(row).collect::<Vec<_>>())
+    let account_row = |(provider, account): &(String, OrphanedAccount)| {
+        let object = format!("Account {} at uprov/{provider}", account.username);
+        vec!["left".to_owned(), object, format!("dev/{}", account.developer), account.why.clone()]
+    };
+    let rows: Vec<_> = outcomes.iter().map(row).chain(accounts.iter().map(account_row)).collect();
+    table(&["STATE", "OBJECT", "OWNER", "WHY"], &rows)
 }
 
 fn as_json(outcome: &Outcome) -> serde_json::Value {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use crate::plan::offline::{Difference, Manifests, Reading, differences, read};
+use crate::plan::offline::{Difference, Manifests, Place, Reading, differences, read};
 use crate::plan::settings::{Audit, Fence, Offboarding, Server, Settings};
 
 use super::manifests::load;
@@ -13,7 +13,7 @@ use super::{Failure, print};
 
 /// Say who would gain and lose what by manifests, without a cluster.
 ///
-/// Compares the manifests in one folder with those in another, or with nothing, person by person and Environment by Environment.
+/// Compares the manifests in one folder with those in another, or with nothing, person by person, in each Environment and at each Provider.
 /// Exits with 0 for no difference, 1 for some, 2 for an error, as `kubectl diff` does.
 #[derive(Debug, clap::Args)]
 pub struct Plan {
@@ -91,7 +91,7 @@ fn totals(changes: &[Difference]) -> String {
 fn text(changes: &[Difference], after: &Reading) -> String {
     let mut text = String::new();
     for change in changes {
-        text.push_str(&format!("dev/{} in uenv/{}\n", change.developer, change.environment));
+        text.push_str(&format!("dev/{} {}\n", change.developer, change.place));
         change.gains.iter().for_each(|what| text.push_str(&format!("  + {what}\n")));
         change.loses.iter().for_each(|what| text.push_str(&format!("  - {what}\n")));
     }
@@ -106,14 +106,14 @@ fn markdown(changes: &[Difference], after: &Reading) -> String {
     if changes.is_empty() {
         text.push_str("Nobody gains or loses anything.\n");
     } else {
-        text.push_str("| Developer | Environment | Gains | Loses |\n|---|---|---|---|\n");
+        text.push_str("| Developer | Where | Gains | Loses |\n|---|---|---|---|\n");
         let cell =
             |items: &std::collections::BTreeSet<String>| items.iter().map(|item| item.replace('|', "\\|")).collect::<Vec<_>>().join("<br>");
         for change in changes {
             text.push_str(&format!(
                 "| {} | {} | {} | {} |\n",
                 change.developer,
-                change.environment,
+                place_in_table(&change.place),
                 cell(&change.gains),
                 cell(&change.loses)
             ));
@@ -130,13 +130,35 @@ fn json_text(changes: &[Difference], after: &Reading) -> String {
     let value = json!({
         "changes": changes.iter().map(|change| json!({
             "developer": change.developer,
-            "environment": change.environment,
+            "environment": environment_of(&change.place),
+            "provider": provider_of(&change.place),
             "gains": change.gains,
             "loses": change.loses,
         })).collect::<Vec<_>>(),
         "warnings": after.problems.iter().map(|(object, message)| json!({"object": object, "message": message})).collect::<Vec<_>>(),
     });
     format!("{value:#}\n")
+}
+
+fn place_in_table(place: &Place) -> String {
+    match place {
+        Place::Environment(name) => name.clone(),
+        Place::Provider(name) => format!("uprov/{name}"),
+    }
+}
+
+fn environment_of(place: &Place) -> Option<&str> {
+    match place {
+        Place::Environment(name) => Some(name),
+        Place::Provider(_) => None,
+    }
+}
+
+fn provider_of(place: &Place) -> Option<&str> {
+    match place {
+        Place::Environment(_) => None,
+        Place::Provider(name) => Some(name),
+    }
 }
 
 /// Whether a path is a manifest by its ending.

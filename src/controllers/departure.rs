@@ -20,7 +20,7 @@ use crate::plan::access::Standing;
 use crate::plan::departing::{Departing, departing};
 use crate::plan::departures::lasts;
 use crate::plan::developer::whole_second;
-use crate::plan::entitlement::possible;
+use crate::plan::entitlement::accounts_of;
 use crate::plan::receipt::{self, Found, receipt};
 use crate::plan::seal::{awaits_workspace, unseal, workspaces};
 
@@ -112,7 +112,7 @@ impl Departures {
         found.accounts = self.context.memory.read(|content, _| {
             let mut accounts = receipt::accounts(&content.world, departure, &cells);
             if let Some(developer) = content.world.developer(&departure.spec.developer.name).filter(|_| here) {
-                receipt::expected(departure, &mut accounts, possible(&content.world, developer, self.context.now()));
+                receipt::expected(&mut accounts, accounts_of(&content.world, developer, self.context.now()));
             }
             accounts
         });

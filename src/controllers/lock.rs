@@ -16,7 +16,7 @@ use crate::api::{Lock, LockStatus};
 use crate::cluster::crds;
 use crate::cluster::error::Error;
 use crate::plan::access::{Standing, lock_holds};
-use crate::plan::locking::{LockFound, Locking, lock_status, locking};
+use crate::plan::locking::{LockFound, Locking, lock_status, locked_accounts, locking};
 use crate::plan::world::deleting;
 
 use super::context::Context;
@@ -78,7 +78,9 @@ impl Locks {
             return Ok(Done { soon: Some(Duration::ZERO), ..Done::default() });
         }
         let view = context.memory.read(|_, scene| locking(scene, lock, now));
-        let (found, error) = if lock_holds(lock, now) { self.apply(lock, &view).await } else { self.lift(lock, &view).await };
+        let (mut found, error) = if lock_holds(lock, now) { self.apply(lock, &view).await } else { self.lift(lock, &view).await };
+        let cells = context.desks.cells_of(&lock.spec.developer);
+        found.accounts = context.memory.read(|content, _| locked_accounts(&content.world, lock, &cells, now));
         let settled = found.lifted && error.is_none() && (found.sealed.is_empty() || view.kept_elsewhere);
         let mut done = Done { recheck_at: lock.spec.until.as_ref().map(|until| until.0).filter(|until| *until > now), ..Done::default() };
         if !found.access_gone && !found.lifted {

@@ -14,6 +14,7 @@ use crate::cluster::error::Error;
 use crate::plan::provider::provider_status;
 use crate::plan::world::deleting;
 
+use super::accounts;
 use super::context::Context;
 use super::frame::{Done, Pass};
 use super::report::announce;
@@ -62,6 +63,9 @@ impl Providers {
             desk.release(word);
         }
         let health = desk.health();
+        if !health.known {
+            accounts::look_at_all(context, std::iter::once(&provider.name_any()));
+        }
         // What was told before a restart stands until the system was asked.
         if !health.known && health.trouble.is_none() {
             return Ok(Done::default());

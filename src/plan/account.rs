@@ -294,7 +294,7 @@ pub enum Obstacle {
     #[error("account {0} is managed by another installation of usher; choose another username")]
     Elsewhere(String),
     /// The account administers the system, or its login is protected.
-    #[error("account {0} is an administrator's or protected, and is never touched; choose another username")]
+    #[error("account {0} is an administrator's or protected, and is never touched; choose another username, or see to it by hand")]
     Protected(String),
     /// The system cannot do what is needed.
     #[error("the system cannot {}", needed(*.0))]
@@ -330,8 +330,9 @@ pub struct Steps {
 pub fn steps(found: Option<&Account>, wish: &Wish, can: &BTreeSet<Capability>) -> Steps {
     let Some(account) = found else { return made(wish, can) };
     if let Some(obstacle) = refuses(account, wish) {
-        // Whose account it is does not matter to who is to have none.
-        let obstacles = if wish.presence == Presence::Active { vec![obstacle] } else { Vec::new() };
+        // Whose account it is does not matter to who is to have none; but one of her own that is not touched is left to her.
+        let works = belongs(account, wish) && account.state != AccountState::Disabled;
+        let obstacles = if wish.presence == Presence::Active || works { vec![obstacle] } else { Vec::new() };
         return Steps { obstacles, ..Steps::default() };
     }
     if account.owner.is_none() {
@@ -346,17 +347,27 @@ pub fn steps(found: Option<&Account>, wish: &Wish, can: &BTreeSet<Capability>) -
 /// Whether an account must not be touched for this person.
 fn refuses(account: &Account, wish: &Wish) -> Option<Obstacle> {
     let name = account.profile.username.clone();
-    if account.administrator || wish.protected.contains(&name) {
+    if account.administrator || protects(wish, &name) {
         return Some(Obstacle::Protected(name));
     }
     match &account.owner {
+        _ if belongs(account, wish) => None,
         None if may_adopt(account, wish) => None,
         None => Some(Obstacle::Foreign(name)),
         Some(owner) if owner.installation != wish.owner.installation => Some(Obstacle::Elsewhere(name)),
-        Some(owner) if owner.person == wish.owner.person => None,
-        Some(owner) if inherits(owner, wish) => None,
         Some(_) => Some(Obstacle::Another(name)),
     }
+}
+
+/// Whether a login is never touched. Most systems know no letter case, so that `Root` is `root`.
+fn protects(wish: &Wish, username: &str) -> bool {
+    wish.protected.iter().any(|name| name.eq_ignore_ascii_case(username))
+}
+
+/// Whether an account is marked as that person's, by this installation.
+pub fn belongs(account: &Account, wish: &Wish) -> bool {
+    let hers = |owner: &Owner| owner.person == wish.owner.person || inherits(owner, wish);
+    account.owner.as_ref().is_some_and(|owner| owner.installation == wish.owner.installation && hers(owner))
 }
 
 /// Whether somebody may have what was marked for an earlier person of her name who never left. Two who are known by different personIds are two people.
@@ -384,7 +395,7 @@ fn made(wish: &Wish, can: &BTreeSet<Capability>) -> Steps {
     if wish.presence != Presence::Active {
         return Steps::default();
     }
-    if wish.protected.contains(&wish.profile.username) {
+    if protects(wish, &wish.profile.username) {
         return Steps { obstacles: vec![Obstacle::Protected(wish.profile.username.clone())], ..Steps::default() };
     }
     if !can.contains(&Capability::Create) {

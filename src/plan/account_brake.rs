@@ -1,6 +1,6 @@
 //! Too many accounts that would lose something at once, because of an edit: those above the limit wait until somebody says that it was meant.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
@@ -13,41 +13,58 @@ use super::settings::BRAKE_WINDOW;
 /// At most this many of those who wait are named.
 const SAMPLE: usize = 10;
 
-/// Who lost something lately, and who waits to.
+/// Who lost something lately, and who waits to. Who waits does so until a word is said, however long that takes.
 #[derive(Debug, Default)]
 pub struct Ledger {
     /// Who lost something, when it began.
     lately: VecDeque<(Timestamp, String)>,
-    /// Who waits, since when.
-    held: BTreeMap<String, Timestamp>,
+    /// Who waits.
+    held: BTreeSet<String>,
+    /// Since when somebody waits: another batch of the same people is another one.
+    since: Option<Timestamp>,
     /// Who was let through.
     released: BTreeSet<String>,
+    /// Until then everybody waits: something was held before a restart, and who lost something then is not known any more.
+    closed_until: Option<Timestamp>,
 }
 
 impl Ledger {
+    /// A ledger that goes on after a restart, given what was told of those who waited.
+    pub fn resumed(told: Option<&ProviderBrake>, now: Timestamp) -> Self {
+        let Some(told) = told else { return Self::default() };
+        let since = told.since.parse().unwrap_or(now);
+        Self { since: Some(since), closed_until: now.checked_add(BRAKE_WINDOW).ok(), ..Self::default() }
+    }
+
     /// Whether somebody may lose something now; if not she waits. `population` counts the accounts that usher keeps there.
     pub fn admits(&mut self, who: &str, limits: BrakeLimits, population: usize, now: Timestamp) -> bool {
         while self.lately.front().is_some_and(|(at, _)| now.duration_since(*at) > BRAKE_WINDOW) {
             self.lately.pop_front();
         }
         let counted = self.lately.iter().any(|(_, name)| name == who);
-        if counted || self.released.remove(who) {
-            self.held.remove(who);
+        // Until it is done: what fails at first is still meant.
+        if self.released.contains(who) || counted && !self.held.contains(who) {
             return true;
         }
-        if self.lately.len() < limit(limits, population) {
-            self.held.remove(who);
+        let open = self.closed_until.is_none_or(|until| until <= now);
+        if open && !self.held.contains(who) && self.lately.len() < limit(limits, population) {
             self.lately.push_back((now, who.to_owned()));
             return true;
         }
-        self.held.entry(who.to_owned()).or_insert(now);
+        if self.held.is_empty() && open {
+            self.since = None;
+        }
+        self.since.get_or_insert(now);
+        self.held.insert(who.to_owned());
         false
     }
 
     /// Somebody waits no more: there is nothing to take from her.
     pub fn forget(&mut self, who: &str) {
-        self.held.remove(who);
         self.released.remove(who);
+        if self.held.remove(who) && self.held.is_empty() {
+            self.since = None;
+        }
     }
 
     /// Lets those through who wait now, if that digest names exactly them. Returns who they are.
@@ -55,26 +72,30 @@ impl Ledger {
         if self.held.is_empty() || word != self.digest() {
             return Vec::new();
         }
-        let freed: Vec<String> = std::mem::take(&mut self.held).into_keys().collect();
+        let freed: Vec<String> = std::mem::take(&mut self.held).into_iter().collect();
         self.released.extend(freed.iter().cloned());
+        (self.since, self.closed_until) = (None, None);
         freed
     }
 
     /// What is told of those who wait.
     pub fn told(&self, population: usize) -> Option<ProviderBrake> {
-        let since = self.held.values().min()?;
+        let since = self.since.filter(|_| !self.held.is_empty())?;
         Some(ProviderBrake {
             digest: self.digest(),
             removals: i64::try_from(self.held.len()).unwrap_or(i64::MAX),
             population: i64::try_from(population).unwrap_or(i64::MAX),
-            since: seconds(*since),
-            sample: self.held.keys().take(SAMPLE).cloned().collect(),
+            since: seconds(since),
+            sample: self.held.iter().take(SAMPLE).cloned().collect(),
         })
     }
 
     fn digest(&self) -> String {
         let mut hash = Sha256::new();
-        for name in self.held.keys() {
+        // With its time: the word for one batch is none for the same people another day.
+        hash.update(self.since.map(seconds).unwrap_or_default().as_bytes());
+        hash.update(b"\n");
+        for name in &self.held {
             hash.update(name.as_bytes());
             hash.update(b"\n");
         }
@@ -111,6 +132,37 @@ mod tests {
         let told = ledger.told(5).expect("braked");
         assert_eq!(ledger.release(&told.digest), ["c", "d", "e"]);
         assert!(ledger.admits("c", LIMITS, 5, at(3)) && !ledger.admits("f", LIMITS, 5, at(3)));
+        assert!(ledger.admits("c", LIMITS, 5, at(4)), "what failed at first is still meant");
+        ledger.forget("c");
+        assert!(!ledger.admits("c", LIMITS, 5, at(4)), "but no later edit");
+    }
+
+    #[test]
+    fn the_word_for_one_batch_is_none_for_the_same_people_later() {
+        let mut ledger = Ledger::default();
+        let mut held = |minute| {
+            let admitted = ["a", "b", "c", "d"].iter().filter(|who| ledger.admits(who, LIMITS, 5, at(minute))).count();
+            assert_eq!(admitted, 2);
+            let word = ledger.told(5).expect("braked").digest;
+            let freed = ledger.release(&word);
+            ["a", "b", "c", "d"].iter().for_each(|who| ledger.forget(who));
+            assert_eq!(freed, ["c", "d"]);
+            word
+        };
+        assert_ne!(held(0), held(60));
+    }
+
+    #[test]
+    fn who_waits_goes_on_waiting_over_time_and_over_a_restart() {
+        let mut ledger = Ledger::default();
+        assert!(ledger.admits("a", LIMITS, 5, at(0)) && ledger.admits("b", LIMITS, 5, at(0)) && !ledger.admits("c", LIMITS, 5, at(0)));
+        assert!(!ledger.admits("c", LIMITS, 5, at(500)), "time alone is no word");
+        let told = ledger.told(5);
+        let mut resumed = Ledger::resumed(told.as_ref(), at(501));
+        assert!(!resumed.admits("c", LIMITS, 5, at(501)));
+        assert_eq!(resumed.told(5), told, "and the word for it is the same");
+        assert_eq!(resumed.release(&told.expect("braked").digest), ["c"]);
+        assert!(resumed.admits("c", LIMITS, 5, at(502)) && resumed.admits("d", LIMITS, 5, at(502)));
     }
 
     #[test]
@@ -118,8 +170,9 @@ mod tests {
         let mut ledger = Ledger::default();
         assert!((0..2).all(|number| ledger.admits(&number.to_string(), LIMITS, 5, at(0))));
         assert!(!ledger.admits("x", LIMITS, 5, at(9)));
-        assert!(ledger.admits("x", LIMITS, 5, at(11)), "the window is over");
+        ledger.forget("x");
         assert!(ledger.told(5).is_none());
+        assert!(ledger.admits("x", LIMITS, 5, at(11)), "the window is over");
         assert!((0..10).all(|number| ledger.admits(&format!("y{number}"), LIMITS, 200, at(30))), "a tenth of 200");
     }
 }

@@ -9,7 +9,7 @@ use crate::api::developer::AccountStatus;
 use crate::api::provider::AccountAction;
 use crate::api::{ConditionType, Departure, Developer, Mode, Provider, Reason};
 
-use super::account::{Account, AccountState, Capability, Managed, Obstacle, Presence, Steps, Wish};
+use super::account::{Account, AccountState, Capability, Managed, Obstacle, Presence, Steps, Wish, belongs};
 use super::developer::{seconds, whole_second};
 use super::entitlement::{Desired, entitlements, possible};
 use super::finding::Finding;
@@ -65,7 +65,7 @@ impl Cell {
 /// What is told of an account, with the steps that are left for it; nothing if she has none and is to have none.
 pub fn cell(name: &str, desired: &Desired, found: Option<&Account>, left: &Steps, now: Timestamp) -> Option<Cell> {
     let foreign = left.obstacles.iter().find(|obstacle| conflicts(obstacle));
-    let hers = found.filter(|account| account.owner.as_ref().is_some_and(|owner| owner.person == desired.wish.owner.person));
+    let hers = found.filter(|account| belongs(account, &desired.wish));
     let wanted = desired.wish.presence == Presence::Active;
     if !wanted && hers.is_none() && desired.recorded.is_none() && !desired.entitled {
         return None;
@@ -126,6 +126,7 @@ pub fn troubled(name: &str, desired: &Desired, before: Option<&Cell>, (reason, m
     let state = match (reason, before) {
         (Reason::Conflict, _) => "Conflict",
         (Reason::Braked, Some(before)) => before.account.state.as_str(),
+        (Reason::Paused, None) => "Pending",
         (_, Some(before)) if !matches!(before.account.state.as_str(), "Pending" | "Failed") => before.account.state.as_str(),
         _ => "Failed",
     };
@@ -258,6 +259,7 @@ pub fn told_accounts(world: &World, developer: &Developer, cells: Vec<Cell>, now
         developer.status.iter().flat_map(|status| &status.accounts).map(|account| (account.provider.as_str(), account)).collect();
     let wanted = entitlements(world, developer, now);
     let mut cells: BTreeMap<String, Cell> = cells.into_iter().map(|cell| (cell.account.provider.clone(), cell)).collect();
+    let mut unseen = false;
     for (name, _) in world.live_providers() {
         let wants = wanted.contains_key(name);
         told.wanted += usize::from(wants);
@@ -274,7 +276,12 @@ pub fn told_accounts(world: &World, developer: &Developer, cells: Vec<Cell>, now
                 }
                 (cell.account, good)
             }
-            (None, Some(before)) => ((*before).clone(), before.state == "Active"),
+            // Without an account, and without a Role that gives her one, there is nothing to tell any more.
+            (None, Some(before)) if !wants && before.id.is_none() && !told.possible.contains(name) => continue,
+            (None, Some(before)) => {
+                unseen = unseen || wants;
+                ((*before).clone(), before.state == "Active")
+            }
             (None, None) if wants => {
                 told.findings.extend(under_way(name, None));
                 (AccountStatus { provider: name.clone(), state: "Pending".to_owned(), ..AccountStatus::default() }, false)
@@ -285,7 +292,20 @@ pub fn told_accounts(world: &World, developer: &Developer, cells: Vec<Cell>, now
         told.possible.extend((account.state != "Conflict").then(|| name.clone()));
         told.list.push(account);
     }
+    if let Some(before) = told_before(developer).filter(|_| unseen) {
+        told.findings.retain(|finding| !before.message.contains(&finding.message));
+        told.findings.push(before);
+    }
     told
+}
+
+/// What was told to be wrong before the start.
+fn told_before(developer: &Developer) -> Option<Finding> {
+    let kind = ConditionType::AccountsSynced;
+    let mut conditions = developer.status.iter().flat_map(|status| &status.conditions);
+    let condition = conditions.find(|condition| condition.type_ == kind.to_string() && condition.status == "False")?;
+    let reason = serde_json::from_value(condition.reason.clone().into()).ok()?;
+    Some(Finding::new(kind, reason, condition.message.clone()))
 }
 
 /// What is only observed stays as it is.

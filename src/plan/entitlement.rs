@@ -9,11 +9,11 @@ use crate::api::metadata::ACCOUNTS_SECRET;
 use crate::api::provider::{AccountAction, Adopt, InitialCredentials, Membership, OwnedObjects};
 use crate::api::{Departure, Developer, Mode, Provider};
 
-use super::access::{Standing, held_roles, revokes_accounts, standing, would_hold};
+use super::access::{Standing, held_roles, revokes_accounts, standing, standing_as_written, would_hold};
 use super::account::{AccountKey, Adoption, Managed, Owned, Owner, Presence, Profile, PublicKey, Wish};
 use super::brake::brake;
 use super::cluster::ClusterKey;
-use super::departures::lasts;
+use super::departures::{lasts, same_person};
 use super::environment::home;
 use super::person::Person;
 use super::placement::Scene;
@@ -24,6 +24,7 @@ pub const KEY_TITLE: &str = "usher: ";
 
 /// What somebody is to have at a Provider, and by what her account is found.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each answers a question of its own")]
 pub struct Desired {
     /// What she is to have.
     pub wish: Wish,
@@ -31,6 +32,8 @@ pub struct Desired {
     pub key: AccountKey,
     /// Whether she loses it because of what was said of herself: she was suspended, locked, or has left. That is never braked.
     pub named: bool,
+    /// Whether that is written in her own objects. That an object goes says nothing while its kind goes.
+    pub written: bool,
     /// Whether some Role that she holds, or would hold if she were Active, names the Provider: then there may be an account, also one that nobody told of yet.
     pub entitled: bool,
     /// When her account will be deleted.
@@ -39,6 +42,8 @@ pub struct Desired {
     pub held: bool,
     /// The id that was told of before, for systems that cannot keep a mark.
     pub recorded: Option<String>,
+    /// The id that somebody pinned: no other account is meant.
+    pub pinned: Option<String>,
 }
 
 /// The Providers that Roles which somebody holds name, each with her groups there.
@@ -60,13 +65,28 @@ pub fn given<'a>(
 ) -> Vec<(&'a String, &'a Provider, String, BTreeSet<String>)> {
     let mut all = given_by(world, roles);
     let makes = world.live_providers().filter(|(_, provider)| provider.spec.mode == Mode::Enforce);
-    makes.filter_map(|(name, provider)| Some((name, provider.as_ref(), username(developer, name), all.remove(name)?))).collect()
+    makes.filter_map(|(name, provider)| Some((name, provider.as_ref(), login(developer, name), all.remove(name)?))).collect()
 }
 
-/// Somebody's login at a Provider.
-fn username(developer: &Developer, provider: &str) -> String {
+/// Where somebody has an account, or may have one, each with what is known of it: its id, and the login.
+pub fn accounts_of(world: &World, developer: &Developer, now: Timestamp) -> BTreeMap<String, (Option<String>, String)> {
+    let told = |name: &str| developer.status.iter().flat_map(|status| &status.accounts).find(|account| account.provider == name);
+    let recorded = developer.status.iter().flat_map(|status| &status.accounts).filter(|account| account.id.is_some());
+    let mut names = possible(world, developer, now);
+    names.extend(recorded.map(|account| account.provider.clone()).filter(|name| world.live_providers().any(|(live, _)| live == name)));
+    let known = |name: String| {
+        let told = told(&name);
+        let username = told.and_then(|account| account.username.clone()).unwrap_or_else(|| login(developer, &name));
+        (name, (told.and_then(|account| account.id.clone()), username))
+    };
+    names.into_iter().map(known).collect()
+}
+
+/// The login that somebody is to have at a Provider.
+pub fn login(developer: &Developer, provider: &str) -> String {
     let pin = developer.spec.accounts.iter().find(|pin| pin.provider == provider);
-    pin.and_then(|pin| pin.username.clone()).or_else(|| developer.spec.username.clone()).unwrap_or_else(|| developer.name_any())
+    let pinned = pin.and_then(|pin| pin.username.clone());
+    pinned.or_else(|| developer.spec.username.clone()).unwrap_or_else(|| developer.name_any())
 }
 
 fn given_by<'a>(world: &World, roles: impl Iterator<Item = &'a String>) -> BTreeMap<String, BTreeSet<String>> {
@@ -112,7 +132,7 @@ pub fn desired(scene: Scene<'_>, (name, provider): (&str, &Provider), developer:
     let pin = developer.spec.accounts.iter().find(|pin| pin.provider == name);
     let before = developer.status.iter().flat_map(|status| &status.accounts).find(|account| account.provider == name);
     let recorded = before.and_then(|account| account.id.clone());
-    let username = username(developer, name);
+    let username = login(developer, name);
     let adoption = match provider.spec.adopt {
         _ if pin.is_some_and(|pin| pin.adopt) => Adoption::Pinned,
         Adopt::Never => Adoption::Never,
@@ -120,7 +140,9 @@ pub fn desired(scene: Scene<'_>, (name, provider): (&str, &Provider), developer:
         Adopt::ByUsername => Adoption::ByUsername,
     };
     let given = before.iter().flat_map(|account| &account.given_groups);
-    let departed = scene.world.departures().of_name(&developer.name_any()).next().is_some();
+    // Her own departure says nothing about what was marked before she was declared again.
+    let departed =
+        scene.world.departures().of_name(&developer.name_any()).any(|it| developer.uid().as_ref() != Some(&it.spec.developer.uid));
     let wish = Wish {
         presence,
         owner: owner(scene, &person, &developer.name_any()),
@@ -141,6 +163,8 @@ pub fn desired(scene: Scene<'_>, (name, provider): (&str, &Provider), developer:
         },
         wish,
         named: standing.leaves(),
+        written: standing_as_written(scene.world, developer, now).leaves(),
+        pinned: pin.and_then(|pin| pin.id.clone()),
         entitled: groups.is_some() || possible(scene.world, developer, now).contains(name),
         delete_at: end.delete_at.filter(|_| standing.departs()),
         held: end.held && standing.departs(),
@@ -173,6 +197,8 @@ pub fn left(scene: Scene<'_>, (name, provider): (&str, &Provider), departure: &D
         key: AccountKey { id: recorded.clone(), username, email: None },
         wish,
         named: true,
+        written: true,
+        pinned: None,
         entitled: true,
         delete_at: end.delete_at,
         held: end.held,
@@ -268,14 +294,17 @@ pub fn concerned(world: &World, name: &str, now: Timestamp) -> BTreeSet<String> 
     people.map(|(person, _)| person.clone()).collect()
 }
 
+/// Whether it is a receipt's matter what becomes of somebody's accounts: she is gone, and did not come back. Who is there has a Developer, which says so.
+pub fn owes(world: &World, departure: &Departure) -> bool {
+    lasts(departure) && !world.developer(&departure.spec.developer.name).is_some_and(|developer| same_person(departure, developer))
+}
+
 /// The receipts of people whose Developer is gone and who may still have something at a Provider.
 pub fn debts(world: &World, name: &str) -> BTreeSet<String> {
     let target = format!("provider/{name}");
     let open = world.departures().all().filter(|(_, departure)| {
-        let left = &departure.spec.developer;
-        let here = world.developer(&left.name).is_some_and(|developer| developer.uid().as_ref() == Some(&left.uid));
         let told = departure.status.iter().flat_map(|status| &status.targets).find(|it| it.target == target);
-        lasts(departure) && !here && told.is_some_and(|it| it.state != crate::api::departure::TargetState::Gone)
+        owes(world, departure) && told.is_some_and(|it| it.state != crate::api::departure::TargetState::Gone)
     });
     open.map(|(departure, _)| departure.clone()).collect()
 }

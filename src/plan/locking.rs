@@ -5,20 +5,23 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use crate::api::departure::Sealed;
+use crate::api::departure::{DepartureTarget, Sealed, TargetState};
 use crate::api::lock::{LockState, LockSummary};
 use crate::api::{ConditionType, Lock, LockStatus, Reason};
 
 use super::access::{Standing, lock_holds, standing};
+use super::cell::{self, Cell};
 use super::change::Step;
 use super::departures::lasts;
 use super::developer::{DeveloperInputs, plan_developer};
+use super::entitlement::accounts_of;
 use super::finding::Finding;
 use super::placement::Scene;
 use super::question::{Question, questions};
 use super::receipt::seconds_of;
 use super::seal::{Seal, Site, awaits_workspace, keep, seal, unseal, workspaces};
 use super::status::conditions;
+use super::world::World;
 
 /// What there is to do and to ask about somebody who is locked.
 #[derive(Debug, Default)]
@@ -71,6 +74,26 @@ pub fn locking(scene: Scene<'_>, lock: &Lock, now: Timestamp) -> Locking {
     }
 }
 
+/// How somebody's accounts in outside systems stand under a Lock. One that was not looked at since the start stays as it was told.
+pub fn locked_accounts(world: &World, lock: &Lock, cells: &[Cell], now: Timestamp) -> Vec<DepartureTarget> {
+    let Some(developer) = world.developer(&lock.spec.developer) else { return Vec::new() };
+    let before = lock.status.as_ref().map(|status| status.targets.as_slice()).unwrap_or_default();
+    let line = |(provider, (id, username)): (String, (Option<String>, String))| {
+        let target = format!("provider/{provider}");
+        let previous = before.iter().find(|line| line.target == target);
+        let Some(cell) = cells.iter().find(|cell| cell.account.provider == provider) else {
+            let unknown = || DepartureTarget { target: target.clone(), id, username: Some(username), ..DepartureTarget::default() };
+            return previous.cloned().unwrap_or_else(unknown);
+        };
+        // What becomes of a leaver's account is no matter here, nor what it has where credentials are spared.
+        let line = cell::target(world.provider(&provider).map(AsRef::as_ref), cell, previous);
+        let spared = !lock.spec.revoke_credentials && cell.in_order() && cell.account.state == "Disabled";
+        let disabled = spared || line.state == TargetState::Retained;
+        if disabled { DepartureTarget { state: TargetState::Disabled, ..line } } else { line }
+    };
+    accounts_of(world, developer, now).into_iter().map(line).collect()
+}
+
 /// What a Lock that holds keeps: also what an earlier one, which was lifted while this one held, could not put back.
 fn kept_by_others(scene: Scene<'_>, lock: &Lock, mut kept: Vec<Sealed>) -> Vec<Sealed> {
     let others = scene.world.locks_of(&lock.spec.developer).filter(|other| other.name_any() != lock.name_any());
@@ -106,6 +129,8 @@ pub struct LockFound {
     pub sealed: Vec<Sealed>,
     /// How many Environments were asked.
     pub places: usize,
+    /// How her accounts in outside systems stand.
+    pub accounts: Vec<DepartureTarget>,
 }
 
 /// The status of a Lock.
@@ -120,20 +145,35 @@ pub fn lock_status(lock: &Lock, found: &LockFound, now: Timestamp) -> LockStatus
     if !found.lifted && !found.credentials_revoked {
         findings.push(Finding::new(ConditionType::CredentialsRevoked, Reason::Progressing, "API servers remember tokens for ten seconds"));
     }
+    let works = |line: &&DepartureTarget| !matches!(line.state, TargetState::Gone | TargetState::Disabled);
+    let open: Vec<&DepartureTarget> = found.accounts.iter().filter(works).collect();
+    if let (false, Some(worst)) = (found.lifted, open.iter().max_by_key(|line| line.state == TargetState::Failed)) {
+        let names: Vec<&str> = open.iter().map(|line| line.target.as_str()).collect();
+        let why = worst.last_error.as_ref().map(|error| format!(": {error}")).unwrap_or_default();
+        let reason = match worst.state {
+            TargetState::Unreachable => Reason::Unreachable,
+            TargetState::Failed => Reason::LeftoversRemain,
+            _ => Reason::Progressing,
+        };
+        let text = format!("accounts may still work at {}{why}", names.join(", "));
+        findings.push(Finding::new(ConditionType::CredentialsRevoked, reason, text));
+    }
     let reason = if found.lifted { Reason::Lifted } else { Reason::Locked };
-    let state = match (found.lifted, found.access_gone && found.credentials_revoked) {
+    let state = match (found.lifted, found.access_gone && found.credentials_revoked && open.is_empty()) {
         (true, _) => LockState::Lifted,
         (false, true) => LockState::Applied,
         (false, false) => LockState::Applying,
     };
-    let done = if found.access_gone { found.places } else { 0 };
-    let targets = if found.lifted { previous.summary.clone().unwrap_or_default().targets } else { format!("{done}/{}", found.places) };
+    let done = if found.access_gone { found.places } else { 0 } + found.accounts.len() - open.len();
+    let all = found.places + found.accounts.len();
+    let targets = if found.lifted { previous.summary.clone().unwrap_or_default().targets } else { format!("{done}/{all}") };
     LockStatus {
         observed_generation: lock.metadata.generation,
         conditions: conditions(&LOCK_CONDITIONS, &findings, (reason, ""), lock.metadata.generation, (&previous.conditions, now)),
         state: Some(state),
         access_gone_ms,
         sealed: found.sealed.clone(),
+        targets: if found.lifted { Vec::new() } else { found.accounts.clone() },
         summary: Some(LockSummary { targets, access_gone: access_gone_ms.map(seconds_of).unwrap_or_default() }),
     }
 }

@@ -1,16 +1,18 @@
 //! Who would have what by what is written, without looking at any cluster: for reviews of manifests.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
 
 use crate::api::role::{Access, AccessRule, NamespaceChoice};
-use crate::api::{Binding, Developer, Environment, Role};
+use crate::api::{Binding, Developer, Environment, Provider, Role};
 
 use super::access::{Standing, Via, covers, held_roles, standing};
 use super::binding::binding_findings;
 use super::cluster::{ClusterKey, ClusterState};
+use super::entitlement::{entitlements, login};
 use super::environment::environment_findings;
 use super::fence;
 use super::name::workspace;
@@ -30,10 +32,30 @@ pub struct Manifests {
     pub bindings: Vec<Binding>,
     /// The Environments.
     pub environments: Vec<Environment>,
+    /// The outside systems.
+    pub providers: Vec<Provider>,
 }
 
-/// Who has what: person and Environment, with what she has there in words.
-pub type Matrix = BTreeMap<(String, String), BTreeSet<String>>;
+/// Where somebody has something.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// In an Environment.
+    Environment(String),
+    /// At a Provider.
+    Provider(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Environment(name) => write!(f, "in uenv/{name}"),
+            Self::Provider(name) => write!(f, "at uprov/{name}"),
+        }
+    }
+}
+
+/// Who has what: person and place, with what she has there in words.
+pub type Matrix = BTreeMap<(String, Place), BTreeSet<String>>;
 
 /// What manifests give, and what is wrong with them.
 #[derive(Debug, Default)]
@@ -59,6 +81,7 @@ pub fn read(manifests: Manifests, settings: &Settings, now: Timestamp) -> Readin
     manifests.developers.into_iter().for_each(|object| drop(world.set_developer(&object.name_any(), Some(object.into()))));
     manifests.roles.into_iter().for_each(|object| drop(world.set_role(&object.name_any(), Some(object.into()))));
     manifests.bindings.into_iter().for_each(|object| drop(world.set_binding(&object.name_any(), Some(object.into()))));
+    manifests.providers.into_iter().for_each(|object| drop(world.set_provider(&object.name_any(), Some(object.into()))));
     let clusters = states.iter().map(|(key, state)| (key.clone(), state)).collect();
     let scene = Scene { world: &world, clusters: &clusters, settings };
     Reading { matrix: matrix(scene, now), problems: problems(scene) }
@@ -68,7 +91,7 @@ fn matrix(scene: Scene<'_>, now: Timestamp) -> Matrix {
     let mut matrix = Matrix::new();
     for (name, developer) in scene.world.developers().filter(|(_, developer)| standing(scene.world, developer, now) == Standing::Active) {
         for (environment_name, environment) in scene.world.live_environments() {
-            let cell = matrix.entry((name.clone(), environment_name.clone())).or_default();
+            let cell = matrix.entry((name.clone(), Place::Environment(environment_name.clone()))).or_default();
             if let Some(template) = &environment.spec.workspace {
                 let pinned = developer.pinned_workspaces().get(environment_name.as_str()).map(|pin| (*pin).to_owned());
                 let namespace = pinned.unwrap_or_else(|| workspace(&template.name, environment_name, name));
@@ -79,14 +102,27 @@ fn matrix(scene: Scene<'_>, now: Timestamp) -> Matrix {
             let Some(object) = scene.world.live_role(&role) else { continue };
             for (environment, words) in role_words(scene, object, &via) {
                 matrix
-                    .entry((name.clone(), environment))
+                    .entry((name.clone(), Place::Environment(environment)))
                     .or_default()
                     .extend(words.into_iter().map(|text| format!("urole/{role}: {text}")));
             }
         }
+        matrix.extend(account_words(scene.world, name, developer, now));
     }
     matrix.retain(|_, words| !words.is_empty());
     matrix
+}
+
+/// The accounts that somebody is to have, in words.
+fn account_words(world: &World, name: &str, developer: &Developer, now: Timestamp) -> Matrix {
+    let there = |provider: &String| world.live_providers().any(|(live, _)| live == provider);
+    let given = entitlements(world, developer, now).into_iter().filter(|(provider, _)| there(provider));
+    let words = |(provider, groups): (String, BTreeSet<String>)| {
+        let account = format!("account {}", login(developer, &provider));
+        let words = [account].into_iter().chain(groups.into_iter().map(|group| format!("group {group}"))).collect();
+        ((name.to_owned(), Place::Provider(provider)), words)
+    };
+    given.map(words).collect()
 }
 
 /// What a Role gives by some Bindings, in words, by Environment.
@@ -158,13 +194,13 @@ fn problems(scene: Scene<'_>) -> BTreeSet<(String, String)> {
     problems
 }
 
-/// What one person gains and loses in one Environment.
+/// What one person gains and loses in one place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
     /// The Developer.
     pub developer: String,
-    /// The Environment.
-    pub environment: String,
+    /// The Environment or Provider.
+    pub place: Place,
     /// What she would have that she has not.
     pub gains: BTreeSet<String>,
     /// What she has that she would not have.
@@ -173,7 +209,7 @@ pub struct Difference {
 
 /// Compares two matrices, cell by cell.
 pub fn differences(before: &Matrix, after: &Matrix) -> Vec<Difference> {
-    let cells: BTreeSet<&(String, String)> = before.keys().chain(after.keys()).collect();
+    let cells: BTreeSet<&(String, Place)> = before.keys().chain(after.keys()).collect();
     let empty = BTreeSet::new();
     cells
         .into_iter()
@@ -181,7 +217,7 @@ pub fn differences(before: &Matrix, after: &Matrix) -> Vec<Difference> {
             let (old, new) = (before.get(cell).unwrap_or(&empty), after.get(cell).unwrap_or(&empty));
             Difference {
                 developer: cell.0.clone(),
-                environment: cell.1.clone(),
+                place: cell.1.clone(),
                 gains: new.difference(old).cloned().collect(),
                 loses: old.difference(new).cloned().collect(),
             }

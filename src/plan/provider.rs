@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use kube::ResourceExt;
 
-use crate::api::provider::{AccountCounts, ProviderBrake, ProviderState, ProviderSummary};
+use crate::api::provider::{AccountCounts, OrphanedAccount, ProviderBrake, ProviderState, ProviderSummary};
 use crate::api::{ConditionType, Mode, Provider, ProviderStatus, Reason};
 
 use super::access::paused;
@@ -30,6 +30,8 @@ pub struct Health {
     pub capabilities: Vec<Capability>,
     /// How many accounts of which sort there are, once they were counted.
     pub accounts: Option<AccountCounts>,
+    /// Some of those that are nobody's, counted with them.
+    pub orphans: Vec<OrphanedAccount>,
     /// Whether removals are held.
     pub brake: Option<ProviderBrake>,
     /// Whether it answered at least once.
@@ -78,6 +80,7 @@ pub fn provider_status(provider: &Provider, health: &Health, now: Timestamp) -> 
         conditions,
         capabilities,
         accounts: health.accounts.or(previous.accounts),
+        orphans: if health.accounts.is_some() { health.orphans.clone() } else { previous.orphans },
         brake: health.brake.clone(),
     }
 }

@@ -1,6 +1,6 @@
 //! The receipt of an offboarding: what was found, as a status.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -60,12 +60,12 @@ pub struct Accounts {
 const PROVIDER: &str = "provider/";
 
 /// A line for each Provider at which somebody may have an account that nobody looked at yet: until that is known nothing is complete.
-pub fn expected(departure: &Departure, accounts: &mut Accounts, possible: BTreeSet<String>) {
-    for provider in possible {
+/// By what is written here it is found when her Developer is gone.
+pub fn expected(accounts: &mut Accounts, known: BTreeMap<String, (Option<String>, String)>) {
+    for (provider, (id, username)) in known {
         let target = format!("{PROVIDER}{provider}");
         if !accounts.targets.iter().any(|line| line.target == target) {
-            let username = Some(departure.spec.developer.name.clone());
-            accounts.targets.push(DepartureTarget { target, username, ..DepartureTarget::default() });
+            accounts.targets.push(DepartureTarget { target, id, username: Some(username), ..DepartureTarget::default() });
         }
     }
     accounts.targets.sort_by(|one, other| one.target.cmp(&other.target));

@@ -72,6 +72,29 @@ fn a_plan_as_json_names_losses_and_what_is_wrong() {
 }
 
 #[test]
+fn a_plan_names_accounts_and_groups_at_providers() {
+    let provider = "{apiVersion: usher.dev/v1alpha1, kind: Provider, metadata: {name: forge}, spec: {scim: {url: \"https://forge.example\", credentialsSecret: {name: forge, key: token}}}}";
+    let role = |groups: &str| ROLE.replace("spec: {", &format!("spec: {{accounts: [{{provider: forge, groups: [{groups}]}}], "));
+    let all = |groups: &str, ada: &str| {
+        folder(&[("all.yaml", &format!("{ENVIRONMENT}\n---\n{}\n---\n{ada}\n---\n{BINDING}\n---\n{provider}", role(groups)))])
+    };
+    let none = folder(&[("all.yaml", &format!("{ENVIRONMENT}\n---\n{ROLE}\n---\n{ADA}\n---\n{BINDING}\n---\n{provider}"))]);
+    let one = all("a, b", ADA);
+    let said = text(&usher(&["plan", "-f", path(&one), "--base", path(&none)]));
+    assert_eq!(said, "dev/ada at uprov/forge\n  + account ada\n  + group a\n  + group b\n1 people: +3 -0\n");
+    let other = all("b", &ADA.replace("spec: {", "spec: {accounts: [{provider: forge, username: lovelace}], "));
+    let output = usher(&["plan", "-f", path(&other), "--base", path(&one), "-o", "json"]);
+    let plan: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(plan["changes"][0]["provider"], "forge");
+    assert_eq!(plan["changes"][0]["gains"], serde_json::json!(["account lovelace"]));
+    assert_eq!(plan["changes"][0]["loses"], serde_json::json!(["account ada", "group a"]));
+    assert_eq!(plan["warnings"], serde_json::json!([]));
+    let left = ADA.replace("spec: {", "spec: {state: Departed, ");
+    let said = text(&usher(&["plan", "-f", path(&all("a", &left)), "--base", path(&one)]));
+    assert!(said.contains("dev/ada at uprov/forge\n  - account ada\n"), "{said}");
+}
+
+#[test]
 fn a_plan_is_for_a_moment() {
     let ended = BINDING.replace("teams: [payments]", "teams: [payments], expiresAt: \"2026-12-01T00:00:00Z\"");
     let files = folder(&[("all.yaml", &format!("{ENVIRONMENT}\n---\n{ROLE}\n---\n{ADA}\n---\n{ended}"))]);

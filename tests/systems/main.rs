@@ -18,6 +18,7 @@ mod keycloak;
 mod ldap;
 mod memory;
 mod postgresql;
+#[allow(dead_code, reason = "the tests of the operator use more of it")]
 #[path = "../support/systems/proxy.rs"]
 mod proxy;
 mod proxy_itself;

@@ -1,7 +1,7 @@
 //! One Provider's desk: it connects, looks at everybody from time to time, and settles accounts in the order of their lanes. While the system ails it waits,
 //! and says so.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
+use crate::api::provider::{AccountCounts, OrphanedAccount};
 use crate::api::{Provider, Reason};
 use crate::cluster::accounts::own_value;
 use crate::connectors::error::{ConnectorError, Retry};
@@ -60,38 +61,55 @@ struct State {
     generation: Option<i64>,
     health: Health,
     cells: BTreeMap<String, Cell>,
+    /// The ids of accounts that bear somebody's mark, where nothing else tells of them.
+    marked: BTreeMap<String, String>,
+    /// The epoch of usher's kinds in which somebody was last seen to be entitled.
+    entitled: BTreeMap<String, String>,
     ledger: Ledger,
+    tally: Tally,
     /// When everybody is looked at next.
     sweep_at: Option<Instant>,
     /// Whether everybody was looked at once.
     swept: bool,
+    /// How often a look at everybody failed in a row.
+    missed: u32,
     /// When a system that fails is tried again.
     retry_at: Option<Instant>,
+}
+
+/// Who has an account, and whose is somebody else's: told between two looks at everybody, too.
+#[derive(Debug, Default)]
+struct Tally {
+    managed: BTreeSet<String>,
+    conflicts: BTreeSet<String>,
+}
+
+impl Tally {
+    fn count(&mut self, who: &str, cell: Option<&Cell>) {
+        let set = |names: &mut BTreeSet<String>, holds: bool| if holds { names.insert(who.to_owned()) } else { names.remove(who) };
+        set(&mut self.managed, cell.is_some_and(|cell| cell.account.id.is_some()));
+        set(&mut self.conflicts, cell.is_some_and(|cell| cell.account.state == "Conflict"));
+    }
 }
 
 /// A connection, and what it was made of.
 #[derive(Clone, Debug)]
 pub(super) struct Link {
     pub(super) connector: Arc<dyn Connector>,
-    pub(super) can: std::collections::BTreeSet<Capability>,
+    pub(super) can: BTreeSet<Capability>,
 }
 
 impl Desk {
     /// Opens a desk, which works until it is closed.
-    pub(super) fn open(context: &Arc<Context>, name: &str, uid: &str) -> Arc<Self> {
+    pub(super) fn open(context: &Arc<Context>, provider: &Provider) -> Arc<Self> {
+        let (name, uid) = (provider.name_any(), provider.uid().unwrap_or_default());
+        let told = provider.status.as_ref().and_then(|status| status.brake.as_ref());
+        let state = State { ledger: Ledger::resumed(told, context.now()), ..State::default() };
         let queue = Queue::new(Duration::ZERO);
         let waiting = queue.clone();
-        let number =
-            context.metrics.desk_opened(name, move || waiting.lanes().map(|(lane, length, oldest)| (lane.word(), length, oldest)).to_vec());
-        let desk = Arc::new(Self {
-            name: name.to_owned(),
-            uid: uid.to_owned(),
-            queue,
-            number,
-            changed: Notify::new(),
-            state: Mutex::default(),
-            task: Mutex::default(),
-        });
+        let lanes = move || waiting.lanes().map(|(lane, length, oldest)| (lane.word(), length, oldest)).to_vec();
+        let number = context.metrics.desk_opened(&name, lanes);
+        let desk = Arc::new(Self { name, uid, queue, number, changed: Notify::new(), state: Mutex::new(state), task: Mutex::default() });
         let task = tokio::spawn(run(Arc::downgrade(context), desk.clone()));
         *desk.task.lock() = Some(task.abort_handle());
         desk
@@ -134,6 +152,31 @@ impl Desk {
         self.state.lock().cells.get(who).cloned()
     }
 
+    /// The id of the account that bears somebody's mark, as the last look at everybody found.
+    pub(super) fn marked(&self, who: &str) -> Option<String> {
+        self.state.lock().marked.get(who).cloned()
+    }
+
+    /// In which epoch of usher's kinds somebody was last seen to be entitled.
+    pub(super) fn epoch_of(&self, who: &str) -> Option<String> {
+        self.state.lock().entitled.get(who).cloned()
+    }
+
+    pub(super) fn entitled(&self, who: &str, epoch: Option<String>) {
+        if let Some(epoch) = epoch {
+            self.state.lock().entitled.insert(who.to_owned(), epoch);
+        }
+    }
+
+    /// Somebody's account was seen in a list.
+    pub(super) fn seen(&self, who: &str, cell: Option<&Cell>) {
+        self.state.lock().tally.count(who, cell);
+    }
+
+    pub(super) fn remember(&self, who: &str, id: &str) {
+        self.state.lock().marked.insert(who.to_owned(), id.to_owned());
+    }
+
     /// Everybody whose account was looked at.
     pub(super) fn known(&self) -> Vec<String> {
         self.state.lock().cells.keys().cloned().collect()
@@ -143,7 +186,10 @@ impl Desk {
     pub fn health(&self) -> Health {
         let state = self.state.lock();
         let population = population(&state);
-        Health { brake: state.ledger.told(population), waiting: self.queue.backlog().0, ..state.health.clone() }
+        let size = |names: &BTreeSet<String>| i64::try_from(names.len()).unwrap_or(i64::MAX);
+        let now = |counts| AccountCounts { managed: size(&state.tally.managed), conflicts: size(&state.tally.conflicts), ..counts };
+        let accounts = state.health.accounts.map(now);
+        Health { brake: state.ledger.told(population), waiting: self.queue.backlog().0, accounts, ..state.health.clone() }
     }
 
     /// Lets removals through that wait, if that word names exactly them.
@@ -163,25 +209,38 @@ impl Desk {
         self.state.lock().link.clone()
     }
 
+    /// Whether a connection is the present one: what an earlier one finds is another system's, or by credentials of the past.
+    pub(super) fn uses(&self, link: &Link) -> bool {
+        self.state.lock().link.as_ref().is_some_and(|present| Arc::ptr_eq(&present.connector, &link.connector))
+    }
+
     pub(super) fn swept(&self) -> bool {
         self.state.lock().swept
     }
 
     /// Everybody was looked at.
-    pub(super) fn counted(&self, accounts: Option<crate::api::provider::AccountCounts>) {
+    pub(super) fn counted(&self, accounts: Option<(AccountCounts, Vec<OrphanedAccount>)>) {
         let mut state = self.state.lock();
         state.swept = true;
-        if accounts.is_some() {
-            state.health.accounts = accounts;
+        state.missed = 0;
+        if let Some((counts, orphans)) = accounts {
+            state.health.accounts = Some(counts);
+            state.health.orphans = orphans;
         }
     }
 
     /// Keeps how somebody's account stands, and tells those who tell of it if that is something else.
     pub(super) fn keep(&self, context: &Context, who: &str, cell: Option<Cell>, braked: bool) {
-        let mut state = self.state.lock();
         if !braked {
-            state.ledger.forget(who);
+            self.state.lock().ledger.forget(who);
         }
+        self.note(context, who, cell, braked);
+    }
+
+    /// The same while it is not known what is to be taken: who was let through is so still.
+    pub(super) fn note(&self, context: &Context, who: &str, cell: Option<Cell>, braked: bool) {
+        let mut state = self.state.lock();
+        state.tally.count(who, cell.as_ref());
         let old = match cell.clone() {
             Some(cell) => state.cells.insert(who.to_owned(), cell),
             None => state.cells.remove(who),
@@ -203,6 +262,13 @@ impl Desk {
         self.keep(context, who, cell.map(|cell| Cell { first_push: before, ..cell }), false);
     }
 
+    /// A look at everybody failed. It is not put off until the next one is due, but each time longer.
+    pub(super) fn missed(&self) {
+        let mut state = self.state.lock();
+        state.missed = state.missed.saturating_add(1);
+        state.sweep_at = Some(Instant::now() + backoff(state.missed));
+    }
+
     /// The system does not answer as it should: everybody who waits for it is told, and it is tried again later.
     pub(super) fn fails(&self, context: &Context, error: &ConnectorError) {
         self.ails(context, error.reason(), error.chain(), error.retry());
@@ -211,10 +277,9 @@ impl Desk {
     fn ails(&self, context: &Context, reason: Reason, message: String, retry: Retry) {
         let mut state = self.state.lock();
         state.health.failures = state.health.failures.saturating_add(1);
-        let backoff = FIRST_TRY.saturating_mul(1 << state.health.failures.saturating_sub(1).min(16)).min(LAST_TRY);
         let wait = match retry {
-            Retry::Backoff => backoff.mul_f64(0.5f64.mul_add(fraction(&self.uid), 0.75)),
-            Retry::After(wait) => wait,
+            Retry::Backoff => backoff(state.health.failures).mul_f64(0.5f64.mul_add(fraction(&self.uid), 0.75)),
+            Retry::After(wait) => wait.max(FIRST_TRY),
             Retry::OnChange => ON_CHANGE,
         };
         state.retry_at = Some(Instant::now() + wait);
@@ -274,6 +339,9 @@ impl Desk {
                 if ails && state.retry_at.is_some_and(|at| at > Instant::now()) {
                     return false;
                 }
+            } else {
+                // From now on nothing that the old one says counts.
+                state.link = None;
             }
         }
         match self.connect(context, provider).await {
@@ -336,6 +404,11 @@ impl Desk {
             settle::troubles(context, self, &who, trouble, next_try);
         }
     }
+}
+
+/// How long to wait after so many failures in a row.
+fn backoff(failures: u32) -> Duration {
+    FIRST_TRY.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LAST_TRY)
 }
 
 fn population(state: &State) -> usize {

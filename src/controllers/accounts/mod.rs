@@ -11,10 +11,11 @@ use std::sync::Arc;
 use kube::ResourceExt;
 use parking_lot::Mutex;
 
-use crate::api::{Developer, Provider};
+use crate::api::departure::TargetState;
+use crate::api::{Developer, Provider, Reason};
 use crate::plan::access::standing;
 use crate::plan::cell::Cell;
-use crate::plan::entitlement::{desired, entitlements, left};
+use crate::plan::entitlement::{desired, left, possible};
 use crate::plan::provider::Health;
 
 use super::context::Context;
@@ -54,8 +55,11 @@ impl Desks {
             desk.look_again();
             return desk.clone();
         }
-        let desk = Desk::open(context, &name, &uid);
-        desks.insert(name, desk.clone());
+        let desk = Desk::open(context, provider);
+        // Of a Provider that was deleted and made again unseen.
+        if let Some(old) = desks.insert(name, desk.clone()) {
+            old.close(context);
+        }
         desk
     }
 
@@ -91,8 +95,11 @@ pub fn look(context: &Context, developer: &Developer) {
             let wanted = desired(scene, (desk.name(), provider), developer, now);
             let cell = desk.cell(&who);
             let concerns = cell.is_some() || wanted.entitled || wanted.recorded.is_some();
-            let lane = if standing(scene.world, developer, now).leaves() { Lane::Departure } else { Lane::New };
-            let same = cell.is_some_and(|cell| cell.is_for(&wanted.wish));
+            // After a restart a look at everybody finds what was taken long ago, at less cost.
+            let taken = cell.is_none() && told_gone(developer, desk.name());
+            let leaves = standing(scene.world, developer, now).leaves() && !taken;
+            let lane = if leaves { Lane::Departure } else { Lane::New };
+            let same = cell.is_some_and(|cell| cell.is_for(&wanted.wish) && cell.trouble != Some(Reason::Paused));
             (concerns && !same).then_some(lane)
         });
         if let Some(lane) = changed {
@@ -101,36 +108,44 @@ pub fn look(context: &Context, developer: &Developer) {
     }
 }
 
+/// Whether somebody's status says that nobody can log in with her account.
+fn told_gone(developer: &Developer, provider: &str) -> bool {
+    let told = developer.status.iter().flat_map(|status| &status.accounts).find(|account| account.provider == provider);
+    told.is_some_and(|account| matches!(account.state.as_str(), "Disabled" | "Absent"))
+}
+
 /// The same for somebody whose Developer is gone.
 pub fn look_at_receipt(context: &Context, departure: &crate::api::Departure) {
     let who = of_receipt(&departure.name_any());
     let now = context.now();
     for desk in context.desks.all() {
         let target = format!("provider/{}", desk.name());
-        let told = departure.status.iter().flat_map(|status| &status.targets).any(|it| it.target == target);
+        let told = departure.status.iter().flat_map(|status| &status.targets).find(|it| it.target == target);
+        let taken = told.is_some_and(|it| matches!(it.state, TargetState::Gone | TargetState::Disabled | TargetState::Retained));
         let changed = context.memory.read(|content, scene| {
             let provider = content.world.live_providers().find(|(name, _)| *name == desk.name())?.1;
             let wanted = left(scene, (desk.name(), provider), departure, now);
             let cell = desk.cell(&who);
-            let concerns = cell.is_some() || told;
-            (concerns && cell.is_none_or(|cell| !cell.is_for(&wanted.wish))).then_some(())
+            let concerns = cell.is_some() || told.is_some();
+            let lane = if taken && cell.is_none() { Lane::New } else { Lane::Departure };
+            (concerns && cell.is_none_or(|cell| !cell.is_for(&wanted.wish))).then_some(lane)
         });
-        if changed.is_some() {
-            desk.push(&who, Lane::Departure);
+        if let Some(lane) = changed {
+            desk.push(&who, lane);
         }
     }
 }
 
-/// Looks at everybody whom Providers concern, after Roles changed what they give there.
+/// Looks at everybody whom Providers concern, also who merely may have an account there, after Roles changed what they give there, or a Provider came.
 pub fn look_at_all<'a>(context: &Context, providers: impl Iterator<Item = &'a String>) {
     let providers: BTreeSet<&String> = providers.collect();
     let people: Vec<Arc<Developer>> = context.memory.read(|content, _| {
         let now = context.now();
         let concerned = content.world.developers().filter(|(name, developer)| {
-            let given = entitlements(&content.world, developer, now);
+            let given = possible(&content.world, developer, now);
             providers
                 .iter()
-                .any(|provider| given.contains_key(*provider) || context.desks.get(provider).is_some_and(|desk| desk.cell(name).is_some()))
+                .any(|provider| given.contains(*provider) || context.desks.get(provider).is_some_and(|desk| desk.cell(name).is_some()))
         });
         concerned.map(|(_, developer)| developer.clone()).collect()
     });

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::ResourceExt;
 
 use crate::api::metadata::{ACCOUNTS_SECRET, DEVELOPER};
 use crate::api::{Mode, Provider, Reason};
@@ -17,13 +18,15 @@ use crate::plan::account::{Account, AccountChange, AccountState, Capability, Pre
 use crate::plan::cell::{self, Cell};
 use crate::plan::change::labels;
 use crate::plan::cluster::ClusterKey;
-use crate::plan::entitlement::{Desired, and_given, delivered_note, delivery, desired, left};
+use crate::plan::entitlement::{Desired, and_given, delivered_note, delivery, desired, left, owes};
+use crate::plan::foresight::foreseen;
 use crate::plan::name::fraction;
+use crate::plan::recognition::{mistaken, recognized};
 
 use super::super::context::Context;
 use super::super::queue::Lane;
-use super::RECEIPT;
 use super::desk::{Desk, Link};
+use super::{RECEIPT, of_receipt};
 
 /// However far it is, an account is as it should be after so many rounds, or somebody changes it at the same time.
 const ROUNDS: usize = 6;
@@ -32,6 +35,10 @@ const FIRST_LOOK: Duration = Duration::from_secs(5);
 /// How soon an account that somebody refused is tried again, and how late at most.
 const FIRST_TRY: Duration = Duration::from_secs(2);
 const LAST_TRY: Duration = Duration::from_mins(10);
+/// How soon it is looked whether usher's kinds are whole again.
+const SPARED: Duration = Duration::from_mins(1);
+/// How long a system may take to say that it is well.
+const PROBE: Duration = Duration::from_secs(5);
 
 /// What decides about one account.
 pub(super) struct Case {
@@ -51,11 +58,12 @@ pub(super) struct Case {
 pub(super) fn case(context: &Context, desk: &Desk, who: &str) -> Option<Case> {
     let now = context.now();
     let given = desk.cell(who).map(|cell| cell.account.given_groups).unwrap_or_default();
-    context.memory.read(|content, scene| {
+    let case = context.memory.read(|content, scene| {
         let world = &content.world;
         let provider = world.live_providers().find(|(name, _)| *name == desk.name())?.1.clone();
         let (mut desired, stopped, committed, since) = if let Some(name) = who.strip_prefix(RECEIPT) {
-            let departure = world.departures().get(name)?;
+            // Who came back is her Developer's matter again, whatever was due.
+            let departure = world.departures().get(name).filter(|departure| owes(world, departure))?;
             (left(scene, (desk.name(), &provider), departure, now), false, true, None)
         } else {
             let developer = world.developer(who)?;
@@ -65,9 +73,15 @@ pub(super) fn case(context: &Context, desk: &Desk, who: &str) -> Option<Case> {
         };
         // Her status may not tell of it yet.
         desired.wish.managed = and_given(desired.wish.managed, &given);
+        // Nor of its id, and its login may be another one by now.
+        desired.key.id = desired.key.id.or_else(|| desk.marked(who));
         let paused = (stopped || paused(provider.as_ref())) && !desired.named;
         Some(Case { provider, desired, paused, adds: world.locks_readable(), committed, since })
-    })
+    })?;
+    if case.desired.wish.presence == Presence::Active {
+        desk.entitled(who, context.epoch());
+    }
+    Some(case)
 }
 
 /// How it ended.
@@ -76,27 +90,40 @@ enum End {
     Told(Option<Cell>),
     /// It waits for a word, as too many would lose something.
     Braked(Cell),
+    /// Nothing is taken while nobody can say what there is.
+    Spared,
     /// What is to be changed meanwhile.
     Changed,
 }
 
 /// Settles somebody's account.
 pub(super) async fn settle(context: &Arc<Context>, desk: &Desk, who: &str, lane: Lane) {
-    let Some(link) = desk.link() else { return desk.push_after(who, lane, FIRST_TRY) };
-    // A look at everybody is under way, which costs less than one at each; who leaves does not wait for it.
-    if lane > Lane::Departure && !desk.swept() && link.can.contains(&Capability::List) {
-        return;
-    }
-    for round in 0..ROUNDS {
-        let Some(case) = case(context, desk, who) else { return desk.keep(context, who, None, false) };
-        if case.paused || (round == 0 && lane == Lane::New && settled_meanwhile(desk, who, &case)) {
+    for turn in 0..ROUNDS {
+        let Some(link) = desk.link() else { return desk.push_after(who, lane, FIRST_TRY) };
+        // A look at everybody is under way, which costs less than one at each; who leaves does not wait for it.
+        if lane > Lane::Departure && !desk.swept() && link.can.contains(&Capability::List) {
             return;
         }
-        match self::round(context, desk, &link, who, &case).await {
+        let Some(case) = case(context, desk, who) else { return gone(context, desk, who) };
+        if case.paused {
+            let provider = desk.name();
+            let paused =
+                (Reason::Paused, format!("changes wait while uprov/{provider} or she is paused; remove the annotation usher.dev/paused"));
+            return troubles(context, desk, who, paused, None);
+        }
+        if turn == 0 && lane == Lane::New && settled_meanwhile(desk, who, &case) {
+            return;
+        }
+        match round(context, desk, &link, who, &case).await {
             Ok(End::Told(cell)) => return told(context, desk, &link, (who, lane), &case, cell).await,
             Ok(End::Braked(cell)) => return desk.keep(context, who, Some(cell), true),
+            Ok(End::Spared) => {
+                let why = "one of usher's kinds is missing or was made anew, so the account is kept until a Binding explains it; suspend her to lock it out";
+                troubles(context, desk, who, (Reason::Orphans, why.to_owned()), None);
+                return desk.push_after(who, lane, SPARED);
+            }
             Ok(End::Changed) => {}
-            Err(error) => return failed(context, desk, who, lane, &case, error),
+            Err(error) => return failed(context, desk, &link, (who, lane), &case, error).await,
         }
     }
     desk.push_after(who, lane, FIRST_TRY);
@@ -107,38 +134,87 @@ fn settled_meanwhile(desk: &Desk, who: &str, case: &Case) -> bool {
     desk.cell(who).is_some_and(|cell| cell.in_order() && cell.is_for(&case.desired.wish))
 }
 
+/// Her Developer went meanwhile. What was done for her until a moment ago her receipt may not have seen.
+fn gone(context: &Context, desk: &Desk, who: &str) {
+    desk.keep(context, who, None, false);
+    let receipts: Vec<String> = context.memory.read(|content, _| {
+        let world = &content.world;
+        let open = world.departures().of_name(who).filter(|departure| owes(world, departure));
+        open.map(|departure| of_receipt(&departure.name_any())).collect()
+    });
+    receipts.iter().for_each(|receipt| desk.push(receipt, Lane::Departure));
+}
+
+/// Looks for an account; not by an id that is another account's by now.
+async fn find(connector: &dyn Connector, desired: &mut Desired, link: &Link) -> Result<Option<Account>, ConnectorError> {
+    let marks = link.can.contains(&Capability::Mark);
+    let mut found = connector.find(&desired.key, &desired.wish.managed).await?;
+    if found.as_ref().is_some_and(|account| mistaken(desired, account, marks)) {
+        desired.key.id = None;
+        found = connector.find(&desired.key, &desired.wish.managed).await?;
+    }
+    Ok(recognized(desired, found, marks))
+}
+
 /// Looks, and makes the next changes.
 async fn round(context: &Arc<Context>, desk: &Desk, link: &Link, who: &str, case: &Case) -> Result<End, Failure> {
     let connector = link.connector.as_ref();
-    let desired = kept(connector, case.desired.clone());
-    let found = connector.find(&desired.key, &desired.wish.managed).await?;
+    let mut desired = kept(connector, case.desired.clone());
+    let found = find(connector, &mut desired, link).await?;
+    if !desk.uses(link) {
+        return Ok(End::Changed);
+    }
     desk.answers(context);
-    let found = owned(found, &desired, link);
     let next = allowed(steps(found.as_ref(), &desired.wish, &link.can), case);
     let now = context.now();
     let told = |left: &Steps| cell::cell(desk.name(), &case.desired, found.as_ref(), left, now);
     if case.provider.spec.mode == Mode::Observe {
-        return Ok(End::Told(told(&next).map(|cell| observed(cell, &next))));
+        let would = if case.adds { foreseen(found.as_ref(), &desired.wish, &link.can) } else { next.changes.clone() };
+        return Ok(End::Told(told(&next).map(|cell| observed(cell, &would))));
     }
     if next.changes.is_empty() {
         return Ok(End::Told(told(&next)));
     }
     let removes = next.changes.iter().any(AccountChange::removes);
+    // What disappears with one of usher's kinds ends nothing, and nor does that it is not back yet when the kind is.
+    if removes && !desired.written && !whole(context, desk, who).await? {
+        return Ok(End::Spared);
+    }
     if removes && !desired.named && !desk.admits(&case.provider, who, now) {
         let held = (Reason::Braked, "too many accounts would lose something at once; see kubectl get uprov".to_owned());
         return Ok(End::Braked(cell::troubled(desk.name(), &case.desired, told(&next).as_ref(), held, now)));
     }
+    let mut refused = None;
     for change in &next.changes {
-        // Whoever left or was locked since it was decided is given nothing any more.
-        if !change.removes() && self::case(context, desk, who).is_none_or(|now| now.desired.wish != case.desired.wish) {
+        if !stands(context, desk, link, who, case, change) {
             return Ok(End::Changed);
         }
-        carry_out(context, desk, connector, who, (case, found.as_ref()), change).await?;
+        match carry_out(context, desk, connector, who, (case, found.as_ref()), change).await {
+            // A group that is not there keeps nobody out of the others.
+            Err(Failure::System(error @ ConnectorError::Rejected { .. })) if matches!(change, AccountChange::Join { .. }) => {
+                refused = refused.or(Some(error));
+            }
+            other => other?,
+        }
         if matches!(change, AccountChange::Create { .. } | AccountChange::Adopt { .. }) {
             return Ok(End::Changed);
         }
     }
-    Ok(End::Changed)
+    refused.map_or(Ok(End::Changed), |error| Err(error.into()))
+}
+
+/// Whether usher's kinds are there, and the same as when somebody was last seen to be entitled.
+async fn whole(context: &Context, desk: &Desk, who: &str) -> Result<bool, Error> {
+    let now = context.read_epoch().await?;
+    Ok(now.is_some_and(|now| desk.epoch_of(who).is_none_or(|then| then == now)))
+}
+
+/// Whether what was decided is so still. Whoever left or was locked since is given nothing any more, and who is to keep something does not lose it.
+fn stands(context: &Context, desk: &Desk, link: &Link, who: &str, case: &Case, change: &AccountChange) -> bool {
+    let Some(now) = self::case(context, desk, who) else { return false };
+    let same = now.desired.wish == case.desired.wish && (now.adds || change.removes());
+    let leaves = change.removes() && case.desired.named && now.desired.named;
+    desk.uses(link) && !now.paused && now.provider.spec.mode == Mode::Enforce && (same || leaves)
 }
 
 /// Why a round ended early.
@@ -165,16 +241,6 @@ pub(super) fn kept(connector: &dyn Connector, mut desired: Desired) -> Desired {
     desired
 }
 
-/// Where the system cannot keep a mark, the account whose id was told of is hers.
-pub(super) fn owned(found: Option<Account>, desired: &Desired, link: &Link) -> Option<Account> {
-    let mut account = found?;
-    let recorded = desired.recorded.as_ref() == Some(&account.id);
-    if account.owner.is_none() && recorded && !link.can.contains(&Capability::Mark) {
-        account.owner = Some(desired.wish.owner.clone());
-    }
-    Some(account)
-}
-
 /// While Locks cannot be read nothing is added to anybody.
 fn allowed(mut next: Steps, case: &Case) -> Steps {
     if !case.adds {
@@ -184,12 +250,21 @@ fn allowed(mut next: Steps, case: &Case) -> Steps {
 }
 
 /// What would be done, where usher only looks.
-pub(super) fn observed(mut cell: Cell, next: &Steps) -> Cell {
-    let would: Vec<&str> = next.changes.iter().map(word).collect();
+pub(super) fn observed(mut cell: Cell, would: &[AccountChange]) -> Cell {
+    let would: Vec<String> = would.iter().map(words).collect();
     if cell.trouble.is_none() && !would.is_empty() {
         cell.account.message = Some(format!("only observed: would {}", would.join(", ")));
     }
     cell
+}
+
+/// A change in words.
+fn words(change: &AccountChange) -> String {
+    match change {
+        AccountChange::Join { group, .. } => format!("add it to {group}"),
+        AccountChange::Leave { group, .. } => format!("take it out of {group}"),
+        other => word(other).to_owned(),
+    }
 }
 
 const fn word(change: &AccountChange) -> &'static str {
@@ -219,7 +294,7 @@ async fn carry_out(
     let Some(home) = context.clusters.get(&ClusterKey::Home) else { return Ok(()) };
     home.may_write()?;
     let Applied { password, .. } = connector.apply(change).await?;
-    tracing::info!(provider = desk.name(), who, change = word(change), "changed an account");
+    tracing::info!(provider = desk.name(), who, change = words(change), "changed an account");
     let (Some(password), Some(account)) = (password, found) else { return Ok(()) };
     let now = context.now();
     let meta = context.memory.read(|content, scene| {
@@ -297,8 +372,19 @@ fn patience(who: &str, attempts: i64) -> Duration {
     doubled.min(LAST_TRY).mul_f64(0.5f64.mul_add(fraction(who), 0.75))
 }
 
+/// Whether it is only this account that fails. A system that answers otherwise is well, whatever it says of somebody.
+async fn hers_alone(link: &Link, error: &ConnectorError) -> bool {
+    match error {
+        ConnectorError::Rejected { .. } | ConnectorError::OwnsObjects { .. } => true,
+        ConnectorError::RateLimited { .. } | ConnectorError::InvalidSettings { .. } => false,
+        ConnectorError::Unreachable { .. } | ConnectorError::Unauthorized { .. } | ConnectorError::Garbled { .. } => {
+            matches!(tokio::time::timeout(PROBE, link.connector.probe()).await, Ok(Ok(_)))
+        }
+    }
+}
+
 /// Something went wrong: with the system, so that everybody waits, or with this account alone.
-fn failed(context: &Arc<Context>, desk: &Desk, who: &str, lane: Lane, case: &Case, failure: Failure) {
+async fn failed(context: &Arc<Context>, desk: &Desk, link: &Link, (who, lane): (&str, Lane), case: &Case, failure: Failure) {
     let now = context.now();
     let before = desk.cell(who);
     let error = match failure {
@@ -306,10 +392,14 @@ fn failed(context: &Arc<Context>, desk: &Desk, who: &str, lane: Lane, case: &Cas
         Failure::Cluster(error) => {
             let cell = cell::troubled(desk.name(), &case.desired, before.as_ref(), (error.reason(), error.chain()), now);
             desk.push_after(who, lane, error.retry_after(u32::try_from(cell.attempts).unwrap_or_default()));
-            return desk.keep(context, who, Some(cell), false);
+            return desk.note(context, who, Some(cell), false);
         }
     };
-    if error.ails() {
+    let alone = hers_alone(link, &error).await;
+    if !desk.uses(link) {
+        return desk.push(who, lane);
+    }
+    if !alone {
         desk.fails(context, &error);
         let next = desk.health().next_try;
         troubles(context, desk, who, (error.reason(), error.chain()), next);
@@ -322,7 +412,7 @@ fn failed(context: &Arc<Context>, desk: &Desk, who: &str, lane: Lane, case: &Cas
     };
     cell.next_try = next_try(now, wait);
     desk.push_after(who, lane, wait);
-    desk.keep(context, who, Some(cell), false);
+    desk.note(context, who, Some(cell), false);
 }
 
 fn next_try(now: Timestamp, wait: Duration) -> Option<Timestamp> {
@@ -341,5 +431,5 @@ pub(super) fn troubles(context: &Arc<Context>, desk: &Desk, who: &str, trouble: 
     // It is looked at again in any case: what was wished is not what is.
     cell.next_try = next;
     cell.attempts = before.map_or(0, |before| before.attempts);
-    desk.keep(context, who, Some(cell), false);
+    desk.note(context, who, Some(cell), false);
 }

@@ -1,23 +1,29 @@
 //! A look at everybody: one list instead of one question a person, so that its cost is bounded by pages. What is not as it should be goes to be settled.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::api::Mode;
-use crate::api::provider::AccountCounts;
-use crate::plan::account::{Account, Capability, Presence, steps};
+use crate::api::provider::{AccountCounts, OrphanedAccount};
+use crate::plan::account::{Account, Capability, Owner, Presence, belongs, steps};
 use crate::plan::cell;
-use crate::plan::departures::lasts;
-use crate::plan::entitlement::{concerned, debts, managed};
+use crate::plan::entitlement::{concerned, debts, managed, owes};
+use crate::plan::foresight::foreseen;
 use crate::plan::name::fraction;
 use crate::plan::person::Person;
+use crate::plan::recognition::{mistaken, recognized};
 
 use super::super::context::Context;
 use super::super::queue::Lane;
 use super::desk::{Desk, Link};
 use super::of_receipt;
-use super::settle::{Case, case, kept, observed, owned};
+use super::settle::{Case, case, kept, observed};
+
+/// At most so many accounts that are nobody's are named.
+const MOST: usize = 10;
 
 /// Looks at everybody once.
 pub(super) async fn sweep(context: Arc<Context>, desk: Arc<Desk>) {
@@ -31,12 +37,25 @@ pub(super) async fn sweep(context: Arc<Context>, desk: Arc<Desk>) {
     if !link.can.contains(&Capability::List) {
         return one_by_one(&context, &desk, Duration::try_from(every).unwrap_or_default());
     }
-    match link.connector.list(&groups).await {
+    let began = context.now();
+    let answer = link.connector.list(&groups).await;
+    if !desk.uses(&link) {
+        // Of another system, or by credentials of the past.
+        return desk.missed();
+    }
+    match answer {
         Ok(accounts) => {
             desk.answers(&context);
-            look(&context, &desk, &link, &Listed::of(accounts));
+            look(&context, &desk, &link, &Listed::of(accounts), began);
         }
-        Err(error) => desk.fails(&context, &error),
+        Err(error) => {
+            desk.missed();
+            desk.fails(&context, &error);
+            if !desk.swept() {
+                // Nobody was looked at yet: they wait, and it is told.
+                people(&context, &desk).iter().for_each(|who| desk.push(who, Lane::New));
+            }
+        }
     }
 }
 
@@ -87,9 +106,10 @@ impl Listed {
     }
 
     /// The account of somebody: by id, by her mark, by login, by e-mail address.
-    fn find(&self, case: &Case) -> Option<&Account> {
+    fn find(&self, case: &Case, marks: bool) -> Option<&Account> {
         let (key, wish) = (&case.desired.key, &case.desired.wish);
         let by_id = key.id.as_ref().and_then(|id| self.by_id.get(id));
+        let by_id = by_id.filter(|at| self.accounts.get(**at).is_some_and(|account| !mistaken(&case.desired, account, marks)));
         let by_mark = || self.by_person.get(&(wish.owner.installation.clone(), wish.owner.person.clone()));
         let by_name = || self.by_username.get(&wish.profile.username);
         let by_email = || key.email.as_ref().and_then(|email| self.by_email.get(&email.to_lowercase()));
@@ -98,26 +118,37 @@ impl Listed {
 }
 
 /// Compares everybody with the list; who is not as she should be goes to be settled.
-fn look(context: &Arc<Context>, desk: &Desk, link: &Link, listed: &Listed) {
+fn look(context: &Arc<Context>, desk: &Desk, link: &Link, listed: &Listed, began: Timestamp) {
     desk.counted(None);
     let now = context.now();
+    let marks = link.can.contains(&Capability::Mark);
     let mut people = people(context, desk);
     people.extend(left_behind(context, listed));
     let mut counts = AccountCounts::default();
+    let mut known = HashSet::new();
     for who in people {
         let Some(mut case) = case(context, desk, &who) else {
             desk.keep(context, &who, None, false);
             continue;
         };
         case.desired = kept(link.connector.as_ref(), case.desired);
-        let found = owned(listed.find(&case).cloned(), &case.desired, link);
+        let found = listed.find(&case, marks).cloned();
+        let found = recognized(&mut case.desired, found, marks);
+        if let Some(account) = found.as_ref().filter(|account| case.desired.key.id.is_none() && marked(account, &case)) {
+            desk.remember(&who, &account.id);
+        }
+        known.extend(found.iter().map(|account| account.id.clone()));
         let next = steps(found.as_ref(), &case.desired.wish, &link.can);
         let told = cell::cell(desk.name(), &case.desired, found.as_ref(), &next, now);
-        counts.conflicts += i64::from(told.as_ref().is_some_and(|cell| cell.account.state == "Conflict"));
-        counts.managed += i64::from(told.as_ref().is_some_and(|cell| cell.account.id.is_some()));
+        desk.seen(&who, told.as_ref());
+        // Who was looked at since the list was begun is better known than the list knows her.
+        if desk.cell(&who).is_some_and(|cell| cell.verified_at > began && cell.in_order()) {
+            continue;
+        }
         let settled = next.changes.is_empty() && next.obstacles.is_empty();
         if case.provider.spec.mode == Mode::Observe {
-            desk.keep(context, &who, told.map(|cell| observed(cell, &next)), false);
+            let would = foreseen(found.as_ref(), &case.desired.wish, &link.can);
+            desk.keep(context, &who, told.map(|cell| observed(cell, &would)), false);
         } else if settled && !awaits_push(desk, link, &who, &case) {
             desk.confirm(context, &who, told);
         } else {
@@ -125,10 +156,19 @@ fn look(context: &Arc<Context>, desk: &Desk, link: &Link, listed: &Listed) {
             desk.push(&who, lane);
         }
     }
-    counts.orphans = orphans(context, listed);
+    let mut orphans = orphans(context, listed, &known);
+    counts.orphans = i64::try_from(orphans.len()).unwrap_or(i64::MAX);
+    orphans.sort();
+    orphans.truncate(MOST);
     counts.unmanaged = i64::try_from(listed.accounts.iter().filter(|account| account.owner.is_none()).count()).unwrap_or(i64::MAX);
-    desk.counted(Some(counts));
+    desk.counted(Some((counts, orphans)));
     context.queues.providers.push(desk.name(), Lane::Sweep);
+}
+
+/// Whether an account bears somebody's mark, by the name that she has: it is hers whatever it is called at the system.
+fn marked(account: &Account, case: &Case) -> bool {
+    let wish = &case.desired.wish;
+    belongs(account, wish) && account.owner.as_ref().is_some_and(|owner| owner.developer == wish.owner.developer)
 }
 
 /// Whether it is still to be seen when somebody first pushed.
@@ -142,10 +182,7 @@ fn awaits_push(desk: &Desk, link: &Link, who: &str, case: &Case) -> bool {
 /// People who left and whose mark is still on an account, whatever their receipts tell.
 fn left_behind(context: &Context, listed: &Listed) -> Vec<String> {
     context.memory.read(|content, scene| {
-        let gone = content.world.departures().all().filter(|(_, departure)| {
-            let left = &departure.spec.developer;
-            lasts(departure) && content.world.developer(&left.name).is_none_or(|it| it.metadata.uid.as_deref() != Some(&left.uid))
-        });
+        let gone = content.world.departures().all().filter(|(_, departure)| owes(&content.world, departure));
         let marked = gone.filter(|(_, departure)| {
             let left = &departure.spec.developer;
             let person = Person::of(left.person_id.as_deref(), &left.uid);
@@ -155,9 +192,9 @@ fn left_behind(context: &Context, listed: &Listed) -> Vec<String> {
     })
 }
 
-/// Accounts that this installation made for people whom nobody declared, and who never left.
-fn orphans(context: &Context, listed: &Listed) -> i64 {
-    let count = context.memory.read(|content, scene| {
+/// Accounts that this installation made for people whom nobody declared and who never left, or who have another account by now.
+fn orphans(context: &Context, listed: &Listed, known: &HashSet<String>) -> Vec<OrphanedAccount> {
+    context.memory.read(|content, scene| {
         let here: BTreeSet<String> = content.world.developers().map(|(_, developer)| Person::own(developer).as_str().to_owned()).collect();
         let left: BTreeSet<String> = content
             .world
@@ -166,11 +203,23 @@ fn orphans(context: &Context, listed: &Listed) -> i64 {
             .map(|(_, departure)| &departure.spec.developer)
             .map(|left| Person::of(left.person_id.as_deref(), &left.uid).as_str().to_owned())
             .collect();
-        let ours = listed.accounts.iter().filter_map(|account| account.owner.as_ref());
-        ours.filter(|owner| {
-            owner.installation == scene.settings.installation && !here.contains(&owner.person) && !left.contains(&owner.person)
-        })
-        .count()
-    });
-    i64::try_from(count).unwrap_or(i64::MAX)
+        let ours = listed.accounts.iter().filter_map(|account| Some((account, account.owner.as_ref()?)));
+        let ours = ours.filter(|(account, owner)| owner.installation == scene.settings.installation && !known.contains(&account.id));
+        let found = listed.accounts.iter().filter(|account| known.contains(&account.id));
+        let people: BTreeSet<&String> = found.filter_map(|account| account.owner.as_ref()).map(|owner| &owner.person).collect();
+        let orphan = |(account, owner): (&Account, &Owner)| {
+            let why = if people.contains(&owner.person) {
+                format!("dev/{} has another account now", owner.developer)
+            } else if here.contains(&owner.person) {
+                format!("no Role gives dev/{} an account here", owner.developer)
+            } else if left.contains(&owner.person) {
+                return None;
+            } else {
+                format!("dev/{} does not exist, or is another person", owner.developer)
+            };
+            let (username, id) = (account.profile.username.clone(), account.id.clone());
+            Some(OrphanedAccount { username, id, developer: owner.developer.clone(), why })
+        };
+        ours.filter_map(orphan).collect()
+    })
 }

@@ -180,6 +180,7 @@ impl Told {
     }
 }
 
+type Which = dyn Fn(&Asked) -> bool + Send + Sync;
 type Instead = dyn Fn(&Asked) -> Option<Told> + Send + Sync;
 type Rewrite = dyn Fn(&mut Asked) + Send + Sync;
 type Edit = dyn Fn(&Asked, &mut Told) + Send + Sync;
@@ -192,6 +193,7 @@ struct Rules {
     instead: Option<Arc<Instead>>,
     rewrite: Option<Arc<Rewrite>>,
     edit: Option<Arc<Edit>>,
+    held: Option<Arc<Which>>,
     cut: bool,
     delay: Duration,
     asked: Vec<Asked>,
@@ -200,6 +202,7 @@ struct Rules {
 struct Shared {
     rules: Mutex<Rules>,
     silent: watch::Sender<bool>,
+    let_go: watch::Sender<u64>,
     connections: AtomicU64,
     upstream: reqwest::Client,
     target: String,
@@ -229,6 +232,7 @@ impl HttpsProxy {
         let shared = Arc::new(Shared {
             rules: Mutex::default(),
             silent: watch::Sender::new(false),
+            let_go: watch::Sender::new(0),
             connections: AtomicU64::new(0),
             upstream: upstream.expect("a client"),
             target,
@@ -265,6 +269,17 @@ impl HttpsProxy {
         self.shared.rules.lock().instead = Some(Arc::new(instead));
     }
 
+    /// Requests that `which` means wait before they reach the server, and reach it even if whoever asked waits no more. [`Self::let_go`] ends it.
+    pub fn hold(&self, which: impl Fn(&Asked) -> bool + Send + Sync + 'static) {
+        self.shared.rules.lock().held = Some(Arc::new(which));
+    }
+
+    /// Lets all go that are held, and holds no more.
+    pub fn let_go(&self) {
+        self.shared.rules.lock().held = None;
+        self.shared.let_go.send_modify(|times| *times += 1);
+    }
+
     /// Every request that reaches the server goes through `rewrite`: a server may ignore some of what it is asked.
     pub fn rewrite(&self, rewrite: impl Fn(&mut Asked) + Send + Sync + 'static) {
         self.shared.rules.lock().rewrite = Some(Arc::new(rewrite));
@@ -288,6 +303,11 @@ impl HttpsProxy {
     /// From now on it takes connections, and says nothing.
     pub fn silence(&self) {
         self.shared.silent.send_replace(true);
+    }
+
+    /// From now on it speaks again.
+    pub fn speak(&self) {
+        self.shared.silent.send_replace(false);
     }
 
     /// Every request so far.
@@ -331,7 +351,7 @@ async fn serve(client: TcpStream, acceptor: TlsAcceptor, shared: Arc<Shared>) {
 #[error("cut")]
 struct Cut;
 
-async fn exchange(request: Request<Incoming>, shared: &Shared) -> Result<Response<Full<Bytes>>, Cut> {
+async fn exchange(request: Request<Incoming>, shared: &Arc<Shared>) -> Result<Response<Full<Bytes>>, Cut> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
     let path = head.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
@@ -350,7 +370,12 @@ async fn exchange(request: Request<Incoming>, shared: &Shared) -> Result<Respons
             let mut sent = asked.clone();
             let rewrite = shared.rules.lock().rewrite.clone();
             rewrite.inspect(|rewrite| rewrite(&mut sent));
-            let mut told = forward(&sent, shared).await.map_err(|_| Cut)?;
+            let (waiting, sending) = (asked.clone(), shared.clone());
+            let sent = tokio::spawn(async move {
+                sending.until_let_go(&waiting).await;
+                forward(&sent, &sending).await
+            });
+            let mut told = sent.await.map_err(|_| Cut)?.map_err(|_| Cut)?;
             let edit = shared.rules.lock().edit.clone();
             edit.inspect(|edit| edit(&asked, &mut told));
             told
@@ -369,6 +394,17 @@ async fn exchange(request: Request<Incoming>, shared: &Shared) -> Result<Respons
 }
 
 impl Shared {
+    /// Returns when a request is not held, or not any more.
+    async fn until_let_go(&self, asked: &Asked) {
+        let mut let_go = self.let_go.subscribe();
+        loop {
+            let held = self.rules.lock().held.clone();
+            if !held.is_some_and(|which| which(asked)) || let_go.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Returns at once, or never.
     async fn until_it_speaks(&self) {
         let mut silent = self.silent.subscribe();

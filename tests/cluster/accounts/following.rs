@@ -1,154 +1,21 @@
-//! Accounts in outside systems: they follow what people are given, a system that is down delays nobody else, and who leaves is locked out (DESIGN.md, "Providers").
+//! An account follows what somebody is given, from the Binding to the receipt.
 
-use std::time::Duration;
-
-use kube::Client;
-use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams};
-use serde_json::{Value, json};
-use usher::connectors::tls;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
 
 use crate::support::access::can;
 use crate::support::client::kind;
-use crate::support::people::{Stage, declare, developer, edit, reaches, remove, subject};
-use crate::support::systems::System;
-use crate::support::{Shared, name, operated, wait_until};
+use crate::support::name;
+use crate::support::people::{declare, developer, edit, reaches, remove, subject};
+use crate::support::wait_until;
 
-pub const SOON: Duration = Duration::from_mins(1);
-/// usher's own namespace.
-pub const NAMESPACE: &str = "usher-system";
-
-/// A SCIM server as its administrator sees it, with a tenant for one test, and the Provider that it is for usher.
-struct Service {
-    system: System,
-    http: reqwest::Client,
-    base: String,
-    provider: String,
-}
-
-impl Service {
-    /// Starts a server and declares it as a Provider, with what else is said.
-    async fn new(client: &Client, namespace: &str, more: Value) -> Self {
-        let system = System::start("scim").await;
-        let provider = name("scim");
-        let ca = std::fs::read_to_string(system.ca_file()).expect("a certificate");
-        let token = system.env("TOKEN").to_owned();
-        let secret =
-            json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": provider}, "stringData": {"token": token, "ca.crt": ca}});
-        let secrets: Api<k8s_openapi::api::core::v1::Secret> = Api::namespaced(client.clone(), namespace);
-        secrets.create(&PostParams::default(), &serde_json::from_value(secret).expect("a Secret")).await.expect("made");
-        let base = format!("{}/{provider}/v2", system.env("URL"));
-        let mut spec = json!({
-            "scim": {
-                "url": base, "disablingRevokes": true,
-                "credentialsSecret": {"name": provider, "key": "token"}, "caSecret": {"name": provider, "key": "ca.crt"},
-            },
-            "requestsPerSecond": 200,
-        });
-        spec.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
-        let config = tls::config(Some(&ca)).expect("a CA");
-        let mut headers = reqwest::header::HeaderMap::new();
-        headers.insert("Authorization", format!("Bearer {token}").parse().expect("a header"));
-        let http = reqwest::Client::builder().tls_backend_preconfigured(config).default_headers(headers).build().expect("a client");
-        let service = Self { system, http, base, provider };
-        for group in ["developers", "releases"] {
-            let group = json!({"schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": group});
-            service.post("Groups", group).await;
-        }
-        declare(client, "Provider", &service.provider, spec).await;
-        service
-    }
-
-    async fn post(&self, path: &str, body: Value) -> Value {
-        let answer = self.http.post(format!("{}/{path}", self.base)).json(&body).send().await.expect("an answer");
-        let status = answer.status();
-        let text = answer.text().await.expect("a body");
-        assert!(status.is_success(), "{status}: {text}");
-        serde_json::from_str(&text).expect("JSON")
-    }
-
-    async fn resources(&self, path: &str) -> Vec<Value> {
-        let answer = self.http.get(format!("{}/{path}?count=1000", self.base)).send().await.expect("an answer");
-        let body: Value = answer.json().await.expect("JSON");
-        body["Resources"].as_array().cloned().unwrap_or_default()
-    }
-
-    async fn user(&self, username: &str) -> Option<Value> {
-        self.resources("Users").await.into_iter().find(|user| user["userName"] == username)
-    }
-
-    /// The groups of somebody.
-    async fn groups(&self, username: &str) -> Vec<String> {
-        let Some(user) = self.user(username).await else { return Vec::new() };
-        let groups = self.resources("Groups").await.into_iter();
-        let has = |group: &Value| group["members"].as_array().into_iter().flatten().any(|member| member["value"] == user["id"]);
-        groups.filter(has).filter_map(|group| group["displayName"].as_str().map(str::to_owned)).collect()
-    }
-
-    /// Waits until somebody's account is active or not, in these groups.
-    async fn shows(&self, username: &str, active: bool, groups: &[&str]) {
-        wait_until(&format!("{username} is active: {active}, in {groups:?}"), SOON, async || {
-            let (user, in_groups) = (self.user(username).await, self.groups(username).await);
-            let right = user.as_ref().is_some_and(|user| user["active"] == active) && in_groups == groups;
-            if right { Ok(()) } else { Err(format!("{user:?} in {in_groups:?}")) }
-        })
-        .await;
-    }
-
-    /// A Role that gives an account here, in a group.
-    async fn role(&self, client: &Client, stage: &Stage, groups: &[&str]) -> String {
-        let role = name("role");
-        let entry = json!({"name": "work", "environments": [stage.environment], "clusterRoles": ["view"]});
-        let accounts = json!([{"provider": self.provider, "groups": groups}]);
-        declare(client, "Role", &role, json!({"access": [entry], "accounts": accounts})).await;
-        role
-    }
-}
-
-pub async fn started() -> (Shared, Client, Stage) {
-    let shared = operated().await;
-    let client = shared.client.clone();
-    let stage = Stage::new(&client).await;
-    (shared, client, stage)
-}
-
-/// What is told of somebody's account.
-pub async fn told(client: &Client, person: &str, provider: &str) -> Value {
-    let developer = kind(client, "Developer").await.get(person).await.expect("a Developer");
-    let accounts = developer.data["status"]["accounts"].as_array().cloned().unwrap_or_default();
-    accounts.into_iter().find(|account| account["provider"] == provider).unwrap_or_default()
-}
-
-pub async fn tells(client: &Client, person: &str, provider: &str, state: &str) -> Value {
-    wait_until(&format!("dev/{person} tells that the account at uprov/{provider} is {state}"), SOON, async || {
-        let account = told(client, person, provider).await;
-        if account["state"] == state { Ok(account) } else { Err(account.to_string()) }
-    })
-    .await
-}
-
-/// Waits until the receipt of somebody says how an account stands.
-pub async fn receipt(client: &Client, person: &str, provider: &str, state: &str) -> DynamicObject {
-    let target = format!("provider/{provider}");
-    wait_until(&format!("the receipt of {person} says {state} at {target}"), SOON, async || {
-        let list =
-            kind(client, "Departure").await.list(&ListParams::default().fields(&format!("spec.developer.name={person}"))).await.unwrap();
-        let right = |it: &&DynamicObject| {
-            it.data["status"]["targets"].as_array().into_iter().flatten().any(|line| line["target"] == target && line["state"] == state)
-        };
-        list.items
-            .iter()
-            .find(right)
-            .cloned()
-            .ok_or_else(|| format!("{:?}", list.items.iter().map(|it| &it.data["status"]).collect::<Vec<_>>()))
-    })
-    .await
-}
+use super::{SOON, Service, receipt, started, tells, told};
 
 /// From the Binding to the account, through an edit of the Role, a suspension and back, to the receipt.
 #[tokio::test]
 async fn an_account_follows_what_somebody_is_given() {
     let (_shared, client, stage) = started().await;
-    let service = Service::new(&client, NAMESPACE, json!({})).await;
+    let service = Service::new(&client, json!({})).await;
     let role = service.role(&client, &stage, &["developers"]).await;
     let person = name("ada");
     let binding = stage.binding(&role, &person).await;
@@ -197,8 +64,7 @@ async fn an_account_follows_what_somebody_is_given() {
 #[tokio::test]
 async fn a_system_that_hangs_delays_nobody_else() {
     let (_shared, client, stage) = started().await;
-    let namespace = NAMESPACE;
-    let (sick, well) = tokio::join!(Service::new(&client, namespace, json!({})), Service::new(&client, namespace, json!({})));
+    let (sick, well) = tokio::join!(Service::alone(&client), Service::new(&client, json!({})));
     let role = name("role");
     let entry = json!({"name": "work", "environments": [stage.environment], "clusterRoles": ["view"]});
     let accounts = json!([{"provider": sick.provider, "groups": ["developers"]}, {"provider": well.provider, "groups": ["developers"]}]);
@@ -210,7 +76,7 @@ async fn a_system_that_hangs_delays_nobody_else() {
     well.shows(&leaver, true, &["developers"]).await;
     crate::support::client::ready(&client, &leaver).await;
 
-    sick.system.pause();
+    sick.pause();
     stage.binding(&role, &comer).await;
     developer(&client, &comer, json!({})).await;
     edit(&client, "Developer", &leaver, json!({"state": "Departed"})).await;
@@ -237,7 +103,7 @@ async fn a_system_that_hangs_delays_nobody_else() {
     let receipt_while = receipt(&client, &leaver, &sick.provider, "Unreachable").await;
     assert_eq!(receipt_while.data["status"]["summary"]["accessGone"].as_str().map(str::is_empty), Some(false), "{:?}", receipt_while.data);
 
-    sick.system.resume();
+    sick.resume();
     sick.shows(&comer, true, &["developers"]).await;
     sick.shows(&leaver, false, &[]).await;
     receipt(&client, &leaver, &sick.provider, "Disabled").await;
@@ -252,7 +118,7 @@ async fn a_system_that_hangs_delays_nobody_else() {
 #[tokio::test]
 async fn a_strangers_account_is_hers_only_by_a_pin() {
     let (_shared, client, stage) = started().await;
-    let service = Service::new(&client, NAMESPACE, json!({})).await;
+    let service = Service::new(&client, json!({})).await;
     let person = name("ada");
     let stranger = json!({
         "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": person, "active": true,
@@ -281,7 +147,7 @@ async fn a_strangers_account_is_hers_only_by_a_pin() {
 #[tokio::test]
 async fn an_edit_that_would_lock_many_out_waits_for_a_word() {
     let (_shared, client, stage) = started().await;
-    let service = Service::new(&client, NAMESPACE, json!({"brake": {"maxRemovals": 2, "maxPercent": 1}})).await;
+    let service = Service::new(&client, json!({"brake": {"maxRemovals": 2, "maxPercent": 1}})).await;
     let role = service.role(&client, &stage, &["developers"]).await;
     let people: Vec<String> = (0..6).map(|_| name("ada")).collect();
     declare(&client, "Binding", &role, json!({"role": role, "developers": people})).await;
@@ -330,7 +196,7 @@ async fn an_edit_that_would_lock_many_out_waits_for_a_word() {
 #[tokio::test]
 async fn an_observed_system_is_left_as_it_is() {
     let (_shared, client, stage) = started().await;
-    let service = Service::new(&client, NAMESPACE, json!({"mode": "Observe"})).await;
+    let service = Service::new(&client, json!({"mode": "Observe"})).await;
     let role = service.role(&client, &stage, &["developers"]).await;
     let person = name("ada");
     stage.binding(&role, &person).await;
@@ -352,7 +218,7 @@ async fn an_observed_system_is_left_as_it_is() {
 #[tokio::test]
 async fn what_a_system_cannot_revoke_is_left_over_until_it_is_waived() {
     let (_shared, client, stage) = started().await;
-    let service = Service::new(&client, NAMESPACE, json!({})).await;
+    let service = Service::new(&client, json!({})).await;
     edit(&client, "Provider", &service.provider, json!({"scim": {"disablingRevokes": false}})).await;
     let role = service.role(&client, &stage, &["developers"]).await;
     let person = name("ada");

@@ -1,0 +1,109 @@
+//! A start of the operator, and kinds of usher's that go: neither changes anything at a system (DESIGN.md, promises 6 and 9).
+
+use serde_json::json;
+
+use crate::support::audit::{Audit, lines};
+use crate::support::client::{kind, ready};
+use crate::support::install::{Install, PATIENT};
+use crate::support::operator::Operator;
+use crate::support::people::{declare, developer, edit, remove};
+use crate::support::{AuditLevel, ControlPlane, name, wait_until};
+
+use super::{SOON, Service, bind, outside, receipt, tells};
+
+/// How many have accounts: one question for each of them would be far more than [`ENOUGH`].
+const PEOPLE: usize = 16;
+/// What a start may ask the system: what it can do, marks, groups, one page of users; and twice about whoever is in conflict.
+const ENOUGH: usize = 16;
+
+#[tokio::test]
+async fn neither_a_start_nor_kinds_that_go_change_any_account() {
+    let plane = ControlPlane::exclusive(AuditLevel::Metadata).await;
+    let client = &plane.admin_client().await;
+    let values = ["environments.default=false", "starterRoles=false", "offboarding.brake.maxRemovals=1000", PATIENT[0], PATIENT[1]];
+    let install = Install::new(&plane, &values).await;
+    let mut operator = Operator::start_with(&install, &["--identity", "usher-0"]).await;
+    operator.ready().await;
+    declare(client, "Environment", "dev", json!({"namespaces": {"matchLabels": {"stage": "dev"}}, "workspace": {}})).await;
+    let (service, proxy) = Service::behind_proxy(client, json!({"verifyEvery": "24h"})).await;
+    let role = outside(client, &[&service]).await;
+    let people: Vec<String> = (0..PEOPLE).map(|_| name("ada")).collect();
+    bind(client, &role, &people.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let (conflict, others) = people.split_first().expect("people");
+    service.stranger(conflict, "somebody@elsewhere.example").await;
+    developer(client, conflict, json!({})).await;
+    for person in others {
+        developer(client, person, json!({})).await;
+    }
+    for person in others {
+        tells(client, person, &service.provider, "Active").await;
+        ready(client, person).await;
+    }
+    tells(client, conflict, &service.provider, "Conflict").await;
+    // Some were locked out long ago, with and without a Developer.
+    for person in others.iter().take(6) {
+        edit(client, "Developer", person, json!({"state": "Departed"})).await;
+    }
+    for person in others.iter().take(6) {
+        receipt(client, person, &service.provider, "Disabled").await;
+        wait_until("her receipt is complete", SOON, async || {
+            let departures = kind(client, "Departure").await.list(&kube::api::ListParams::default()).await.expect("receipts");
+            let mut hers = departures.items.iter().filter(|it| it.data["spec"]["developer"]["name"] == *person);
+            if hers.all(|it| it.data["status"]["state"] == "Complete") { Ok(()) } else { Err("no") }
+        })
+        .await;
+        tells(client, person, &service.provider, "Disabled").await;
+    }
+    for person in others.iter().take(3) {
+        remove(client, "Developer", person).await;
+    }
+    // The stranger came after the last look at everybody.
+    edit(client, "Provider", &service.provider, json!({"requestsPerSecond": 190})).await;
+    wait_until("he is counted", SOON, async || {
+        let counts = kind(client, "Provider").await.get(&service.provider).await.expect("a Provider").data["status"]["accounts"].clone();
+        if counts["unmanaged"] == 1 && counts["managed"] == PEOPLE - 1 { Ok(()) } else { Err(counts.to_string()) }
+    })
+    .await;
+    let audit = Audit::from_now(&plane);
+    audit.still(std::time::Duration::from_secs(3)).await;
+
+    operator.kill();
+    proxy.forget();
+    let audit = Audit::from_now(&plane);
+    operator.restart().await;
+    operator.ready().await;
+    let looked = || proxy.asked().iter().any(|asked| asked.path.contains("/Users?") && !asked.path.contains("filter="));
+    wait_until("everybody is looked at", SOON, async || if looked() { Ok(()) } else { Err("no") }).await;
+    let writes = audit.still(std::time::Duration::from_secs(3)).await;
+    assert!(writes.is_empty(), "{}", lines(&writes));
+    let asked = proxy.asked();
+    assert!(asked.iter().all(|asked| !asked.changes()), "{:?}", proxy.counts());
+    assert!(asked.len() <= ENOUGH, "{}: {:?}", asked.len(), proxy.counts());
+
+    // What gives people their accounts disappears with its kind: that is no edit.
+    for plural in ["bindings.usher.dev", "roles.usher.dev"] {
+        plane.kubectl(&["annotate", "crd", plural, "usher.dev/allow-deletion=true"]).await.ok();
+        plane.kubectl(&["delete", "crd", plural, "--wait=true", "--timeout=60s"]).await.ok();
+    }
+    proxy.forget();
+    edit(client, "Provider", &service.provider, json!({"requestsPerSecond": 150})).await;
+    let by_one = |person: &String| proxy.asked().iter().any(|asked| asked.path.contains("/Users/") || asked.path.contains(person.as_str()));
+    let stay = &others[6..];
+    wait_until("it is looked whether they are to lose it", SOON, async || if stay.iter().any(by_one) { Ok(()) } else { Err("no") }).await;
+    install.upgrade("charts/usher".as_ref(), &values).await.ok();
+    wait_until("the kinds are back", SOON, async || {
+        let found = plane.kubectl(&["get", "roles.usher.dev,bindings.usher.dev"]).await;
+        if found.success { Ok(()) } else { Err("no") }
+    })
+    .await;
+    let accounts = json!([{"provider": service.provider, "groups": ["developers"]}]);
+    declare(client, "Role", &role, json!({"accounts": accounts})).await;
+    bind(client, &role, &people.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    for person in stay {
+        ready(client, person).await;
+    }
+    assert!(proxy.asked().iter().all(|asked| !asked.changes()), "{:?}", proxy.counts());
+    for person in stay {
+        service.shows(person, true, &["developers"]).await;
+    }
+}

@@ -1,0 +1,203 @@
+//! Whose an account is: what usher did not make it leaves alone, unless somebody says otherwise (DESIGN.md, promise 5).
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Api, DeleteParams};
+use serde_json::{Value, json};
+
+use crate::support::client::{kind, ready};
+use crate::support::people::{developer, edit, remove};
+use crate::support::{name, operated};
+
+use super::{Service, bind, line, outside, receipt, says, tells};
+
+fn same(before: &Value, after: &Value) {
+    for field in ["id", "userName", "name", "emails", "externalId", "active", "meta"] {
+        assert_eq!(before[field], after[field], "{field}");
+    }
+}
+
+/// The same two strangers, one with her login and one with her e-mail address, at Providers that say different things.
+#[tokio::test]
+async fn an_account_is_adopted_as_the_provider_says() {
+    let shared = operated().await;
+    let client = &shared.client;
+    let (by_email, by_username, never) = tokio::join!(
+        Service::new(client, json!({"adopt": "ByEmail"})),
+        Service::new(client, json!({"adopt": "ByUsername"})),
+        Service::new(client, json!({}))
+    );
+    let person = name("ada");
+    let email = format!("{person}@example.com");
+    let hers = by_email.stranger("alovelace", &email.to_uppercase()).await;
+    let named = by_username.stranger(&person, "other@elsewhere.example").await;
+    let untouched = never.stranger(&person, &email).await;
+    let namesake = by_username.stranger("alovelace", &email).await;
+    let role = outside(client, &[&by_email, &by_username, &never]).await;
+    bind(client, &role, &[&person]).await;
+    developer(client, &person, json!({})).await;
+    assert_eq!(tells(client, &person, &by_email.provider, "Active").await["id"], hers["id"]);
+    assert_eq!(tells(client, &person, &by_username.provider, "Active").await["id"], named["id"]);
+    let conflict = tells(client, &person, &never.provider, "Conflict").await;
+    assert!(conflict["message"].as_str().is_some_and(|it| it.contains(&person) && it.contains("adopt: true")), "{conflict}");
+    same(&untouched, &never.user(&person).await.expect("an account"));
+    same(&namesake, &by_username.user("alovelace").await.expect("an account"));
+
+    edit(client, "Developer", &person, json!({"state": "Departed"})).await;
+    assert_eq!(line(client, &person, &by_email.provider, "Disabled").await["id"], hers["id"]);
+    receipt(client, &person, &by_username.provider, "Disabled").await;
+    receipt(client, &person, &never.provider, "Gone").await;
+    same(&untouched, &never.user(&person).await.expect("an account"));
+}
+
+/// A pin by id means that account and no other: not one that merely has her login, nor one that another person has by a pin.
+#[tokio::test]
+async fn a_pin_means_one_account_and_one_person() {
+    let shared = operated().await;
+    let client = &shared.client;
+    let (service, gone) = tokio::join!(Service::new(client, json!({})), Service::new(client, json!({})));
+    let (ada, bob) = (name("ada"), name("bob"));
+    let pinned = service.stranger("shared", "shared@example.com").await;
+    let namesake = gone.stranger(&ada, "ada@elsewhere.example").await;
+    let role = outside(client, &[&service, &gone]).await;
+    bind(client, &role, &[&ada]).await;
+    let pin = json!({"provider": service.provider, "id": pinned["id"], "adopt": true});
+    let missing = json!({"provider": gone.provider, "id": "00000000-0000-0000-0000-000000000000", "adopt": true});
+    developer(client, &ada, json!({"accounts": [pin, missing]})).await;
+    tells(client, &ada, &service.provider, "Active").await;
+    tells(client, &ada, &gone.provider, "Conflict").await;
+    same(&namesake, &gone.user(&ada).await.expect("an account"));
+
+    let role = outside(client, &[&service]).await;
+    bind(client, &role, &[&bob]).await;
+    developer(client, &bob, json!({"accounts": [pin]})).await;
+    tells(client, &bob, &service.provider, "Conflict").await;
+    assert_eq!(tells(client, &ada, &service.provider, "Active").await["id"], pinned["id"]);
+    edit(client, "Developer", &bob, json!({"state": "Departed"})).await;
+    receipt(client, &bob, &service.provider, "Gone").await;
+    service.shows(&ada, true, &["developers"]).await;
+}
+
+/// Somebody takes off the mark of an account that usher made. It stays hers by its id, and goes with her.
+#[tokio::test]
+async fn an_account_that_lost_its_mark_is_marked_again_and_locked_out_all_the_same() {
+    let shared = operated().await;
+    let client = &shared.client;
+    let service = Service::new(client, json!({})).await;
+    let role = outside(client, &[&service]).await;
+    let (ada, bob, eve) = (name("ada"), name("bob"), name("eve"));
+    bind(client, &role, &[&ada, &bob, &eve]).await;
+    for person in [&ada, &bob, &eve] {
+        developer(client, person, json!({})).await;
+        ready(client, person).await;
+        tells(client, person, &service.provider, "Active").await;
+    }
+    // Hers stays, so that the service still is seen to keep marks.
+    for person in [&ada, &bob] {
+        let user = service.user(person).await.expect("an account");
+        service.set(&user["id"], "externalId", json!("")).await;
+    }
+    edit(client, "Developer", &bob, json!({"state": "Departed"})).await;
+    receipt(client, &bob, &service.provider, "Disabled").await;
+    service.shows(&bob, false, &[]).await;
+    edit(client, "Provider", &service.provider, json!({"requestsPerSecond": 100})).await;
+    crate::support::wait_until("it is marked again", super::SOON, async || {
+        let user = service.user(&ada).await.expect("an account");
+        if user["externalId"].as_str().is_some_and(|mark| mark.starts_with("usher/")) { Ok(()) } else { Err(user.to_string()) }
+    })
+    .await;
+}
+
+/// Somebody was made an administrator by hand. usher touches no administrator, and says so instead of waiting for ever.
+#[tokio::test]
+async fn an_administrator_who_leaves_is_a_leftover_with_a_word() {
+    let shared = operated().await;
+    let client = &shared.client;
+    let service = Service::new(client, json!({})).await;
+    let role = outside(client, &[&service]).await;
+    let person = name("ada");
+    bind(client, &role, &[&person]).await;
+    developer(client, &person, json!({})).await;
+    tells(client, &person, &service.provider, "Active").await;
+    let user = service.user(&person).await.expect("an account");
+    service.set(&user["id"], "userType", json!("Administrator")).await;
+    edit(client, "Developer", &person, json!({"state": "Departed"})).await;
+    let line = line(client, &person, &service.provider, "Failed").await;
+    assert!(line["lastError"].as_str().is_some_and(|it| it.contains("administrator")), "{line}");
+    let departure = receipt(client, &person, &service.provider, "Failed").await;
+    let departure = departure.metadata.name.expect("a name");
+    let message = says(client, "Departure", &departure, "CredentialsRevoked", "LeftoversRemain").await;
+    assert!(message.contains(&service.provider), "{message}");
+    assert_eq!(service.user(&person).await.expect("an account")["active"], true);
+    service.set(&user["id"], "userType", json!("Employee")).await;
+    receipt(client, &person, &service.provider, "Disabled").await;
+}
+
+/// Marks of usher's whose person it does not know are told by name, and the accounts stay as they are.
+#[tokio::test]
+async fn accounts_of_nobody_are_named_and_left() {
+    let shared = operated().await;
+    let client = &shared.client;
+    let service = Service::new(client, json!({})).await;
+    let role = outside(client, &[&service]).await;
+    let (ada, old, gone) = (name("ada"), name("old"), name("gone"));
+    bind(client, &role, &[&ada]).await;
+    developer(client, &ada, json!({})).await;
+    tells(client, &ada, &service.provider, "Active").await;
+    let mark = service.user(&ada).await.expect("an account")["externalId"].as_str().expect("a mark").to_owned();
+    let installation = mark.split('/').nth(1).expect("an installation");
+    for (username, mark) in [(&old, mark.clone()), (&gone, format!("usher/{installation}/uid-nobody/{gone}"))] {
+        let user = service.stranger(username, &format!("{username}@example.com")).await;
+        service.set(&user["id"], "externalId", json!(mark)).await;
+    }
+    let before = [service.user(&old).await, service.user(&gone).await];
+    edit(client, "Provider", &service.provider, json!({"requestsPerSecond": 100})).await;
+    let left = crate::support::wait_until("both are listed", super::SOON, async || {
+        let said = shared.all.plane.usher(&["orphans", "-o", "json"]).await;
+        let all: Vec<Value> = serde_json::from_str(&said.stdout).map_err(|error| format!("{error}: {said:?}"))?;
+        let here: Vec<Value> = all.into_iter().filter(|it| it["provider"] == service.provider.as_str()).collect();
+        if here.len() == 2 { Ok(here) } else { Err(said.stdout) }
+    })
+    .await;
+    let why = |username: &str| left.iter().find(|it| it["name"] == username).map(|it| it["why"].to_string()).unwrap_or_default();
+    assert!(why(&old).contains("has another account now") && why(&gone).contains("does not exist"), "{left:?}");
+    let said = shared.all.plane.usher(&["orphans"]).await;
+    assert!(said.code == Some(1) && said.stdout.contains(&format!("Account {gone} at uprov/{}", service.provider)), "{said:?}");
+    assert_eq!([service.user(&old).await, service.user(&gone).await], before);
+}
+
+/// Nobody's status tells of it any more and no Role gives it, as after a restore without Bindings: it is kept, and named until a Binding explains it.
+#[tokio::test]
+async fn an_account_that_only_its_mark_tells_of_is_kept_and_named() {
+    let shared = operated().await;
+    let client = &shared.client;
+    let service = Service::new(client, json!({})).await;
+    let role = outside(client, &[&service]).await;
+    let person = name("ada");
+    bind(client, &role, &[&person]).await;
+    developer(client, &person, json!({})).await;
+    tells(client, &person, &service.provider, "Active").await;
+    remove(client, "Provider", &service.provider).await;
+    edit(client, "Role", &role, json!({"accounts": null})).await;
+    crate::support::wait_until("nothing tells of it", super::SOON, async || {
+        let account = super::told(client, &person, &service.provider).await;
+        if account.is_null() { Ok(()) } else { Err(account.to_string()) }
+    })
+    .await;
+    service.shows(&person, true, &["developers"]).await;
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), super::NAMESPACE);
+    secrets.delete(&service.provider, &DeleteParams::default()).await.expect("deleted");
+    service.declare(client, None, json!({})).await;
+    let named = crate::support::wait_until("it is named", super::SOON, async || {
+        let provider = kind(client, "Provider").await.get(&service.provider).await.expect("a Provider");
+        provider.data["status"]["orphans"]
+            .as_array()
+            .and_then(|all| all.first())
+            .cloned()
+            .ok_or_else(|| provider.data["status"].to_string())
+    })
+    .await;
+    assert!(named["why"] == format!("no Role gives dev/{person} an account here") && named["username"] == person.as_str(), "{named}");
+    service.shows(&person, true, &["developers"]).await;
+    edit(client, "Role", &role, json!({"accounts": [{"provider": service.provider, "groups": ["developers"]}]})).await;
+    tells(client, &person, &service.provider, "Active").await;
+}

@@ -379,6 +379,9 @@ pub struct AccountStatus {
     /// The groups that usher gave her there: they are taken again when no Role of hers gives them, also if no Role names them any more.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub given_groups: BTreeSet<String>,
+    /// Whether the account was there before usher, which took it over: its owner has a password, and is issued none until hers is revoked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopted: bool,
     /// What is wrong, and the remedy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,

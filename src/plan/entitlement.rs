@@ -44,6 +44,18 @@ pub struct Desired {
     pub recorded: Option<String>,
     /// The id that somebody pinned: no other account is meant.
     pub pinned: Option<String>,
+    /// Whether the account was there before usher, and what its owner had for it was not revoked since.
+    pub adopted: bool,
+}
+
+impl Desired {
+    /// The same for an account that was there before usher: its owner has a password, which is hers.
+    #[must_use]
+    pub fn of_adopted(mut self) -> Self {
+        self.adopted = matches!(self.wish.presence, Presence::Active | Presence::LockedOut);
+        self.wish.password &= !self.adopted;
+        self
+    }
 }
 
 /// The Providers that Roles which somebody holds name, each with her groups there.
@@ -155,7 +167,7 @@ pub fn desired(scene: Scene<'_>, (name, provider): (&str, &Provider), developer:
         protected: provider.spec.protected.iter().cloned().collect(),
         profile: profile(developer, username.clone()),
     };
-    Desired {
+    let desired = Desired {
         key: AccountKey {
             id: pin.and_then(|pin| pin.id.clone()).or_else(|| recorded.clone()),
             username,
@@ -169,7 +181,9 @@ pub fn desired(scene: Scene<'_>, (name, provider): (&str, &Provider), developer:
         delete_at: end.delete_at.filter(|_| standing.departs()),
         held: end.held && standing.departs(),
         recorded,
-    }
+        adopted: false,
+    };
+    if before.is_some_and(|account| account.adopted) { desired.of_adopted() } else { desired }
 }
 
 /// What somebody whose Developer is gone leaves at a Provider: the account that her receipt tells of.
@@ -203,6 +217,7 @@ pub fn left(scene: Scene<'_>, (name, provider): (&str, &Provider), departure: &D
         delete_at: end.delete_at,
         held: end.held,
         recorded,
+        adopted: false,
     }
 }
 

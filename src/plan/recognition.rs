@@ -65,6 +65,7 @@ mod tests {
             held: false,
             recorded: recorded.map(str::to_owned),
             pinned: pinned.map(str::to_owned),
+            adopted: false,
         }
     }
 

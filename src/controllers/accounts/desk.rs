@@ -63,6 +63,8 @@ struct State {
     cells: BTreeMap<String, Cell>,
     /// The ids of accounts that bear somebody's mark, where nothing else tells of them.
     marked: BTreeMap<String, String>,
+    /// Whose accounts were taken over, before their statuses tell.
+    adopted: BTreeSet<String>,
     /// The epoch of usher's kinds in which somebody was last seen to be entitled.
     entitled: BTreeMap<String, String>,
     ledger: Ledger,
@@ -171,6 +173,19 @@ impl Desk {
     /// Somebody's account was seen in a list.
     pub(super) fn seen(&self, who: &str, cell: Option<&Cell>) {
         self.state.lock().tally.count(who, cell);
+    }
+
+    /// Whether somebody's account was just taken over.
+    pub(super) fn adopted(&self, who: &str) -> bool {
+        self.state.lock().adopted.contains(who)
+    }
+
+    pub(super) fn note_adopted(&self, who: &str) {
+        self.state.lock().adopted.insert(who.to_owned());
+    }
+
+    pub(super) fn forget_adopted(&self, who: &str) {
+        self.state.lock().adopted.remove(who);
     }
 
     pub(super) fn remember(&self, who: &str, id: &str) {

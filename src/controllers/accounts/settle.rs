@@ -75,6 +75,12 @@ pub(super) fn case(context: &Context, desk: &Desk, who: &str) -> Option<Case> {
         desired.wish.managed = and_given(desired.wish.managed, &given);
         // Nor of its id, and its login may be another one by now.
         desired.key.id = desired.key.id.or_else(|| desk.marked(who));
+        if desk.adopted(who) {
+            desired = desired.of_adopted();
+            if !desired.adopted {
+                desk.forget_adopted(who);
+            }
+        }
         let paused = (stopped || paused(provider.as_ref())) && !desired.named;
         Some(Case { provider, desired, paused, adds: world.locks_readable(), committed, since })
     })?;
@@ -188,6 +194,9 @@ async fn round(context: &Arc<Context>, desk: &Desk, link: &Link, who: &str, case
     for change in &next.changes {
         if !stands(context, desk, link, who, case, change) {
             return Ok(End::Changed);
+        }
+        if matches!(change, AccountChange::Adopt { .. }) && found.as_ref().is_some_and(|account| account.owner.is_none()) {
+            desk.note_adopted(who);
         }
         match carry_out(context, desk, connector, who, (case, found.as_ref()), change).await {
             // A group that is not there keeps nobody out of the others.

@@ -1,14 +1,15 @@
 //! Whose an account is: what usher did not make it leaves alone, unless somebody says otherwise (DESIGN.md, promise 5).
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{Api, DeleteParams};
+use kube::Client;
+use kube::api::{Api, DeleteParams, ListParams};
 use serde_json::{Value, json};
 
 use crate::support::client::{kind, ready};
 use crate::support::people::{developer, edit, remove};
-use crate::support::{name, operated};
+use crate::support::{name, operated, wait_until};
 
-use super::{Service, bind, line, outside, receipt, says, tells};
+use super::{SOON, Service, bind, line, outside, receipt, says, tells};
 
 fn same(before: &Value, after: &Value) {
     for field in ["id", "userName", "name", "emails", "externalId", "active", "meta"] {
@@ -21,9 +22,10 @@ fn same(before: &Value, after: &Value) {
 async fn an_account_is_adopted_as_the_provider_says() {
     let shared = operated().await;
     let client = &shared.client;
-    let (by_email, by_username, never) = tokio::join!(
+    let (by_email, by_username, never, plain) = tokio::join!(
         Service::new(client, json!({"adopt": "ByEmail"})),
         Service::new(client, json!({"adopt": "ByUsername"})),
+        Service::new(client, json!({})),
         Service::new(client, json!({}))
     );
     let person = name("ada");
@@ -32,7 +34,7 @@ async fn an_account_is_adopted_as_the_provider_says() {
     let named = by_username.stranger(&person, "other@elsewhere.example").await;
     let untouched = never.stranger(&person, &email).await;
     let namesake = by_username.stranger("alovelace", &email).await;
-    let role = outside(client, &[&by_email, &by_username, &never]).await;
+    let role = outside(client, &[&by_email, &by_username, &never, &plain]).await;
     bind(client, &role, &[&person]).await;
     developer(client, &person, json!({})).await;
     assert_eq!(tells(client, &person, &by_email.provider, "Active").await["id"], hers["id"]);
@@ -41,12 +43,35 @@ async fn an_account_is_adopted_as_the_provider_says() {
     assert!(conflict["message"].as_str().is_some_and(|it| it.contains(&person) && it.contains("adopt: true")), "{conflict}");
     same(&untouched, &never.user(&person).await.expect("an account"));
     same(&namesake, &by_username.user("alovelace").await.expect("an account"));
+    // Whoever had an account before has a password for it, which is hers.
+    passwords_once(client, &person, &plain.provider).await;
+    edit(client, "Developer", &person, json!({"displayName": "Augusta King"})).await;
+    for service in [&by_email, &by_username, &plain] {
+        wait_until("another look has been had", SOON, async || match service.user(&person).await {
+            Some(user) if user["name"]["formatted"] == "Augusta King" => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
+        .await;
+    }
+    let passwords = passwords_once(client, &person, &plain.provider).await;
+    assert_eq!(passwords, [format!("{}.password", plain.provider)]);
 
     edit(client, "Developer", &person, json!({"state": "Departed"})).await;
     assert_eq!(line(client, &person, &by_email.provider, "Disabled").await["id"], hers["id"]);
     receipt(client, &person, &by_username.provider, "Disabled").await;
     receipt(client, &person, &never.provider, "Gone").await;
     same(&untouched, &never.user(&person).await.expect("an account"));
+}
+
+/// The passwords in somebody's Secret, once there is one for this Provider.
+async fn passwords_once(client: &Client, person: &str, provider: &str) -> Vec<String> {
+    let keys = wait_until("a password is delivered", SOON, async || {
+        let list = ListParams::default().labels(&format!("usher.dev/developer={person}")).fields("metadata.name=usher-accounts");
+        let secrets = Api::<Secret>::all(client.clone()).list(&list).await.map_err(|error| error.to_string())?;
+        let keys: Vec<String> = secrets.items.into_iter().filter_map(|secret| secret.data).flatten().map(|(key, _)| key).collect();
+        if keys.contains(&format!("{provider}.password")) { Ok(keys) } else { Err(format!("{keys:?}")) }
+    });
+    keys.await.into_iter().filter(|key| key.ends_with(".password")).collect()
 }
 
 /// A pin by id means that account and no other: not one that merely has her login, nor one that another person has by a pin.

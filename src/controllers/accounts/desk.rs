@@ -220,6 +220,11 @@ impl Desk {
         state.ledger.admits(who, provider.spec.brake, population, now)
     }
 
+    /// There is nothing to take from somebody: whether she waited for a word or one was said, that is over.
+    pub(super) fn loses_nothing(&self, who: &str) {
+        self.state.lock().ledger.forget(who);
+    }
+
     pub(super) fn link(&self) -> Option<Link> {
         self.state.lock().link.clone()
     }
@@ -247,7 +252,7 @@ impl Desk {
     /// Keeps how somebody's account stands, and tells those who tell of it if that is something else.
     pub(super) fn keep(&self, context: &Context, who: &str, cell: Option<Cell>, braked: bool) {
         if !braked {
-            self.state.lock().ledger.forget(who);
+            self.loses_nothing(who);
         }
         self.note(context, who, cell, braked);
     }

@@ -178,10 +178,14 @@ async fn round(context: &Arc<Context>, desk: &Desk, link: &Link, who: &str, case
         let would = if case.adds { foreseen(found.as_ref(), &desired.wish, &link.can) } else { next.changes.clone() };
         return Ok(End::Told(told(&next).map(|cell| observed(cell, &would))));
     }
+    let removes = next.changes.iter().any(AccountChange::removes);
+    if !removes {
+        // A word that was said for what is done by now is none for what may be edited while this goes on.
+        desk.loses_nothing(who);
+    }
     if next.changes.is_empty() {
         return Ok(End::Told(told(&next)));
     }
-    let removes = next.changes.iter().any(AccountChange::removes);
     // What disappears with one of usher's kinds ends nothing, and nor does that it is not back yet when the kind is.
     if removes && !desired.written && !whole(context, desk, who).await? {
         return Ok(End::Spared);

@@ -52,6 +52,15 @@ fn without_clashes(mut written: Written) -> Written {
     written
 }
 
+/// No Role includes one that includes it. A cycle gives less than its Roles do before it is closed, and until the last of them is made again nobody can
+/// tell that it will be one: what only the open chain gave in between ends with it, as for any edit of includes (DESIGN.md, "Words").
+fn without_cycles(mut written: Written) -> Written {
+    for (name, role) in &mut written.roles {
+        role.spec.includes.retain(|include| include > name);
+    }
+    written
+}
+
 fn shuffled<T>(mut items: Vec<T>, mut seed: u64) -> Vec<T> {
     let mut mixed = Vec::new();
     while !items.is_empty() {
@@ -100,17 +109,18 @@ proptest! {
 
     #[test]
     fn a_reinstallation_takes_nothing_from_anybody(written in written(), seed in any::<u64>().no_shrink()) {
-        check(&without_clashes(written), seed)?;
+        check(&without_cycles(without_clashes(written)), seed)?;
     }
 
     #[test]
     fn a_reinstallation_of_a_crowd_takes_nothing_from_anybody(written in crowded(), seed in any::<u64>().no_shrink()) {
-        check(&written, seed)?;
+        check(&without_cycles(written), seed)?;
     }
 
     /// What nobody asked for again stays as an orphan, is reported, and goes with its person.
     #[test]
     fn what_is_not_made_again_is_kept_until_its_person_leaves(written in crowded(), seed in any::<u64>().no_shrink()) {
+        let written = without_cycles(written);
         let mut model = settled(&written);
         let before = usable(&model);
         prop_assume!(!before.is_empty());

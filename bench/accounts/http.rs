@@ -70,8 +70,9 @@ impl Recording {
     fn for_her(&self, text: &str, somebody: &Somebody, id: Option<&str>) -> String {
         let named = self.model.replaced_in(text, somebody);
         match id {
-            // A number may mean anything else, except as a whole part of a path.
+            // A number may mean anything else, except as a whole part of a path, or where it is asked for.
             Some(id) if self.id.len() < 16 => {
+                let named = named.replace(&format!("uid={}&", self.id), &format!("uid={id}&"));
                 named.split('/').map(|part| if part == self.id { id } else { part }).collect::<Vec<_>>().join("/")
             }
             Some(id) => named.replace(&self.id, id),

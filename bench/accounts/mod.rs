@@ -34,10 +34,11 @@ const MUST: f64 = 1.3;
 type Make = fn() -> BoxFuture<'static, Place>;
 
 /// The systems. Another one is a line here, and a [`Place`].
-const SYSTEMS: [(&str, Make); 4] = [
+const SYSTEMS: [(&str, Make); 5] = [
     ("scim", || places::scim().boxed()),
     ("ldap", || places::ldap().boxed()),
     ("postgresql", || places::postgresql().boxed()),
+    ("gitea", || places::gitea().boxed()),
     ("keycloak", || places::keycloak().boxed()),
 ];
 

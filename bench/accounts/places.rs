@@ -134,6 +134,26 @@ pub async fn keycloak() -> Place {
     }
 }
 
+/// A forge with an organization, whose team is the group.
+pub async fn gitea() -> Place {
+    let system = System::start("gitea").await;
+    let (ca, url, token) = (certificate(&system), system.env("URL").to_owned(), system.env("TOKEN").to_owned());
+    let client = administrator(&ca);
+    let asks = |path: &str| client.post(format!("{url}/api/v1/{path}")).header("Authorization", format!("token {token}"));
+    post(asks("orgs"), &json!({"username": "acme"})).await;
+    let team = json!({"name": GROUP, "units_map": {"repo.code": "write"}, "includes_all_repositories": true});
+    post(asks("orgs/acme/teams"), &team).await;
+    Place {
+        kind: "gitea",
+        settings: json!({"url": url}),
+        credential: token,
+        ca,
+        group: format!("acme/{GROUP}"),
+        more: String::new(),
+        system: Some(system),
+    }
+}
+
 /// A directory.
 pub async fn ldap() -> Place {
     let system = System::start("ldap").await;

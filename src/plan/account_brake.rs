@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 
 use crate::api::provider::{BrakeLimits, ProviderBrake};
@@ -22,6 +22,8 @@ pub struct Ledger {
     held: BTreeSet<String>,
     /// Since when somebody waits: another batch of the same people is another one.
     since: Option<Timestamp>,
+    /// Since when the last batch waited. Times are told in whole seconds, and the next one is given another.
+    last: Option<Timestamp>,
     /// Who was let through.
     released: BTreeSet<String>,
     /// Until then everybody waits: something was held before a restart, and who lost something then is not known any more.
@@ -33,7 +35,7 @@ impl Ledger {
     pub fn resumed(told: Option<&ProviderBrake>, now: Timestamp) -> Self {
         let Some(told) = told else { return Self::default() };
         let since = told.since.parse().unwrap_or(now);
-        Self { since: Some(since), closed_until: now.checked_add(BRAKE_WINDOW).ok(), ..Self::default() }
+        Self { since: Some(since), last: Some(since), closed_until: now.checked_add(BRAKE_WINDOW).ok(), ..Self::default() }
     }
 
     /// Whether somebody may lose something now; if not she waits. `population` counts the accounts that usher keeps there.
@@ -54,7 +56,11 @@ impl Ledger {
         if self.held.is_empty() && open {
             self.since = None;
         }
-        self.since.get_or_insert(now);
+        if self.since.is_none() {
+            let after = self.last.and_then(|last| last.checked_add(SignedDuration::from_secs(1)).ok());
+            self.since = after.map_or(Some(now), |after| Some(after.max(now)));
+            self.last = self.since;
+        }
         self.held.insert(who.to_owned());
         false
     }
@@ -149,7 +155,8 @@ mod tests {
             assert_eq!(freed, ["c", "d"]);
             word
         };
-        assert_ne!(held(0), held(60));
+        let words = [held(0), held(0), held(60)];
+        assert_eq!(words.iter().collect::<BTreeSet<_>>().len(), 3, "not even within a second: {words:?}");
     }
 
     #[test]

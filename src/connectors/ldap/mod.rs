@@ -177,7 +177,9 @@ impl Connector for Directory {
         let found = self.entries(&line, &operation, &format!("(|{})", filters.concat())).await?;
         let with_id = key.id.as_ref().and_then(|id| found.iter().find(|entry| entry.has(attribute::ID, id)));
         let with_name = || self.nearest(found.iter().filter(|entry| named(entry, &key.username)));
-        let Some(entry) = with_id.or_else(with_name).or_else(|| self.nearest(found.iter())) else { return Ok(None) };
+        // What else was found was found by the address: which of several is meant nobody can tell.
+        let only = || found.first().filter(|_| found.len() == 1);
+        let Some(entry) = with_id.or_else(with_name).or_else(only) else { return Ok(None) };
         let mut account = self.account(&operation, entry)?;
         if account.state == AccountState::Disabled && !person::is_told_password(entry) {
             account.credentials |= !line.lacks(&operation, &entry.dn, attribute::PASSWORD).await?;

@@ -130,6 +130,7 @@ impl Directory {
         let groups = self.groups.with(line, operation, old).await?;
         let dn = if names {
             let (naming, rest) = dn::renamed(&entry.dn, attribute::USERNAME, &profile.username);
+            self.vacate(line, operation, Member { dn: &format!("{naming},{rest}"), username: &profile.username }).await?;
             let result = line.rename(operation, &entry.dn, &naming).await?;
             if matches!(result.rc, code::ENTRY_EXISTS | code::CONSTRAINT) {
                 return Err(rejected(operation, taken(&said(&result))));
@@ -140,6 +141,15 @@ impl Directory {
             entry.dn.clone()
         };
         self.groups.rename(line, operation, old, Member { dn: &dn, username: &profile.username }, &groups).await
+    }
+
+    /// Groups may name somebody who is gone, by a name that is now to be another one's: those memberships are not hers.
+    async fn vacate(&self, line: &Line<'_>, operation: &str, name: Member<'_>) -> Result<(), ConnectorError> {
+        let groups = self.groups.with(line, operation, name).await?;
+        if groups.is_empty() || self.by_username(line, operation, name.username).await?.is_some() {
+            return Ok(());
+        }
+        self.groups.forget(line, operation, name, &groups).await
     }
 
     async fn lock_out(&self, line: &Line<'_>, operation: &str, id: &str) -> Result<(), ConnectorError> {

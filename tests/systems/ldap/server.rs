@@ -89,6 +89,16 @@ impl Server {
         tokio::task::block_in_place(|| self.script.restart("restart"));
     }
 
+    /// Makes it hang; [`Self::resume`] lets it go on.
+    pub fn pause(&self) {
+        tokio::task::block_in_place(|| self.script.order("pause", "paused"));
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        tokio::task::block_in_place(|| self.script.order("resume", "resumed"));
+    }
+
     /// A connection of somebody's; nothing if the password does not fit.
     pub async fn log_in(&self, dn: &str, password: &str) -> Option<Ldap> {
         let tls = usher::connectors::tls::config(Some(&self.ca())).expect("a CA");

@@ -254,6 +254,24 @@ async fn a_server_that_falls_silent_is_left() {
     connector.find(&named("ada"), &Managed::All).await.expect("it answers again");
 }
 
+/// usher's password is changed: it is told as refused as soon as a connection has to be made, and the new one works.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_that_was_changed_is_refused_and_the_new_one_works() {
+    let target = Postgres::start().await;
+    let connector = target.connector().await;
+    connector.probe().await.expect("it answers");
+    target.run("ALTER ROLE usher PASSWORD 'its-next-Passw0rd'").await;
+    target.run("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'usher'").await;
+    let mut answer = connector.find(&named("ada"), &Managed::All).await;
+    if let Err(ConnectorError::Unreachable { .. }) = answer {
+        // That the connection is gone, usher may hear only by asking.
+        answer = connector.find(&named("ada"), &Managed::All).await;
+    }
+    let error = answer.expect_err("refused");
+    assert!(matches!(error, ConnectorError::Unauthorized { .. }) && error.retry() == Retry::OnChange, "{}", error.chain());
+    target.connector_at(target.server().port, "its-next-Passw0rd").probe().await.expect("this one works");
+}
+
 /// Who waits for somebody's lock gives up, and others do not queue behind him for long.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lock_that_somebody_holds_is_waited_for_briefly() {

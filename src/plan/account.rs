@@ -89,6 +89,8 @@ pub enum AccountState {
     /// It is locked out.
     #[default]
     Disabled,
+    /// Somebody began to lock it out, and nobody can tell whether one can log in all the same.
+    Doubtful,
     /// It is an invitation that nobody took yet.
     Invited,
 }
@@ -436,7 +438,7 @@ fn kept(account: &Account, wish: &Wish, can: &BTreeSet<Capability>) -> Steps {
         steps.changes.push(AccountChange::IssuePassword { id: id.clone() });
     }
     // Last: who comes back is let in with today's groups only.
-    if account.state == AccountState::Disabled && !stuck {
+    if matches!(account.state, AccountState::Disabled | AccountState::Doubtful) && !stuck {
         if can.contains(&Capability::Disable) {
             steps.changes.push(AccountChange::SetEnabled { id: id.clone(), enabled: true });
         } else {
@@ -475,7 +477,8 @@ fn taken(account: &Account, wish: &Wish, can: &BTreeSet<Capability>) -> Steps {
         (true, true) => steps.changes.push(change),
         (true, false) => steps.obstacles.push(Obstacle::Unsupported(capability)),
     };
-    need(account.state == AccountState::Enabled, Capability::Disable, AccountChange::SetEnabled { id: id.clone(), enabled: false });
+    let open = matches!(account.state, AccountState::Enabled | AccountState::Doubtful);
+    need(open, Capability::Disable, AccountChange::SetEnabled { id: id.clone(), enabled: false });
     let revoke = matches!(wish.presence, Presence::Revoked | Presence::Gone);
     need(revoke && account.credentials, Capability::RevokeTokens, AccountChange::RevokeCredentials { id: id.clone() });
     leave(account, &BTreeSet::new(), wish, can, &mut steps);

@@ -75,7 +75,7 @@ pub fn cell(name: &str, desired: &Desired, found: Option<&Account>, left: &Steps
         (None, None) if wanted => "Pending",
         (None, None) => "Absent",
         (Some(account), None) => match account.state {
-            AccountState::Enabled => "Active",
+            AccountState::Enabled | AccountState::Doubtful => "Active",
             AccountState::Disabled => "Disabled",
             AccountState::Invited => "Invited",
         },

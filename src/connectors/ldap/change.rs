@@ -7,7 +7,7 @@ use crate::connectors::password::generate;
 use crate::plan::account::{AccountChange, Owner, Profile};
 
 use super::groups::Member;
-use super::person::{Manner, attribute, lock_without_password, unlock_by_policy};
+use super::person::{Manner, attribute, is_told_password, lock_without_password, unlock_by_policy, withdraw_sign};
 use super::refusal::{code, rejected, said};
 use super::wire::{Edit, Entry, Line, changed_meanwhile, done, done_or};
 use super::{Directory, dn};
@@ -130,6 +130,7 @@ impl Directory {
         let groups = self.groups.with(line, operation, old).await?;
         let dn = if names {
             let (naming, rest) = dn::renamed(&entry.dn, attribute::USERNAME, &profile.username);
+            self.vacate(line, operation, Member { dn: &format!("{naming},{rest}"), username: &profile.username }).await?;
             let result = line.rename(operation, &entry.dn, &naming).await?;
             if matches!(result.rc, code::ENTRY_EXISTS | code::CONSTRAINT) {
                 return Err(rejected(operation, taken(&said(&result))));
@@ -142,21 +143,58 @@ impl Directory {
         self.groups.rename(line, operation, old, Member { dn: &dn, username: &profile.username }, &groups).await
     }
 
+    /// Groups may name somebody who is gone, by a name that is now to be another one's: those memberships are not hers.
+    async fn vacate(&self, line: &Line<'_>, operation: &str, name: Member<'_>) -> Result<(), ConnectorError> {
+        let groups = self.groups.with(line, operation, name).await?;
+        if groups.is_empty() || self.by_username(line, operation, name.username).await?.is_some() {
+            return Ok(());
+        }
+        self.groups.forget(line, operation, name, &groups).await
+    }
+
     async fn lock_out(&self, line: &Line<'_>, operation: &str, id: &str) -> Result<(), ConnectorError> {
-        let message = match self.edit(line, operation, id, |entry| self.manner.lock(entry)).await {
+        let message = match self.put_aside(line, operation, id).await {
             Err(ConnectorError::Rejected { message, .. } | ConnectorError::Unauthorized { status: message, .. })
                 if self.manner.lock_out == LockOut::Password =>
             {
                 message
             }
-            other => return other.map(drop),
+            other => return other,
         };
         // The policy may forbid what usher does with the password. Then at least what it offers itself is done; whether it counts nobody can tell from here.
         let otherwise = self.edit(line, operation, id, lock_without_password).await;
         let also =
             if otherwise.is_ok() { "; locked by the password policy instead, which counts only if that has pwdLockout: TRUE" } else { "" };
-        let remedy = "let usher's bind DN change passwords as it needs, or set lockOut: Policy in the Provider";
+        let remedy = "let usher's bind DN read and change userPassword as it needs, or set lockOut: Policy in the Provider";
         Err(rejected(operation, format!("the password could not be put aside: {message}{also}; {remedy}")))
+    }
+
+    /// Locks out by the way that is set. A password that usher does not see is never written over, as nobody could bring it back: where none is told it is asked
+    /// whether there is none, and looked whether the sign that is put there is told.
+    async fn put_aside(&self, line: &Line<'_>, operation: &str, id: &str) -> Result<(), ConnectorError> {
+        let untold = || Err(rejected(operation, "the directory does not tell usher userPassword"));
+        for _ in 0..MOST_TRIES {
+            if self.manner.lock_out == LockOut::Password {
+                let Some(entry) = self.by_id(line, operation, id).await? else { return Ok(()) };
+                if !is_told_password(&entry) && !line.lacks(operation, &entry.dn, attribute::PASSWORD).await? {
+                    return untold();
+                }
+            }
+            let Some(before) = self.edit(line, operation, id, |entry| self.manner.lock(entry)).await? else { return Ok(()) };
+            if self.manner.lock_out == LockOut::Policy || is_told_password(&before) {
+                return Ok(());
+            }
+            let Some(now) = self.by_id(line, operation, id).await? else { return Ok(()) };
+            if self.manner.is_locked(&now) {
+                return Ok(());
+            }
+            if !is_told_password(&now) {
+                let result = line.modify(operation, &now.dn, vec![withdraw_sign()], None).await?;
+                done_or(operation, &result, &[code::NO_SUCH_ATTRIBUTE, code::NO_SUCH_OBJECT])?;
+                return untold();
+            }
+        }
+        Err(ConnectorError::unreachable(operation, "somebody else changes the password all the time"))
     }
 
     async fn let_in(&self, line: &Line<'_>, operation: &str, id: &str) -> Result<Option<Entry>, ConnectorError> {

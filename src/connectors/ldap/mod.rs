@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use ldap3::{Scope, ldap_escape};
 
 use crate::api::provider::{Ldap, LockOut};
-use crate::plan::account::{Account, AccountChange, AccountKey, Capability, Managed, Profile};
+use crate::plan::account::{Account, AccountChange, AccountKey, AccountState, Capability, Managed, Profile};
 
 use super::error::ConnectorError;
 use super::paging::{self, Page};
@@ -88,6 +88,23 @@ impl Directory {
         entries.min_by_key(|entry| (!dn::is_directly_below(&entry.dn, &self.base), &entry.dn))
     }
 
+    /// Where passwords are put aside usher must be told them. That it is told none at all shows as soon as the policy overlay notes when some were set.
+    async fn sees_passwords(&self, operation: &str) -> Result<(), ConnectorError> {
+        if self.manner.lock_out == LockOut::Policy {
+            return Ok(());
+        }
+        let line = self.wire.open(operation).await?;
+        let (filter, attributes) = (&*format!("({}=*)", attribute::CHANGED), &[attribute::PASSWORD, attribute::CHANGED]);
+        let (some, _) = line.page(operation, &Search { base: &self.base, scope: Scope::Subtree, filter, attributes }, Vec::new()).await?;
+        let Some(one) = some.first().filter(|_| some.iter().all(person::lost_password)) else { return Ok(()) };
+        if line.lacks(operation, &one.dn, attribute::PASSWORD).await? {
+            return Ok(());
+        }
+        let status =
+            "it is told the password of nobody who has one: let usher's bind DN read userPassword, or set lockOut: Policy".to_owned();
+        Err(ConnectorError::Unauthorized { operation: operation.to_owned(), status })
+    }
+
     fn account(&self, operation: &str, entry: &Entry) -> Result<Account, ConnectorError> {
         let none = || garbled(operation, format!("the directory does not tell the entryUUID of {}; let usher's bind DN read it", entry.dn));
         self.manner.account(entry).ok_or_else(none)
@@ -136,6 +153,9 @@ impl Connector for Directory {
         if !knows("attributeTypes", attribute::ID) {
             return Err(rejected(operation, "it has no entryUUID, and usher needs ids that stay"));
         }
+        if root.has("supportedControl", PAGED_RESULTS) {
+            self.sees_passwords(operation).await?;
+        }
         let mut can = BTreeSet::from([Capability::Create, Capability::Delete, Capability::Groups, Capability::RevokeTokens]);
         let maybe = [
             (Capability::Disable, self.manner.lock_out == LockOut::Password || knows("attributeTypes", attribute::LOCKED)),
@@ -157,8 +177,13 @@ impl Connector for Directory {
         let found = self.entries(&line, &operation, &format!("(|{})", filters.concat())).await?;
         let with_id = key.id.as_ref().and_then(|id| found.iter().find(|entry| entry.has(attribute::ID, id)));
         let with_name = || self.nearest(found.iter().filter(|entry| named(entry, &key.username)));
-        let Some(entry) = with_id.or_else(with_name).or_else(|| self.nearest(found.iter())) else { return Ok(None) };
+        // What else was found was found by the address: which of several is meant nobody can tell.
+        let only = || found.first().filter(|_| found.len() == 1);
+        let Some(entry) = with_id.or_else(with_name).or_else(only) else { return Ok(None) };
         let mut account = self.account(&operation, entry)?;
+        if account.state == AccountState::Disabled && !person::is_told_password(entry) {
+            account.credentials |= !line.lacks(&operation, &entry.dn, attribute::PASSWORD).await?;
+        }
         account.groups = self.groups.of(&line, &operation, member(entry, &account.profile), managed).await?;
         Ok(Some(account))
     }

@@ -22,6 +22,7 @@ pub(super) mod attribute {
     pub const PASSWORD: &str = "userPassword";
     pub const KEY: &str = "sshPublicKey";
     pub const LOCKED: &str = "pwdAccountLockedTime";
+    pub const CHANGED: &str = "pwdChangedTime";
 }
 
 /// What an entry needs besides for keys.
@@ -59,12 +60,22 @@ impl Manner {
         Some(Account {
             id: entry.text(attribute::ID)?.to_owned(),
             profile: profile(entry),
-            state: if self.is_locked(entry) { AccountState::Disabled } else { AccountState::Enabled },
+            state: self.state(entry),
             groups: BTreeSet::new(),
             owner: entry.texts(&self.mark).find_map(Owner::read),
             administrator: self.own.is_some() && self.own == dn::canonical(&entry.dn),
             credentials: entry.values(attribute::PASSWORD).iter().any(|value| value != ASIDE) || !entry.values(attribute::KEY).is_empty(),
         })
+    }
+
+    /// Whether one can log in. Where a password could not be put aside, and the policy's lock was set instead, nobody can tell.
+    fn state(&self, entry: &Entry) -> AccountState {
+        let begun = || is_locked_by_policy(entry) || entry.values(attribute::KEY).iter().any(|value| value.starts_with(KEY_ASIDE));
+        match self.is_locked(entry) {
+            true => AccountState::Disabled,
+            false if begun() => AccountState::Doubtful,
+            false => AccountState::Enabled,
+        }
     }
 
     /// Whether usher, or an administrator in usher's way, has locked somebody out.
@@ -89,11 +100,11 @@ impl Manner {
     pub fn lock(&self, entry: &Entry) -> Vec<Edit> {
         let mut edits = match self.lock_out {
             LockOut::Password if self.is_locked(entry) => Vec::new(),
+            // Who has no password is given what no password fits, as a sign. Beside what may be there: it may be that usher is not told of it.
+            LockOut::Password if !is_told_password(entry) => vec![add(attribute::PASSWORD, ASIDE)],
             LockOut::Password => {
                 let values = entry.values(attribute::PASSWORD);
-                // Who has no password is given what no password fits, as a sign.
-                let aside = if values.is_empty() { vec![ASIDE.to_vec()] } else { values.iter().map(|it| put_aside(ASIDE, it)).collect() };
-                vec![replace(attribute::PASSWORD, aside)]
+                vec![replace(attribute::PASSWORD, values.iter().map(|it| put_aside(ASIDE, it)))]
             }
             LockOut::Policy => lock_by_policy(entry),
         };
@@ -118,7 +129,8 @@ impl Manner {
         let mut edits = Vec::new();
         let sign = self.lock_out == LockOut::Password && self.is_locked(entry);
         let left: Vec<Vec<u8>> = if sign { vec![ASIDE.to_vec()] } else { Vec::new() };
-        if entry.values(attribute::PASSWORD) != left {
+        // There may be one that usher is not told of.
+        if entry.values(attribute::PASSWORD) != left || left.is_empty() {
             edits.push(replace(attribute::PASSWORD, left));
         }
         edits.extend(keys(entry, Vec::new()));
@@ -166,6 +178,21 @@ impl Manner {
         made.push((attribute::CLASS, classes.into_iter().map(Into::into).collect()));
         made
     }
+}
+
+/// Whether the directory tells of a password, or of what stands in for one.
+pub(super) fn is_told_password(entry: &Entry) -> bool {
+    !entry.values(attribute::PASSWORD).is_empty()
+}
+
+/// Whether there was a password, by what the policy overlay notes, and none is told.
+pub(super) fn lost_password(entry: &Entry) -> bool {
+    !is_told_password(entry) && !entry.values(attribute::CHANGED).is_empty()
+}
+
+/// Takes back what was put beside a password that usher is not told of.
+pub(super) fn withdraw_sign() -> Edit {
+    delete(attribute::PASSWORD, ASIDE)
 }
 
 /// Whether an administrator's lock by the policy overlay is there; those for wrong passwords are none of usher's business.

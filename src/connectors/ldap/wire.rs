@@ -287,6 +287,12 @@ impl Line<'_> {
         changed.await
     }
 
+    /// Whether an entry really has no such attribute, or usher may merely not read it: who may not even compare it is told so.
+    pub async fn lacks(&self, operation: &str, dn: &str, attribute: &str) -> Result<bool, ConnectorError> {
+        let compared = self.ask(operation, |mut ldap| async move { ldap.compare(dn, attribute, "?").await });
+        Ok(compared.await?.0.rc == code::NO_SUCH_ATTRIBUTE)
+    }
+
     /// Gives an entry another name among its siblings.
     pub async fn rename(&self, operation: &str, dn: &str, naming: &str) -> Result<LdapResult, ConnectorError> {
         self.ask(operation, |mut ldap| async move { ldap.modifydn(dn, naming, true, None).await }).await

@@ -140,21 +140,49 @@ pub fn password(id: Oid, verifier: &str) -> String {
     block(id, Absent::Refused, "", &body, "")
 }
 
-/// Puts into a group, unless it is in it already.
+/// Roles by which one runs programs as the server itself, or reads and writes its files, and with that becomes whoever one likes.
+const BEYOND_DATA: &str = "'pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files'";
+
+/// Puts into a group, unless it is in it already. Who is in a group may act as that and as each role that the group is in itself, with `SET ROLE`: so none of them
+/// may be an administrator's or usher's own.
 pub fn join(id: Oid, group: &str) -> String {
     let group = text(group);
     let missing = refuse(&format!("format('there is no role %I; make it, or mend the Role that names it', {group})"));
     let superuser = refuse(&format!("format('%I is a superuser, and usher makes nobody one; mend the Role that names it', {group})"));
+    let administers = refuse(&format!(
+        "format('who is in %I may act as %s, which administers the server, and usher gives nobody that; mend the Role that names it, or take that from the group', {group}, over)"
+    ));
     let body = format!(
         "SELECT * INTO team FROM pg_roles WHERE rolname = {group};
         IF NOT FOUND THEN {missing}; END IF;
         IF team.rolsuper THEN {superuser}; END IF;
+        SELECT string_agg(format('%I', r.rolname), ', ' ORDER BY r.oid) INTO over FROM pg_roles r WHERE pg_has_role(team.oid, r.oid, 'MEMBER') AND (
+            r.rolsuper OR r.rolcreaterole OR r.rolreplication OR r.rolbypassrls OR r.rolname = current_user OR r.rolname IN ({BEYOND_DATA})
+        );
+        IF over IS NOT NULL THEN {administers}; END IF;
         IF NOT EXISTS (SELECT FROM pg_auth_members WHERE roleid = team.oid AND member = id) THEN
             EXECUTE format('GRANT %I TO %I', team.rolname, login);
         END IF;"
     );
-    block(id, Absent::Refused, "team record;", &body, "")
+    block(id, Absent::Refused, "team record; over text;", &body, "")
 }
+
+/// Ends the sessions that somebody had when she was taken out of a group, and sees that they have ended: one that ran `SET ROLE` acts as the group for as long as
+/// it is open, and the server tells nobody which ones did. The second look is for one that was just being opened; usher is not told when a session began.
+const THEN_END_OLD: &str = "IF NOT taken THEN RETURN; END IF;
+            COMMIT;
+            FOR look IN 1..2 LOOP
+                PERFORM pg_stat_clear_snapshot();
+                old := old || ARRAY(SELECT pid FROM pg_stat_activity WHERE usesysid = id AND pid <> pg_backend_pid());
+                PERFORM pg_terminate_backend(pid) FROM pg_stat_activity WHERE usesysid = id AND pid = ANY (old);
+                PERFORM pg_sleep(0.05);
+            END LOOP;
+            PERFORM pg_stat_clear_snapshot();
+            PERFORM pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usesysid = id AND pid = ANY (old);
+            PERFORM pg_stat_clear_snapshot();
+            IF EXISTS (SELECT FROM pg_stat_activity WHERE usesysid = id AND pid = ANY (old)) THEN
+                RAISE query_canceled USING MESSAGE = 'sessions that were told to end are still open';
+            END IF;";
 
 /// Takes out of a group, whoever put it there: since version 16 each who did is remembered, and only his own is taken back unless he is named.
 pub fn leave(id: Oid, group: &str) -> String {
@@ -166,10 +194,11 @@ pub fn leave(id: Oid, group: &str) -> String {
             ELSE
                 EXECUTE format('REVOKE %I FROM %I', membership.team, login);
             END IF;
+            taken := true;
         END LOOP;",
         text(group)
     );
-    block(id, Absent::Fine, "membership record;", &body, "")
+    block(id, Absent::Fine, "membership record; taken bool := false; old int[] := '{}';", &body, THEN_END_OLD)
 }
 
 /// Hands over what a role owns in a database and of the server.

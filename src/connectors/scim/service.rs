@@ -1,5 +1,6 @@
 //! What is said to a service, and how its answers are read.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -16,6 +17,8 @@ use super::resource::{Edit, Resource};
 
 /// How many resources are asked for at a time. Many services give no more; one that gives less is asked more often.
 const PAGE: usize = 100;
+/// How often a list is read that moves meanwhile.
+const MOST_READS: usize = 3;
 /// What a service says of itself is believed for so long.
 const BELIEVED: Duration = Duration::from_mins(10);
 const MEDIA_TYPE: &str = "application/scim+json";
@@ -119,9 +122,29 @@ impl Service {
         }
     }
 
-    /// All resources of a kind, whole or not at all.
+    /// All resources of a kind, whole or not at all. Each page begins with the last resource of the one before: where that is another one by now, others have moved
+    /// to where it was read already, and the list is read again.
     pub(super) async fn all(&self, operation: &str, kind: &str, query: &[(&str, &str)]) -> Result<Vec<Resource>, ConnectorError> {
-        paging::all(operation, 1, Resource::id, |start| self.page(operation, kind, query, start, PAGE)).await
+        for _ in 0..MOST_READS {
+            let moved = &AtomicBool::new(false);
+            let page = |(start, joint): (usize, Option<String>)| async move {
+                let page = self.page(operation, kind, query, start, PAGE).await?;
+                if joint.as_ref().is_some_and(|joint| page.items.first().map(Resource::id).as_ref() != Some(joint)) {
+                    moved.store(true, Ordering::Relaxed);
+                    return Err(garbled(operation, "the list moved while it was read"));
+                }
+                // Nothing but the joint: that was the end.
+                let more = page.items.len() > usize::from(joint.is_some());
+                let last = page.items.last().filter(|_| page.items.len() > 1).map(Resource::id);
+                let next = page.next.filter(|_| more).map(|next| if last.is_some() { (next - 1, last) } else { (next, None) });
+                Ok(Page { items: page.items, next, total: page.total })
+            };
+            match paging::all(operation, (1, None), Resource::id, page).await {
+                Err(_) if moved.load(Ordering::Relaxed) => {}
+                answer => return answer,
+            }
+        }
+        Err(garbled(operation, "the list moved each time that it was read, or has no order; it is read again"))
     }
 
     /// Those of a kind in which an attribute has a value. Which they are is for the caller to look at: some services have no filters, or ignore them.

@@ -96,11 +96,14 @@ impl Listed {
         let all = || accounts.iter().enumerate();
         let by_person =
             all().filter_map(|(at, it)| it.owner.as_ref().map(|owner| ((owner.installation.clone(), owner.person.clone()), at)));
+        // Which of several with one address is meant nobody can tell.
+        let mut by_email: HashMap<String, Option<usize>> = HashMap::new();
+        all().for_each(|(at, it)| drop(by_email.entry(it.profile.email.to_lowercase()).and_modify(|at| *at = None).or_insert(Some(at))));
         Self {
             by_id: all().map(|(at, it)| (it.id.clone(), at)).collect(),
             by_person: by_person.collect(),
             by_username: all().map(|(at, it)| (it.profile.username.clone(), at)).collect(),
-            by_email: all().map(|(at, it)| (it.profile.email.to_lowercase(), at)).collect(),
+            by_email: by_email.into_iter().filter_map(|(email, at)| Some((email, at?))).collect(),
             accounts,
         }
     }

@@ -115,6 +115,34 @@ async fn a_server_that_hangs_on_an_open_connection_is_given_up() {
     assert!(connector.find(&named("ada"), &NONE).await.expect("an answer").is_some());
 }
 
+/// usher's password is changed while it is connected: it is told as refused, and the new one works.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_was_changed_is_refused_and_the_new_one_works() {
+    let directory = Directory::start(LockOut::Password).await;
+    let connector = directory.usher();
+    made(connector.as_ref(), "ada").await;
+    directory.server.set(directory.server.env("ADMIN_USER"), "userPassword", &["its-next-Passw0rd"]).await;
+    // A list has a connection of its own; the one that is open goes on.
+    let error = connector.list(&NONE).await.expect_err("refused");
+    assert!(matches!(error, ConnectorError::Unauthorized { .. }) && error.retry() == Retry::OnChange, "{}", error.chain());
+    let next = directory.by(&directory.settings(), "its-next-Passw0rd", Some(directory.server.ca()));
+    assert!(next.find(&named("ada"), &NONE).await.expect("an answer").is_some());
+}
+
+/// The process hangs, and takes connections all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_was_stopped_is_given_up_and_found_again() {
+    let directory = Directory::start(LockOut::Password).await;
+    let connector = directory.usher();
+    made(connector.as_ref(), "ada").await;
+    directory.server.pause();
+    let start = Instant::now();
+    let error = connector.find(&named("ada"), &NONE).await.expect_err("no answer");
+    assert!(matches!(error, ConnectorError::Unreachable { .. }) && start.elapsed() < Duration::from_secs(45), "{}", error.chain());
+    directory.server.resume();
+    assert!(connector.find(&named("ada"), &NONE).await.expect("an answer").is_some());
+}
+
 /// One connection serves call after call.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_is_used_again() {

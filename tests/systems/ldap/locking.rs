@@ -10,6 +10,7 @@ use usher::plan::account::{AccountChange, AccountState, Managed};
 use crate::conformance::{Target, known, made, named, owner, profile, read};
 
 use super::Directory;
+use super::server::Server;
 
 const NONE: Managed = Managed::Only(std::collections::BTreeSet::new());
 
@@ -53,7 +54,7 @@ async fn a_policy_without_locks_does_not_matter_to_who_is_locked_out_by_password
     let (id, password) = made(connector.as_ref(), "ada").await;
     directory.server.set(&directory.server.person("ada"), "pwdAccountLockedTime", &["000001010000Z"]).await;
     assert!(directory.log_in("ada", &password).await, "a lock of the policy that does not count");
-    assert_eq!(read(connector.as_ref(), &id, &NONE).await.state, AccountState::Enabled, "so it is not taken for one");
+    assert_eq!(read(connector.as_ref(), &id, &NONE).await.state, AccountState::Doubtful, "so it is not taken for one");
     enable(connector.as_ref(), &id, false).await.expect("locked out");
     assert!(!directory.log_in("ada", &password).await);
     enable(connector.as_ref(), &id, true).await.expect("let in");
@@ -71,6 +72,11 @@ async fn a_policy_that_refuses_hashes_is_told_with_the_remedy() {
     assert!(matches!(error, ConnectorError::Rejected { .. }), "{}", error.chain());
     assert!(error.to_string().contains("lockOut: Policy"), "{error}");
     assert!(!directory.log_in("ada", &password).await, "locked by the policy all the same");
+    assert_eq!(
+        read(directory.usher().as_ref(), &id, &NONE).await.state,
+        AccountState::Doubtful,
+        "so that she is let in again when she is to be"
+    );
     directory.lock_out = LockOut::Policy;
     let connector = directory.usher();
     assert_eq!(read(connector.as_ref(), &id, &NONE).await.state, AccountState::Disabled);
@@ -78,6 +84,54 @@ async fn a_policy_that_refuses_hashes_is_told_with_the_remedy() {
     assert!(directory.log_in("ada", &password).await);
     enable(connector.as_ref(), &id, false).await.expect("locked out");
     assert!(!directory.log_in("ada", &password).await);
+}
+
+/// usher may write passwords and not read them: none is lost, she is locked out as far as that goes, it is told, and she comes back as she was.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_usher_may_not_read_is_never_written_over() {
+    for policy in [true, false] {
+        let directory = Directory::of(Server::start_blind(policy).await, LockOut::Password);
+        let connector = directory.usher();
+        connector.probe().await.expect("nobody has a password yet");
+        let (id, password) = made(connector.as_ref(), "ada").await;
+        issue(connector.as_ref(), &made(connector.as_ref(), "bob").await.0).await;
+        if policy {
+            let error = connector.probe().await.expect_err("it sees that it is told none");
+            assert!(matches!(&error, ConnectorError::Unauthorized { .. }) && error.to_string().contains("userPassword"), "{error}");
+        }
+        for _ in 0..2 {
+            let error = enable(connector.as_ref(), &id, false).await.expect_err("it cannot");
+            assert!(
+                matches!(&error, ConnectorError::Rejected { .. }) && error.to_string().contains("read and change userPassword"),
+                "{error}"
+            );
+            assert_eq!(directory.log_in("ada", &password).await, !policy, "the policy locks out, where there is one");
+            assert_eq!(read(connector.as_ref(), &id, &NONE).await.state, AccountState::Doubtful);
+        }
+        let kept = directory.server.values(&directory.server.person("ada"), "userPassword").await;
+        assert!(kept.len() == 1 && !kept[0].contains("usher-locked"), "{kept:?}");
+        enable(connector.as_ref(), &id, true).await.expect("let in");
+        assert!(directory.log_in("ada", &password).await);
+    }
+}
+
+/// By the policy she is locked out without reading. What usher does not see it takes away all the same when she leaves for good, and does not claim to know.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_usher_may_not_read_is_taken_and_never_said_to_be_gone() {
+    let directory = Directory::of(Server::start_blind(true).await, LockOut::Policy);
+    let connector = directory.usher();
+    let (id, password) = made(connector.as_ref(), "ada").await;
+    connector.probe().await.expect("it need not read them");
+    enable(connector.as_ref(), &id, false).await.expect("locked out");
+    assert!(!directory.log_in("ada", &password).await);
+    assert!(read(connector.as_ref(), &id, &NONE).await.credentials, "there is one that it does not see");
+    enable(connector.as_ref(), &id, true).await.expect("let in");
+    assert!(directory.log_in("ada", &password).await);
+    enable(connector.as_ref(), &id, false).await.expect("locked out");
+    connector.apply(&AccountChange::RevokeCredentials { id: id.clone() }).await.expect("revoked");
+    assert!(directory.server.values(&directory.server.person("ada"), "userPassword").await.is_empty());
+    let account = read(connector.as_ref(), &id, &NONE).await;
+    assert_eq!((account.state, account.credentials), (AccountState::Disabled, true), "it may not even ask");
 }
 
 /// Whoever was locked out by one way comes back by the other, too.

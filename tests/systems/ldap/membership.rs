@@ -109,6 +109,23 @@ async fn nobody_inherits_the_groups_of_who_had_the_name_before() {
     assert_eq!(read(connector.as_ref(), &ada, &Managed::All).await.groups, BTreeSet::from(["posixGroup".to_owned()]));
 }
 
+/// The same for a new login: what an interrupted rename or a deletion by hand left is not hers.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_login_inherits_no_groups() {
+    let directory = Directory::start(LockOut::Password).await;
+    let connector = directory.usher();
+    for (class, attribute, by_login) in SORTS {
+        let hers = if by_login { "countess".to_owned() } else { directory.server.person("countess") };
+        directory.make(class, class, attribute, &[&hers]).await;
+    }
+    let ada = make(connector.as_ref(), "ada").await;
+    change(connector.as_ref(), join(&ada, "posixGroup")).await;
+    change(connector.as_ref(), leave(&ada, "posixGroup")).await;
+    change(connector.as_ref(), AccountChange::SetProfile { id: ada.clone(), profile: connector.keeps(profile("countess")) }).await;
+    let account = read(connector.as_ref(), &ada, &Managed::All).await;
+    assert_eq!((account.profile.username.as_str(), account.groups), ("countess", BTreeSet::new()));
+}
+
 /// Groups follow a new login, whether the directory sees to it or not.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_login_keeps_the_groups() {

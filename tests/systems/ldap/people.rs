@@ -130,6 +130,24 @@ async fn an_entry_that_is_not_named_by_its_login_keeps_its_name() {
     assert_eq!(directory.server.values(&dn, "cn").await, ["Ada Lovelace"]);
 }
 
+/// Which of several who share an address is meant nobody can tell: it is nobody's, unless one of them has the login.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_several_have_is_nobodys() {
+    let directory = Directory::start(LockOut::Password).await;
+    let connector = directory.usher();
+    for login in ["alovelace", "zlovelace"] {
+        directory.make_stranger(login, "ada@example.com").await;
+    }
+    let key = |login: &str| AccountKey { email: Some("ada@example.com".to_owned()), ..named(login) };
+    assert_eq!(connector.find(&key("ada"), &NONE).await.expect("an answer"), None);
+    let found = connector.find(&key("zlovelace"), &NONE).await.expect("an answer").expect("by her login");
+    assert_eq!(found.profile.username, "zlovelace");
+    assert!(
+        directory.make_stranger("ada", "other@example.com").await
+            == connector.find(&key("ada"), &NONE).await.expect("an answer").expect("hers").id
+    );
+}
+
 /// The login that is to be hers is somebody's: neither of them changes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_that_is_taken_is_told() {

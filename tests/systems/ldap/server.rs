@@ -23,6 +23,34 @@ impl Server {
 
     /// One whose database is configured otherwise: `edit` is given the text of its entry.
     pub async fn start_with(edit: impl Fn(String) -> String) -> Self {
+        Self::start_changed(|config| {
+            let file = config.join("olcDatabase={1}mdb.ldif");
+            // Long lines go on in the next one, behind a space.
+            let before = std::fs::read_to_string(&file).expect("its configuration").replace("\n ", "");
+            let after = edit(before.clone());
+            assert_ne!(after, before, "something was edited");
+            std::fs::write(&file, after).expect("written");
+        })
+        .await
+    }
+
+    /// One that lets usher write passwords and not read them, with or without the policy overlay.
+    pub async fn start_blind(policy: bool) -> Self {
+        Self::start_changed(|config| {
+            let file = config.join("olcDatabase={1}mdb.ldif");
+            let before = std::fs::read_to_string(&file).expect("its configuration").replace("\n ", "");
+            let after = before.replacen("\" write by self =xw", "\" =w by self =xw", 1);
+            assert_ne!(after, before, "the right was found");
+            std::fs::write(&file, after).expect("written");
+            if !policy {
+                std::fs::remove_file(config.join("olcDatabase={1}mdb/olcOverlay={3}ppolicy.ldif")).expect("it was there");
+            }
+        })
+        .await
+    }
+
+    /// One whose configuration was changed after it was made.
+    async fn start_changed(change: impl Fn(&Path)) -> Self {
         let dir = TempDir::new().expect("a folder");
         let command = |dir: &Path| {
             let mut command = Command::new(script::repository().join("hack/systems/ldap"));
@@ -31,12 +59,7 @@ impl Server {
         };
         let first = command(dir.path());
         off_thread(|| drop(run(first))).await;
-        let file = dir.path().join("config/cn=config/olcDatabase={1}mdb.ldif");
-        // Long lines go on in the next one, behind a space.
-        let before = std::fs::read_to_string(&file).expect("its configuration").replace("\n ", "");
-        let after = edit(before.clone());
-        assert_ne!(after, before, "something was edited");
-        std::fs::write(&file, after).expect("written");
+        change(&dir.path().join("config/cn=config"));
         let second = command(dir.path());
         Self { script: off_thread(|| run(second)).await, _dir: Some(dir) }
     }
@@ -64,6 +87,16 @@ impl Server {
     /// Kills it, as a crash does, and starts it again with the same data at the same address.
     pub fn restart(&mut self) {
         tokio::task::block_in_place(|| self.script.restart("restart"));
+    }
+
+    /// Makes it hang; [`Self::resume`] lets it go on.
+    pub fn pause(&self) {
+        tokio::task::block_in_place(|| self.script.order("pause", "paused"));
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        tokio::task::block_in_place(|| self.script.order("resume", "resumed"));
     }
 
     /// A connection of somebody's; nothing if the password does not fit.

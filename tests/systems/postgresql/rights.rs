@@ -96,6 +96,39 @@ async fn a_superuser_is_no_group() {
     }
 }
 
+/// A group by which one takes over the server or usher, itself or through what it is in, is refused by name; groups that are only about data are not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_that_administers_the_server_is_refused() {
+    for target in [Postgres::start().await, Postgres::by_superuser().await] {
+        let connector = target.connector().await;
+        let (id, _) = made(connector.as_ref(), "ada").await;
+        let join = |group: &str| AccountChange::Join { id: id.clone(), group: group.to_owned() };
+        for right in ["CREATEROLE", "REPLICATION", "BYPASSRLS", "SUPERUSER"] {
+            target.run(&format!("CREATE ROLE has_{right} {right}")).await;
+        }
+        target.run("CREATE ROLE is_usher IN ROLE usher").await;
+        let own = ["pg_execute_server_program", "pg_read_server_files", "pg_write_server_files"];
+        let rights = ["has_createrole", "has_replication", "has_bypassrls", "has_superuser", "usher"];
+        for (number, role) in own.into_iter().chain(rights).chain(["is_usher"]).enumerate() {
+            let deep = format!("deep_{number}");
+            target.run(&format!("CREATE ROLE over_{number} IN ROLE {role}; CREATE ROLE {deep} IN ROLE over_{number}")).await;
+            target.entrust(role).await;
+            target.entrust(&deep).await;
+            for group in [role, deep.as_str()] {
+                let error = connector.apply(&join(group)).await.expect_err(group);
+                let told = if role == "is_usher" { "usher" } else { role };
+                assert!(matches!(&error, ConnectorError::Rejected { .. }) && error.to_string().contains(told), "{}", error.chain());
+            }
+        }
+        assert!(read(connector.as_ref(), &id, &Managed::All).await.groups.is_empty());
+        target.make_group("developers").await;
+        target.run("GRANT pg_read_all_data TO developers").await;
+        connector.apply(&join("developers")).await.expect("it is about data");
+        target.run("GRANT pg_execute_server_program TO developers").await;
+        connector.apply(&AccountChange::Leave { id, group: "developers".to_owned() }).await.expect("out of it anybody gets");
+    }
+}
+
 /// A role without CREATEROLE can look, and says so.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_usher_may_not_do_is_told() {

@@ -67,6 +67,63 @@ async fn nobody_slips_in_while_she_is_locked_out() {
     }
 }
 
+/// A session that acts as a group goes on doing so after she left it: so her sessions end with that. Those who stay in it, and what she opens then, go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_acts_as_a_group_that_she_left() {
+    let target = Postgres::start().await;
+    let connector = target.connector().await;
+    for group in ["developers", "others"] {
+        target.make_group(group).await;
+    }
+    target.run("CREATE TABLE plans (secret text); GRANT SELECT ON plans TO developers").await;
+    let change = |change: AccountChange| {
+        let connector = connector.clone();
+        async move { connector.apply(&change).await.unwrap_or_else(|error| panic!("{}", error.chain())) }
+    };
+    let mut sessions = Vec::new();
+    let mut ids = Vec::new();
+    for person in ["ada", "bob"] {
+        let (id, password) = made(connector.as_ref(), person).await;
+        change(AccountChange::Join { id: id.clone(), group: "developers".to_owned() }).await;
+        let session = target.session("postgres", person, &password).await.expect("she logs in");
+        session.batch_execute("SET ROLE developers; SELECT FROM plans").await.expect("she may");
+        sessions.push(session);
+        ids.push((id, password));
+    }
+    let (ada, password) = &ids[0];
+    target.run("REVOKE developers FROM ada").await;
+    sessions[0].batch_execute("SELECT FROM plans").await.expect("this is why usher ends sessions");
+    target.run("GRANT developers TO ada").await;
+    // She was never in this one, so nothing ends.
+    change(AccountChange::Leave { id: ada.clone(), group: "others".to_owned() }).await;
+    sessions[0].batch_execute("SELECT FROM plans").await.expect("nothing was taken");
+    if target.version >= 160_000 {
+        target.run("REVOKE developers FROM ada GRANTED BY postgres").await;
+    }
+    change(AccountChange::Leave { id: ada.clone(), group: "developers".to_owned() }).await;
+    sessions[0].batch_execute("SELECT FROM plans").await.expect_err("she left");
+    sessions[1].batch_execute("SELECT FROM plans").await.expect("bob did not");
+    let again = target.session("postgres", "ada", password).await.expect("she is not locked out");
+    again.batch_execute("SELECT FROM plans").await.expect_err("she left");
+    again.batch_execute("SET ROLE developers").await.expect_err("she left");
+    target.run("DROP TABLE plans").await;
+}
+
+/// Where usher may not end sessions, she has left all the same, and it is told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_keeps_a_group_is_told() {
+    let target = Postgres::start().await;
+    let connector = target.connector().await;
+    target.make_group("developers").await;
+    let (id, password) = made(connector.as_ref(), "ada").await;
+    connector.apply(&AccountChange::Join { id: id.clone(), group: "developers".to_owned() }).await.expect("joined");
+    let _session = target.issue("ada", &password).await.expect("a session");
+    target.run("REVOKE pg_signal_backend FROM usher").await;
+    let error = connector.apply(&AccountChange::Leave { id: id.clone(), group: "developers".to_owned() }).await.expect_err("it may not");
+    assert!(error.chain().contains("pg_signal_backend"), "{}", error.chain());
+    assert!(read(connector.as_ref(), &id, &Managed::All).await.groups.is_empty());
+}
+
 /// As long as usher may not end sessions, one that is open is a way in.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_that_usher_may_not_end_is_told() {
@@ -195,6 +252,24 @@ async fn a_server_that_falls_silent_is_left() {
     assert!(start.elapsed() < Duration::from_secs(30), "it took {:?}", start.elapsed());
     proxy.pass();
     connector.find(&named("ada"), &Managed::All).await.expect("it answers again");
+}
+
+/// usher's password is changed: it is told as refused as soon as a connection has to be made, and the new one works.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_that_was_changed_is_refused_and_the_new_one_works() {
+    let target = Postgres::start().await;
+    let connector = target.connector().await;
+    connector.probe().await.expect("it answers");
+    target.run("ALTER ROLE usher PASSWORD 'its-next-Passw0rd'").await;
+    target.run("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'usher'").await;
+    let mut answer = connector.find(&named("ada"), &Managed::All).await;
+    if let Err(ConnectorError::Unreachable { .. }) = answer {
+        // That the connection is gone, usher may hear only by asking.
+        answer = connector.find(&named("ada"), &Managed::All).await;
+    }
+    let error = answer.expect_err("refused");
+    assert!(matches!(error, ConnectorError::Unauthorized { .. }) && error.retry() == Retry::OnChange, "{}", error.chain());
+    target.connector_at(target.server().port, "its-next-Passw0rd").probe().await.expect("this one works");
 }
 
 /// Who waits for somebody's lock gives up, and others do not queue behind him for long.

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use http::Method;
 use serde_json::{Value, json};
 use usher::connectors::Connector;
 use usher::connectors::error::ConnectorError;
-use usher::plan::account::{AccountChange, AccountKey, AccountState, Capability, Managed, Presence};
+use usher::plan::account::{Account, AccountChange, AccountKey, AccountState, Capability, Managed, Presence};
 
 use super::{GROUP, Service, Tenant};
 use crate::conformance::{Target, can, converge, known, named, owner, profile, read, wish};
@@ -143,7 +143,9 @@ async fn pages_may_be_shorter_than_asked_for() {
     tenant.make_crowd(250).await;
     proxy.rewrite(|asked| asked.path = asked.path.replace("count=100", "count=7"));
     assert_eq!(connector.list(&NONE).await.expect("a list").len(), 250);
-    assert_eq!(proxy.asked().len(), 36);
+    assert_eq!(proxy.asked().len(), 42, "each begins with the last one of the page before");
+    proxy.rewrite(|asked| asked.path = asked.path.replace("count=100", "count=1"));
+    assert_eq!(connector.list(&NONE).await.expect("a list").len(), 250);
 }
 
 #[tokio::test]
@@ -152,7 +154,7 @@ async fn a_list_that_ends_too_early_is_an_error() {
     tenant.make_crowd(150).await;
     proxy.edit(|asked, told| {
         let mut value = told.value();
-        if asked.path.contains("startIndex=101") {
+        if asked.path.contains("startIndex=100") {
             value["Resources"] = json!([]);
             told.set(&value);
         }
@@ -162,6 +164,44 @@ async fn a_list_that_ends_too_early_is_an_error() {
     proxy.edit(|_, told| told.set(&json!({ "users": [] })));
     let error = connector.list(&NONE).await.expect_err("this is no list");
     assert!(matches!(error, ConnectorError::Garbled { .. }), "{}", error.chain());
+}
+
+/// As soon as the second page is asked for somebody of the first one is deleted, so often at most; and somebody else comes instead, so that the total stays.
+fn moves_before_second_page(tenant: &Arc<Tenant>, proxy: &HttpsProxy, times: usize, replaced: bool) {
+    let (tenant, left) = (tenant.clone(), AtomicUsize::new(times));
+    proxy.instead(move |asked| {
+        let second = asked.path.contains("/Users?") && !asked.path.contains("startIndex=1&");
+        if second && left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+            let move_on = async {
+                let page = tenant.service.ask("GET", "/Users?startIndex=5&count=1", &Value::Null).await;
+                let id = page["Resources"][0]["id"].as_str().expect("an id").to_owned();
+                tenant.service.ask("DELETE", &format!("/Users/{id}"), &Value::Null).await;
+                if replaced {
+                    tenant.make_stranger(&format!("new-{id}"), "new@example.com").await;
+                }
+            };
+            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(move_on));
+        }
+        None
+    });
+}
+
+/// People are deleted while the list is read, which moves others to pages that were read already: nobody who stays is missed, or it is no list.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_that_moves_is_whole_or_an_error() {
+    for replaced in [false, true] {
+        let (tenant, proxy, connector) = behind_a_proxy().await;
+        let tenant = Arc::new(tenant);
+        tenant.make_crowd(250).await;
+        moves_before_second_page(&tenant, &proxy, 1, replaced);
+        let listed = connector.list(&NONE).await.unwrap_or_else(|error| panic!("{}", error.chain()));
+        let ids = |list: Vec<Account>| list.into_iter().map(|account| account.id).collect::<BTreeSet<String>>();
+        let (listed, there) = (ids(listed), ids(connector.list(&NONE).await.expect("it stands still")));
+        assert!(listed == there && there.len() == if replaced { 250 } else { 249 }, "it was read again");
+        moves_before_second_page(&tenant, &proxy, 100, replaced);
+        let error = connector.list(&NONE).await.expect_err("it never stands still");
+        assert!(matches!(error, ConnectorError::Garbled { .. }) && error.chain().contains("moved"), "{}", error.chain());
+    }
 }
 
 #[tokio::test]

@@ -117,8 +117,8 @@ impl Target for Directory {
                 Some(connector)
             }
             Fault::Unauthorized => Some(self.by(&self.settings(), "not-its-Passw0rd", Some(self.server.ca()))),
-            // LDAP has no way to ask for it.
-            Fault::Patience(_) => None,
+            // LDAP has no way to ask for it, and a proxy for it has no words.
+            Fault::Patience(_) | Fault::Echo(_) => None,
         }
     }
 

@@ -173,7 +173,7 @@ impl Target for Postgres {
             }
             Fault::Unauthorized => return Some(self.connector_at(self.server().port, "what-it-was-before")),
             // It has no words for either.
-            Fault::Patience(_) | Fault::Broken => return None,
+            Fault::Patience(_) | Fault::Broken | Fault::Echo(_) => return None,
         };
         Some(self.connector_at(port, self.password()))
     }

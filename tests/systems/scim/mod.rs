@@ -82,6 +82,7 @@ impl Service {
             Fault::CutAfter => proxy.cut_next_change(),
             Fault::Patience(seconds) => proxy.answer(100, &Told::patience(seconds)),
             Fault::Broken => proxy.answer(100, &Told::broken()),
+            Fault::Echo(status) => proxy.echo(status),
         }
         let connector = self.connector_behind(&proxy);
         self.proxies.lock().push(proxy);

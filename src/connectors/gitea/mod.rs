@@ -297,6 +297,9 @@ impl Connector for Gitea {
             }
             can.insert(Capability::RevokeTokens);
         }
+        if !self.api.lets_in_by_passkeys("ask whether passkeys let people in").await? {
+            can.insert(Capability::RevokePasskeys);
+        }
         Ok(can)
     }
 

@@ -136,7 +136,13 @@ impl Connector for Directory {
         if !knows("attributeTypes", attribute::ID) {
             return Err(rejected(operation, "it has no entryUUID, and usher needs ids that stay"));
         }
-        let mut can = BTreeSet::from([Capability::Create, Capability::Delete, Capability::Groups, Capability::RevokeTokens]);
+        let mut can = BTreeSet::from([
+            Capability::Create,
+            Capability::Delete,
+            Capability::Groups,
+            Capability::RevokeTokens,
+            Capability::RevokePasskeys,
+        ]);
         let maybe = [
             (Capability::Disable, self.manner.lock_out == LockOut::Password || knows("attributeTypes", attribute::LOCKED)),
             (Capability::SshKeys, knows("objectClasses", person::KEY_CLASS)),

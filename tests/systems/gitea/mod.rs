@@ -4,6 +4,7 @@ mod estate;
 mod habits;
 mod leaving;
 mod names;
+mod passkeys;
 mod pushing;
 mod web;
 

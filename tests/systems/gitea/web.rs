@@ -31,7 +31,7 @@ impl<'a> Session<'a> {
         let origin = self.forge.system.env("URL");
         let method = if body.is_some() { reqwest::Method::POST } else { reqwest::Method::GET };
         let request = self.forge.client.request(method, format!("{origin}{path}")).header(ORIGIN, origin).header(COOKIE, self.jar());
-        let answer = body.iter().fold(request, |request, body| request.json(body)).send().await.expect("an answer");
+        let answer = body.iter().fold(request, reqwest::RequestBuilder::json).send().await.expect("an answer");
         self.keep(&answer);
         let status = answer.status().as_u16();
         (status, serde_json::from_str(&answer.text().await.expect("a body")).unwrap_or_default())

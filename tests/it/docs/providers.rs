@@ -87,7 +87,7 @@ fn speak_of(sort: &str, folder: &str) -> BTreeSet<String> {
             let path = format!("{folder}/{}", entry.file_name().to_string_lossy());
             if entry.path().is_dir() {
                 open.push(path);
-            } else if path.ends_with(".rs") && [&variant, &field].iter().any(|it| read(&path).contains(it.as_str())) {
+            } else if [&variant, &field].iter().any(|it| read(&path).contains(it.as_str())) {
                 found.insert(path);
             }
         }

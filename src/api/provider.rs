@@ -41,10 +41,17 @@ fn departure_rules() -> serde_json::Value {
 }
 
 fn https_rules() -> serde_json::Value {
-    rules(&[Rule::new(
-        "isURL(self) && url(self).getScheme() == 'https'",
-        "write an https URL: credentials are never sent without TLS; name the CA of a private one in caSecret",
-    )])
+    rules(&[
+        Rule::new(
+            "isURL(self) && url(self).getScheme() == 'https'",
+            "write an https URL: credentials are never sent without TLS; name the CA of a private one in caSecret",
+        ),
+        // What is in it is shown to everybody who may see the Provider, and to people in their workspaces.
+        Rule::new(
+            "!isURL(self) || self.matches('^[A-Za-z]+://[^/?#@]+(/[^?#]*)?$')",
+            "write the URL without user, password, query and fragment: people see it; who usher is there stands in credentialsSecret",
+        ),
+    ])
 }
 
 fn ldap_url_rules() -> serde_json::Value {

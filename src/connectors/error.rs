@@ -104,6 +104,22 @@ impl ConnectorError {
         }
     }
 
+    /// The same error without what the system said: for requests that held a secret, which the system may have repeated. `failed` is told instead.
+    #[must_use]
+    pub fn without_words(self, failed: &str) -> Self {
+        match self {
+            Self::Unauthorized { operation, status } => {
+                let status = status.split(':').next().unwrap_or_default().to_owned();
+                Self::Unauthorized { operation, status }
+            }
+            // An error of the connection is no word of the system's.
+            Self::Unreachable { operation, source } if source.downcast_ref::<reqwest::Error>().is_none() => {
+                Self::unreachable(operation, failed)
+            }
+            error => error,
+        }
+    }
+
     /// Whether it is the system as a whole that fails, and not one account.
     pub const fn ails(&self) -> bool {
         !matches!(self, Self::Rejected { .. } | Self::OwnsObjects { .. })

@@ -50,6 +50,11 @@ impl Http {
         if base.scheme() != "https" {
             return Err(invalid("write an https URL: credentials are never sent without TLS".to_owned()));
         }
+        if !base.username().is_empty() || base.password().is_some() || base.query().is_some() || base.fragment().is_some() {
+            let message =
+                "write it without user, password, query and fragment: people see it; who usher is there stands in credentialsSecret";
+            return Err(invalid(message.to_owned()));
+        }
         let client = Client::builder()
             .tls_backend_preconfigured(tls::config(ca)?)
             .connect_timeout(CONNECT)
@@ -171,5 +176,28 @@ impl Answer {
         let text = fields.iter().find_map(|field| value.get(field)?.as_str()).unwrap_or_default();
         let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
         line.chars().take(MOST_WORDS).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_has_no_secret_in_it() {
+        let of =
+            |url: &str| Http::new(url, None, Arc::new(Throttle::new(1))).map(|http| http.base.to_string()).map_err(|it| it.to_string());
+        assert_eq!(of("https://git.example.com/below/"), Ok("https://git.example.com/below/".to_owned()));
+        assert_eq!(of("https://git.example.com:3000/a@b"), Ok("https://git.example.com:3000/a@b/".to_owned()));
+        for url in [
+            "https://usher:hunter2@git.example.com",
+            "https://hunter2@git.example.com",
+            "https://git.example.com?token=hunter2",
+            "https://git.example.com/#hunter2",
+        ] {
+            let refused = of(url).expect_err(url);
+            assert!(refused.contains("credentialsSecret") && !refused.contains("hunter2"), "{refused}");
+        }
+        assert!(of("http://git.example.com").expect_err("no TLS").contains("https"));
     }
 }

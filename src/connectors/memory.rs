@@ -219,6 +219,7 @@ impl Connector for Memory {
             Capability::Delete,
             Capability::Groups,
             Capability::RevokeTokens,
+            Capability::RevokePasskeys,
             Capability::SshKeys,
             Capability::Password,
             Capability::Mark,

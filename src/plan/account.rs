@@ -127,6 +127,8 @@ pub enum Capability {
     Groups,
     /// Make what was issued for an account worthless: tokens, sessions, passwords.
     RevokeTokens,
+    /// Let nobody in by a passkey that was not taken back with the rest.
+    RevokePasskeys,
     /// Keep public SSH keys.
     SshKeys,
     /// Set a password.
@@ -310,6 +312,9 @@ const fn needed(capability: Capability) -> &'static str {
         Capability::Delete => "delete accounts; delete the account by hand",
         Capability::Groups => "change groups; leave groups out of the Role",
         Capability::RevokeTokens => "revoke what was issued; revoke it by hand",
+        Capability::RevokePasskeys => {
+            "take back passkeys, and they let in whom it lets in again; take hers off the account by hand, or switch passkeys off there"
+        }
         Capability::SshKeys => "keep SSH keys",
         Capability::Password => "set passwords; set initialCredentials: None in the Provider",
         Capability::Mark => "keep whose an account is",
@@ -481,6 +486,10 @@ fn taken(account: &Account, wish: &Wish, can: &BTreeSet<Capability>) -> Steps {
     need(open, Capability::Disable, AccountChange::SetEnabled { id: id.clone(), enabled: false });
     let revoke = matches!(wish.presence, Presence::Revoked | Presence::Gone);
     need(revoke && account.credentials, Capability::RevokeTokens, AccountChange::RevokeCredentials { id: id.clone() });
+    // Where nothing can be revoked that is all that is to be said.
+    if revoke && can.contains(&Capability::RevokeTokens) && !can.contains(&Capability::RevokePasskeys) {
+        steps.obstacles.push(Obstacle::Unsupported(Capability::RevokePasskeys));
+    }
     leave(account, &BTreeSet::new(), wish, can, &mut steps);
     if wish.presence == Presence::Gone {
         if can.contains(&Capability::Delete) {

@@ -117,11 +117,6 @@ pub const fn conflicts(obstacle: &Obstacle) -> bool {
     !matches!(obstacle, Obstacle::Unsupported(_))
 }
 
-/// Whether an obstacle is that what was issued cannot be made worthless.
-pub fn keeps_credentials(obstacle: &Obstacle) -> bool {
-    *obstacle == Obstacle::Unsupported(Capability::RevokeTokens)
-}
-
 /// What is told of an account that could not be brought about, as it stood before.
 pub fn troubled(name: &str, desired: &Desired, before: Option<&Cell>, (reason, message): (Reason, String), now: Timestamp) -> Cell {
     let state = match (reason, before) {
@@ -184,8 +179,8 @@ pub fn target(provider: Option<&Provider>, cell: &Cell, previous: Option<&Depart
 
 /// Whether what was issued is worthless.
 fn credentials(cell: &Cell) -> &'static str {
-    let cannot = Obstacle::Unsupported(Capability::RevokeTokens).to_string();
-    if cell.left.contains(&cannot) {
+    let cannot = [Capability::RevokeTokens, Capability::RevokePasskeys].map(|lack| Obstacle::Unsupported(lack).to_string());
+    if cannot.iter().any(|words| cell.left.contains(words)) {
         "Cannot"
     } else if cell.credentials {
         "Pending"

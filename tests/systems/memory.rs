@@ -8,7 +8,7 @@ use usher::connectors::memory::{self, Memory};
 use usher::plan::account::{Account, AccountState};
 
 use crate::conformance;
-use crate::conformance::{Fault, Target, profile};
+use crate::conformance::{Fault, Hand, Target, profile};
 
 struct Reference(Memory);
 
@@ -24,6 +24,8 @@ impl Target for Reference {
             Fault::CutAfter => memory::Fault::Cut,
             Fault::Unauthorized => memory::Fault::Stranger,
             Fault::Patience(seconds) => memory::Fault::Patience(seconds),
+            // It says nothing of its own.
+            Fault::Echo(_) => return None,
         };
         self.0.fail(&[fault]);
         Some(Arc::new(self.0.clone()))
@@ -53,6 +55,18 @@ impl Target for Reference {
     async fn rename(&self, id: &str, username: &str) -> bool {
         let mut account = self.0.get(id).expect("an account");
         account.profile.username = username.to_owned();
+        self.0.put(account);
+        true
+    }
+
+    async fn by_hand(&self, id: &str, hand: Hand<'_>) -> bool {
+        let mut account = self.0.get(id).expect("an account");
+        match hand {
+            Hand::LetsIn => account.state = AccountState::Enabled,
+            Hand::Names(name) => account.profile.display_name = name.to_owned(),
+            Hand::PutsInto(group) => account.groups.extend([group.to_owned()]),
+            Hand::TakesOutOf(group) => account.groups.retain(|it| it != group),
+        }
         self.0.put(account);
         true
     }

@@ -119,6 +119,11 @@ impl Api {
         }
     }
 
+    /// What anybody sees who has a browser and is not logged in.
+    pub fn page_of(&self, path: &[&str]) -> RequestBuilder {
+        self.http.request(Method::GET, path)
+    }
+
     pub async fn send(&self, operation: &str, request: RequestBuilder) -> Result<Answer, ConnectorError> {
         self.http.send(operation, request).await
     }

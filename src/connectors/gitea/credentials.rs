@@ -94,7 +94,17 @@ impl Api {
         self.delete(operation, Voice::Own, &["admin", "users", &user.login, "keys", &key.id.to_string()]).await
     }
 
-    /// Deletes all that she, or usher, made to get in with, but for the password. To an address that she added a new password could be sent.
+    /// Whether people log in with a passkey and nothing else. No API tells of passkeys or takes them off an account: only the page “Edit User Account” does.
+    pub async fn lets_in_by_passkeys(&self, operation: &str) -> Result<bool, ConnectorError> {
+        let answer = self.exchange(operation, self.page_of(&["user", "webauthn", "passkey", "assertion"])).await?;
+        // Switched off, or a server that does not know them yet. Whatever else it says, it does not say no.
+        if matches!(answer.status, StatusCode::FORBIDDEN | StatusCode::NOT_FOUND) {
+            return Ok(false);
+        }
+        if answer.status.is_server_error() { answer.about_the_system().map(|_| true) } else { Ok(true) }
+    }
+
+    /// Deletes all that she, or usher, made to get in with, but for the password and passkeys. To an address that she added a new password could be sent.
     pub async fn revoke(&self, operation: &str, user: &User) -> Result<(), ConnectorError> {
         let login = user.login.as_str();
         let Some(tokens) = self.tokens(operation, login).await? else {

@@ -37,6 +37,9 @@ const MOST_LETTERS: usize = 100;
 /// What usher's token must allow; `all` allows everything.
 const SCOPES: [&str; 4] = ["write:admin", "write:organization", "write:user", "write:repository"];
 
+/// What is told where its own words may repeat a password.
+const FAILED: &str = "Gitea failed";
+
 /// A connector for a Gitea.
 #[derive(Debug)]
 pub struct Gitea {
@@ -59,11 +62,15 @@ impl Gitea {
             "password": password.expose_secret(), "must_change_password": false,
         });
         let request = self.api.request(Method::POST, Voice::Own, &["admin", "users"]).json(&body);
-        let answer = self.api.send(operation, request).await.map_err(|error| without_words(error, operation))?;
+        let answer = self.api.send(operation, request).await.map_err(|error| error.without_words(FAILED))?;
         let user = match answer.status {
-            StatusCode::UNPROCESSABLE_ENTITY => self.made_before(operation, profile, owner, &answer.words()).await?,
+            StatusCode::UNPROCESSABLE_ENTITY => {
+                let words = answer.words().replace(password.expose_secret(), "…");
+                self.made_before(operation, profile, owner, &words).await?
+            }
             StatusCode::BAD_REQUEST => return Err(password_refused(operation)),
-            _ => answer.success()?.json()?,
+            status if status.is_success() => answer.json()?,
+            status => return Err(rejected(operation, status.to_string())),
         };
         if !profile.ssh_keys.is_empty() {
             self.api.install(operation, &user, &profile.ssh_keys).await?;
@@ -155,7 +162,7 @@ impl Gitea {
         }
         let password = generate().map_err(|error| ConnectorError::unreachable("make a password", error))?;
         let fields = json!({ "password": password.expose_secret(), "must_change_password": false });
-        self.api.edit(operation, user, mark, fields).await.map_err(|error| match without_words(error, operation) {
+        self.api.edit(operation, user, mark, fields).await.map_err(|error| match error.without_words(FAILED) {
             ConnectorError::Rejected { .. } => password_refused(operation),
             error => error,
         })?;
@@ -290,6 +297,9 @@ impl Connector for Gitea {
             }
             can.insert(Capability::RevokeTokens);
         }
+        if !self.api.lets_in_by_passkeys("ask whether passkeys let people in").await? {
+            can.insert(Capability::RevokePasskeys);
+        }
         Ok(can)
     }
 
@@ -377,18 +387,4 @@ fn password_refused(operation: &str) -> ConnectorError {
         operation,
         "Gitea refuses the password; look at PASSWORD_COMPLEXITY, MIN_PASSWORD_LENGTH and PASSWORD_CHECK_PWN in its app.ini",
     )
-}
-
-/// The same error without what the system said, as the request held a password.
-fn without_words(error: ConnectorError, operation: &str) -> ConnectorError {
-    match error {
-        ConnectorError::Unauthorized { operation, status } => {
-            let status = status.split(':').next().unwrap_or_default().to_owned();
-            ConnectorError::Unauthorized { operation, status }
-        }
-        ConnectorError::Unreachable { source, .. } if source.downcast_ref::<reqwest::Error>().is_none() => {
-            ConnectorError::unreachable(operation, "Gitea failed")
-        }
-        error => error,
-    }
 }

@@ -35,6 +35,13 @@ struct Complaint {
     errors: Vec<Self>,
 }
 
+/// What a password policy finds wrong.
+#[derive(Deserialize)]
+struct Policy {
+    error: String,
+    error_description: String,
+}
+
 impl Complaint {
     fn text(&self) -> String {
         let texts: Vec<String> = self.errors.iter().map(Self::text).collect();
@@ -209,6 +216,14 @@ impl Keycloak {
         let Some(group) = self.group(name).await? else {
             return Err(rejected(&operation, format!("there is no group {name}; make it, or mend the Role that names it")));
         };
+        if let Some((around, roles)) = self.administering(name).await? {
+            let roles: Vec<&str> = roles.iter().map(|role| role.name.as_str()).collect();
+            let message = format!(
+                "group {around} lets its members administer the realm ({}), and usher makes no administrators; take those roles away from it, or mend the Role that names {name}",
+                roles.join(", ")
+            );
+            return Err(rejected(&operation, message));
+        }
         let answer = self.ask(&operation, self.admin(Method::PUT, &["users", id, "groups", &group.id])).await?;
         let there_is = !absent(&answer, &operation)?;
         there(&operation, there_is)?;
@@ -255,13 +270,12 @@ impl Keycloak {
         }
         let password = generate().map_err(|error| ConnectorError::unreachable(operation.as_str(), error))?;
         let body = json!({ "type": "password", "value": password.expose_secret(), "temporary": false });
-        let answer = self.ask(&operation, self.admin(Method::PUT, &["users", id, "reset-password"]).json(&body)).await?;
+        let request = self.admin(Method::PUT, &["users", id, "reset-password"]).json(&body);
+        let answer = self.tell_secret(&operation, request).await?;
         if answer.status.is_success() {
             return Ok(Applied { password: Some(password), ..Applied::default() });
         }
-        let words = answer.words();
-        let safe = if words.contains(password.expose_secret()) { answer.status.to_string() } else { words };
-        Err(rejected(&operation, safe))
+        Err(rejected(&operation, password_policy(&answer).unwrap_or_else(|| answer.status.to_string())))
     }
 
     /// A user who must be there.
@@ -277,6 +291,13 @@ impl Keycloak {
         let answer = self.ask(operation, self.admin(Method::DELETE, path)).await?;
         if absent(&answer, operation)? { Ok(()) } else { answer.success().map(drop) }
     }
+}
+
+/// What the realm's password policy finds wrong. Nothing else that is said to a request with a password is told: it may repeat the password.
+fn password_policy(answer: &Answer) -> Option<String> {
+    let complaint: Policy = answer.json().ok()?;
+    let bounded = complaint.error_description.chars().take(300).collect();
+    (answer.status == StatusCode::BAD_REQUEST && complaint.error.starts_with("invalidPassword")).then_some(bounded)
 }
 
 fn there(operation: &str, there_is: bool) -> Result<(), ConnectorError> {

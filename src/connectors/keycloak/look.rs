@@ -94,13 +94,26 @@ impl Keycloak {
     async fn told(&self, user: User) -> Result<Account, ConnectorError> {
         let marks = self.session().await?.marks;
         let groups: Vec<Group> = self.of_user(&user.id, "groups").await?;
-        let administers = !self.management_roles(&user.id).await?.is_empty();
+        let administers = !self.management_roles(&["users", &user.id]).await?.is_empty() || self.is_service(&user).await?;
         let credentials = self.anything_issued(&user).await?;
         let mut account = user.account(marks);
         account.groups = groups.iter().map(|group| group.name().to_owned()).collect();
-        account.administrator |= administers;
+        account.administrator = administers;
         account.credentials = credentials;
         Ok(account)
+    }
+
+    /// Whether an account is a client's and no person's. Keycloak says of no user that it is: it only leaves such accounts out where it searches for people.
+    async fn is_service(&self, user: &User) -> Result<bool, ConnectorError> {
+        // A name that is searched for in parts is no client's that usher could mean.
+        if !user.has_name_of_service() || user.username.contains(|it: char| it.is_whitespace() || it == '"') {
+            return Ok(false);
+        }
+        let operation = format!("look whether account {} is a client's", user.id);
+        let exactly = format!("\"{}\"", user.username);
+        let request = self.admin(Method::GET, &["users"]).query(&[("search", exactly.as_str()), ("max", "1000")]);
+        let people: Vec<User> = self.ask(&operation, request).await?.success()?.json()?;
+        Ok(!people.iter().any(|person| person.id == user.id))
     }
 
     /// Whether something may still let her in: a link to another identity provider, a password or another credential, a session, an offline session or a consent.
@@ -134,7 +147,8 @@ impl Keycloak {
             let credentials = user.is_enabled() || !(marks && user.is_revoked());
             let mut account = user.account(marks);
             account.credentials = credentials;
-            account.administrator |= administrators.contains(&account.id);
+            // Accounts of clients are in no list.
+            account.administrator = administrators.contains(&account.id);
             account.groups = groups.remove(&account.id).unwrap_or_default();
             account
         });
@@ -143,14 +157,30 @@ impl Keycloak {
 
     /// All users below a path.
     async fn users(&self, operation: &str, path: &[&str], counted: bool) -> Result<Vec<User>, ConnectorError> {
+        self.all(operation, path, counted, |user: &User| user.id.clone()).await
+    }
+
+    /// All groups below a path. Where it is not asked for more, Keycloak tells ten or a hundred, and not that there are others.
+    async fn groups(&self, operation: &str, path: &[&str]) -> Result<Vec<Group>, ConnectorError> {
+        self.all(operation, path, false, |group: &Group| group.id.clone()).await
+    }
+
+    /// All that there is below a path, page by page.
+    async fn all<T: DeserializeOwned>(
+        &self,
+        operation: &str,
+        path: &[&str],
+        counted: bool,
+        id: impl Fn(&T) -> String + Copy,
+    ) -> Result<Vec<T>, ConnectorError> {
         let page = |place: Place| async move {
             let (first, max) = (place.first.to_string(), PAGE.to_string());
             let before = if counted && place.first == 0 { Some(self.count().await?) } else { None };
             let request = self.admin(Method::GET, path).query(&[("first", &first), ("max", &max)]);
             let answer = self.ask(operation, request).await?;
             // A group or role that is gone has nobody.
-            let items: Vec<User> = if absent(&answer, operation)? { Vec::new() } else { answer.success()?.json()? };
-            let ids: Vec<String> = items.iter().map(|user| user.id.clone()).collect();
+            let items: Vec<T> = if absent(&answer, operation)? { Vec::new() } else { answer.success()?.json()? };
+            let ids: Vec<String> = items.iter().map(id).collect();
             if !place.joins(&ids) {
                 let message = "the list moved while it was read; it is read again".to_owned();
                 return Err(ConnectorError::Garbled { operation: operation.to_owned(), message });
@@ -160,7 +190,7 @@ impl Keycloak {
             let total = before.into_iter().chain(after).min();
             Ok(Page { items, next, total })
         };
-        paging::all(operation, Place::default(), |user: &User| user.id.clone(), page).await
+        paging::all(operation, Place::default(), id, page).await
     }
 
     async fn count(&self) -> Result<u64, ConnectorError> {
@@ -211,12 +241,6 @@ impl Keycloak {
         Ok(users.into_iter().map(|user| user.id).collect())
     }
 
-    /// All groups below a path. Keycloak has no limit of its own here.
-    async fn groups(&self, operation: &str, path: &[&str]) -> Result<Vec<Group>, ConnectorError> {
-        let answer = self.ask(operation, self.admin(Method::GET, path)).await?;
-        if absent(&answer, operation)? { Ok(Vec::new()) } else { answer.success()?.json() }
-    }
-
     /// These groups and all within them.
     async fn below(&self, groups: Vec<Group>) -> Result<Vec<Group>, ConnectorError> {
         let mut open = groups;
@@ -241,5 +265,18 @@ impl Keycloak {
         let path: Vec<&str> = ["group-by-path"].into_iter().chain(parts).collect();
         let answer = self.ask(&operation, self.admin(Method::GET, &path)).await?;
         if absent(&answer, &operation)? { Ok(None) } else { answer.success()?.json().map(Some) }
+    }
+
+    /// The group that lets its members administer the realm: this one, or one that it is in, as roles are handed down. Nothing if none does.
+    pub(super) async fn administering(&self, name: &str) -> Result<Option<(String, Vec<Role>)>, ConnectorError> {
+        let ends = name.match_indices('/').map(|(at, _)| at).chain([name.len()]);
+        for path in ends.filter_map(|end| name.get(..end)) {
+            let Some(group) = self.group(path).await? else { return Ok(None) };
+            let roles = self.management_roles(&["groups", &group.id]).await?;
+            if !roles.is_empty() {
+                return Ok(Some((path.to_owned(), roles)));
+            }
+        }
+        Ok(None)
     }
 }

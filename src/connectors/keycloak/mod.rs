@@ -105,6 +105,7 @@ impl Connector for Keycloak {
             Capability::Delete,
             Capability::Groups,
             Capability::RevokeTokens,
+            Capability::RevokePasskeys,
             Capability::Password,
             Capability::List,
         ]);

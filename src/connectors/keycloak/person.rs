@@ -71,8 +71,8 @@ impl User {
         self.enabled
     }
 
-    /// Whether it is a client's and no person's.
-    pub fn is_service(&self) -> bool {
+    /// Whether it is called like the account of a client. People may be, too, where they choose their logins.
+    pub fn has_name_of_service(&self) -> bool {
         self.username.starts_with(SERVICE_ACCOUNT)
     }
 
@@ -85,7 +85,6 @@ impl User {
     /// The account in our terms, but for what Keycloak tells elsewhere.
     pub fn account(self, marks: bool) -> Account {
         let owner = self.owner(marks);
-        let administrator = self.is_service();
         let state = if self.enabled { AccountState::Enabled } else { AccountState::Disabled };
         let profile = Profile {
             display_name: display_name(&self.first_name, &self.last_name),
@@ -93,7 +92,7 @@ impl User {
             email: self.email,
             ssh_keys: BTreeSet::new(),
         };
-        Account { id: self.id, profile, state, owner, administrator, ..Account::default() }
+        Account { id: self.id, profile, state, owner, ..Account::default() }
     }
 }
 

@@ -109,6 +109,11 @@ impl Keycloak {
         }
     }
 
+    /// The same for a request with a secret in it: nothing that is said to it is told, as it may repeat the secret.
+    pub(super) async fn tell_secret(&self, operation: &str, request: RequestBuilder) -> Result<Answer, ConnectorError> {
+        self.ask(operation, request).await.map_err(|error| error.without_words("Keycloak failed"))
+    }
+
     async fn authorized(&self, operation: &str, request: RequestBuilder, session: &Session) -> Result<Answer, ConnectorError> {
         let answer = self.http.send(operation, request.bearer_auth(session.token.expose_secret())).await;
         answer.map_err(|error| self.with_remedy(error))
@@ -160,7 +165,8 @@ impl Keycloak {
         let form =
             [("grant_type", "client_credentials"), ("client_id", self.client_id.as_str()), ("client_secret", self.secret.expose_secret())];
         let path = ["realms", self.realm.as_str(), "protocol", "openid-connect", "token"];
-        let answer = self.http.send(&operation, self.http.request(Method::POST, &path).form(&form)).await?;
+        let answer = self.http.send(&operation, self.http.request(Method::POST, &path).form(&form)).await;
+        let answer = answer.map_err(|error| error.without_words("Keycloak failed"))?;
         match answer.status {
             status if status.is_success() => answer.json(),
             StatusCode::NOT_FOUND if answer.words() == "Realm does not exist" => Err(ConnectorError::InvalidSettings {
@@ -168,7 +174,9 @@ impl Keycloak {
                 message: format!("there is no realm {} there; write its name as Keycloak spells it", self.realm),
             }),
             StatusCode::BAD_REQUEST => {
-                Err(ConnectorError::Unauthorized { operation, status: format!("{}: {}", answer.status, answer.words()) })
+                // What was sent may be in it.
+                let words = Some(answer.words()).filter(|words| !words.contains(self.secret.expose_secret())).unwrap_or_default();
+                Err(ConnectorError::Unauthorized { operation, status: format!("{}: {words}", answer.status) })
             }
             status => {
                 let message = format!("no token but {status}; look at the Provider's url, and at what stands before Keycloak");
@@ -184,7 +192,7 @@ impl Keycloak {
         let request = self.admin(Method::GET, &["users"]).query(&[("username", own.as_str()), ("exact", "true")]);
         let found: Vec<User> = self.ask(operation, request).await?.success()?.json()?;
         let roles = match found.first() {
-            Some(user) => self.management_roles(&user.id).await?,
+            Some(user) => self.management_roles(&["users", &user.id]).await?,
             None => Vec::new(),
         };
         if roles.iter().any(|role| role.name == "manage-users") {
@@ -193,11 +201,12 @@ impl Keycloak {
         Err(ConnectorError::Unauthorized { operation: operation.to_owned(), status: self.needed() })
     }
 
-    /// The roles by which a user administers the realm, those of groups and in other roles included.
-    pub(super) async fn management_roles(&self, id: &str) -> Result<Vec<Role>, ConnectorError> {
+    /// The roles by which a user or a group, given as its path, administers the realm, those in other roles included. For a user those of groups are, too; for a
+    /// group those of the groups around it are not.
+    pub(super) async fn management_roles(&self, whose: &[&str]) -> Result<Vec<Role>, ConnectorError> {
         let session = self.session().await?;
-        let operation = format!("look whether {id} administers the realm");
-        let path = ["users", id, "role-mappings", "clients", &session.management, "composite"];
+        let operation = format!("look whether {} administers the realm", whose.join("/"));
+        let path = [whose, &["role-mappings", "clients", &session.management, "composite"]].concat();
         let answer = self.ask(&operation, self.admin(Method::GET, &path)).await?;
         if super::absent(&answer, &operation)? { Ok(Vec::new()) } else { answer.success()?.json() }
     }

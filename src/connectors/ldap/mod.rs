@@ -156,7 +156,13 @@ impl Connector for Directory {
         if root.has("supportedControl", PAGED_RESULTS) {
             self.sees_passwords(operation).await?;
         }
-        let mut can = BTreeSet::from([Capability::Create, Capability::Delete, Capability::Groups, Capability::RevokeTokens]);
+        let mut can = BTreeSet::from([
+            Capability::Create,
+            Capability::Delete,
+            Capability::Groups,
+            Capability::RevokeTokens,
+            Capability::RevokePasskeys,
+        ]);
         let maybe = [
             (Capability::Disable, self.manner.lock_out == LockOut::Password || knows("attributeTypes", attribute::LOCKED)),
             (Capability::SshKeys, knows("objectClasses", person::KEY_CLASS)),

@@ -120,7 +120,7 @@ impl Connector for Postgresql {
             ]);
         }
         if changes && ends {
-            can.insert(Capability::RevokeTokens);
+            can.extend([Capability::RevokeTokens, Capability::RevokePasskeys]);
         }
         Ok(can)
     }

@@ -275,7 +275,7 @@ impl Connector for Scim {
             can.insert(Capability::Password);
         }
         if self.revoked_when_disabled {
-            can.insert(Capability::RevokeTokens);
+            can.extend([Capability::RevokeTokens, Capability::RevokePasskeys]);
         }
         Ok(can)
     }

@@ -9,12 +9,13 @@ use usher::plan::account::{
 };
 
 const GROUPS: [&str; 4] = ["a", "b", "c", "d"];
-const ALL: [Capability; 9] = [
+const ALL: [Capability; 10] = [
     Capability::Create,
     Capability::Disable,
     Capability::Delete,
     Capability::Groups,
     Capability::RevokeTokens,
+    Capability::RevokePasskeys,
     Capability::SshKeys,
     Capability::Password,
     Capability::Mark,

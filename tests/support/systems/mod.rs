@@ -25,8 +25,19 @@ impl System {
         off_thread(move || Self::start_blocking(&name)).await.unwrap_or_else(|problem| panic!("{problem}"))
     }
 
+    /// The same, where the script is told something by its environment.
+    pub async fn start_told(name: &str, variable: (&'static str, &'static str)) -> Self {
+        let name = name.to_owned();
+        off_thread(move || Self::start_with(&name, &[variable])).await.unwrap_or_else(|problem| panic!("{problem}"))
+    }
+
     fn start_blocking(name: &str) -> Result<Self, String> {
-        let command = script::run(&format!("systems/{name}"), &format!("-{name}"));
+        Self::start_with(name, &[])
+    }
+
+    fn start_with(name: &str, variables: &[(&str, &str)]) -> Result<Self, String> {
+        let mut command = script::run(&format!("systems/{name}"), &format!("-{name}"));
+        command.envs(variables.iter().copied());
         let script = Script::start(command, &format!("{name}: ready")).map_err(|said| {
             format!("no {name}, as hack/systems/{name} says:\n{said}\nTo see whether this machine can have it: hack/systems/{name} install")
         })?;

@@ -269,6 +269,16 @@ impl HttpsProxy {
         self.shared.rules.lock().instead = Some(Arc::new(instead));
     }
 
+    /// From now on all that changes something gets this status, and an answer that repeats what was asked.
+    pub fn echo(&self, status: u16) {
+        self.instead(move |asked| {
+            let text = format!("you said: {}", String::from_utf8_lossy(&asked.body));
+            let fields = ["message", "error", "error_description", "errorMessage", "detail"];
+            let body = fields.into_iter().map(|field| (field.to_owned(), text.clone().into())).collect();
+            asked.changes().then(|| Told::json(status, &serde_json::Value::Object(body)))
+        });
+    }
+
     /// Requests that `which` means wait before they reach the server, and reach it even if whoever asked waits no more. [`Self::let_go`] ends it.
     pub fn hold(&self, which: impl Fn(&Asked) -> bool + Send + Sync + 'static) {
         self.shared.rules.lock().held = Some(Arc::new(which));

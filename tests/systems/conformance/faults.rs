@@ -65,20 +65,3 @@ pub async fn a_broken_system_is_told(target: &dyn Target) {
         assert!(matches!(error, ConnectorError::Unreachable { .. }) && error.retry() == Retry::Backoff, "{}", error.chain());
     }
 }
-
-/// Neither usher's own credential nor a person's password is in what is printed.
-pub async fn no_secret_is_printed(target: &dyn Target) {
-    use secrecy::ExposeSecret;
-    let connector = target.connector().await;
-    let create = AccountChange::Create { profile: connector.keeps(profile("ada")), owner: owner("ada") };
-    let id = connector.apply(&create).await.expect("made").id.expect("an id");
-    let mut printed = format!("{connector:?}");
-    if let Ok(issued) = connector.apply(&AccountChange::IssuePassword { id }).await {
-        printed += &format!("{issued:?}");
-        let password = issued.password.expect("a password");
-        assert!(!printed.contains(password.expose_secret()));
-    }
-    let account = connector.find(&named("ada"), &NONE).await.expect("an answer");
-    printed += &format!("{account:?}");
-    assert!(!printed.contains(&target.secret()), "{printed}");
-}

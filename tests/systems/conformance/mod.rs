@@ -6,6 +6,8 @@ mod cases;
 mod faults;
 mod leaving;
 mod people;
+mod recovery;
+mod secrets;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,6 +22,8 @@ pub use cases::*;
 pub use faults::*;
 pub use leaving::*;
 pub use people::*;
+pub use recovery::*;
+pub use secrets::*;
 
 /// What a system does to a request instead of answering it. Each is made real: by a stopped process, a closed port, a proxy in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +40,21 @@ pub enum Fault {
     Patience(u64),
     /// It fails (HTTP: 503).
     Broken,
+    /// It answers all that changes something with this status, and repeats what it was asked (HTTP).
+    Echo(u16),
+}
+
+/// What an administrator does to an account.
+#[derive(Clone, Copy, Debug)]
+pub enum Hand<'a> {
+    /// Lets somebody in who was locked out.
+    LetsIn,
+    /// Gives her another name to show.
+    Names(&'a str),
+    /// Puts her into a group.
+    PutsInto(&'a str),
+    /// Takes her out of a group.
+    TakesOutOf(&'a str),
 }
 
 /// A real system as a test sees it: one tenant, realm, organization or tree for the test alone. All but `connector` and `faulty` act by the system's own means,
@@ -57,6 +76,14 @@ pub trait Target: Send + Sync {
     async fn make_crowd(&self, count: usize);
     /// Gives an account another login by hand; false where logins cannot change.
     async fn rename(&self, id: &str, username: &str) -> bool;
+    /// Changes an account by hand; false where this cannot be done so.
+    async fn by_hand(&self, _id: &str, _hand: Hand<'_>) -> bool {
+        false
+    }
+    /// Exchanges usher's credential, so that the old one is refused from now on. Returns a connector with the new one; nothing where that cannot be done.
+    async fn exchange_credential(&self) -> Option<Arc<dyn Connector>> {
+        None
+    }
     /// Whether somebody can log in by a password, really.
     async fn log_in(&self, username: &str, password: &str) -> bool;
     /// Lets somebody make what outlives her login: a token, a key, an open session. Nothing where the system has none.
@@ -84,7 +111,8 @@ macro_rules! conformance {
             who_is_locked_out_has_nothing_and_comes_back, what_was_issued_is_dead_for_ever, what_cannot_be_revoked_is_told, an_account_is_deleted, what_somebody_owns_keeps_the_account,
             what_somebody_owned_is_handed_over, the_second_run_changes_nothing, no_page_is_lost, a_closed_door_is_told, a_system_that_hangs_is_told,
             a_change_whose_answer_was_lost_is_made_once, a_refused_credential_is_told, a_system_that_asks_for_patience_gets_it, a_broken_system_is_told,
-            no_secret_is_printed,
+            no_secret_is_printed, a_password_that_is_refused_is_not_repeated, every_change_whose_answer_was_lost_is_made_in_the_end,
+            what_was_changed_by_hand_is_put_right, an_exchanged_credential_is_refused_and_the_new_one_works,
         );
     };
     (@cases $start:expr; $($case:ident),* $(,)?) => {

@@ -4,6 +4,7 @@ mod estate;
 mod habits;
 mod leaving;
 mod names;
+mod passkeys;
 mod pushing;
 mod web;
 
@@ -21,7 +22,7 @@ use usher::connectors::throttle::Throttle;
 use usher::connectors::{Connector, Secrets, connect};
 
 use crate::conformance;
-use crate::conformance::{Fault, Target};
+use crate::conformance::{Fault, Hand, Target};
 use crate::proxy::{HttpsProxy, Told};
 use crate::support::systems::System;
 use crate::support::systems::git::{Git, said};
@@ -60,7 +61,16 @@ enum By<'a> {
 impl Forge {
     async fn start() -> Self {
         let permit = SERVERS.acquire().await.expect("never closed");
-        let system = System::start("gitea").await;
+        Self::of(permit, System::start("gitea").await).await
+    }
+
+    /// A server as Gitea itself would have it: people log in by passkeys.
+    async fn with_passkeys() -> Self {
+        let permit = SERVERS.acquire().await.expect("never closed");
+        Self::of(permit, System::start_told("gitea", ("USHER_GITEA_PASSKEYS", "true")).await).await
+    }
+
+    async fn of(permit: SemaphorePermit<'static>, system: System) -> Self {
         let (git, ca) = (Git::of(&system), std::fs::read_to_string(system.ca_file()).expect("a CA"));
         let tls = usher::connectors::tls::config(Some(&ca)).expect("a CA");
         let client = reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().redirect(reqwest::redirect::Policy::none());
@@ -210,6 +220,7 @@ impl Target for Forge {
             Fault::CutAfter => proxy.cut_next_change(),
             Fault::Patience(seconds) => proxy.answer(100, &Told::patience(seconds)),
             Fault::Broken => proxy.answer(100, &Told::broken()),
+            Fault::Echo(status) => proxy.echo(status),
         }
         self.proxies.lock().push(proxy);
         Some(connector)
@@ -241,6 +252,34 @@ impl Target for Forge {
         let before = found["data"][0]["login"].as_str().expect("a user").to_owned();
         self.admin("POST", &format!("/admin/users/{before}/rename"), json!({ "new_username": username })).await;
         true
+    }
+
+    async fn by_hand(&self, id: &str, hand: Hand<'_>) -> bool {
+        let found = self.admin("GET", &format!("/users/search?uid={id}"), Value::Null).await;
+        let login = found["data"][0]["login"].as_str().expect("a user").to_owned();
+        let (method, group) = match hand {
+            Hand::LetsIn => {
+                self.edit(&login, json!({ "prohibit_login": false, "active": true })).await;
+                return true;
+            }
+            Hand::Names(name) => {
+                self.edit(&login, json!({ "full_name": name })).await;
+                return true;
+            }
+            Hand::PutsInto(group) => ("PUT", group),
+            Hand::TakesOutOf(group) => ("DELETE", group),
+        };
+        let (organization, team) = group.split_once('/').expect("organization/team");
+        let team = self.team(organization, team).await;
+        self.admin(method, &format!("/teams/{team}/members/{login}"), Value::Null).await;
+        true
+    }
+
+    async fn exchange_credential(&self) -> Option<Arc<dyn Connector>> {
+        let (username, password) = self.administrator();
+        self.as_one(By::Password(username, password), "DELETE", &format!("/users/{username}/tokens/usher"), Value::Null).await;
+        let token = self.token_of(self.administrator(), "usher", &LEAST).await;
+        Some(self.connect(self.system.env("URL"), &self.ca, &token))
     }
 
     async fn log_in(&self, username: &str, password: &str) -> bool {

@@ -2,6 +2,8 @@
 
 use reqwest::header::{COOKIE, LOCATION, ORIGIN, SET_COOKIE};
 
+use serde_json::Value;
+
 use super::Forge;
 
 /// An open session.
@@ -19,6 +21,31 @@ impl<'a> Session<'a> {
         session
     }
 
+    /// A browser in which nobody is logged in.
+    pub const fn nobodys(forge: &'a Forge) -> Self {
+        Self { forge, cookies: Vec::new() }
+    }
+
+    /// Asks for JSON, or sends some. Returns the status, and what is answered.
+    pub async fn ask(&mut self, path: &str, body: Option<&Value>) -> (u16, Value) {
+        let origin = self.forge.system.env("URL");
+        let method = if body.is_some() { reqwest::Method::POST } else { reqwest::Method::GET };
+        let request = self.forge.client.request(method, format!("{origin}{path}")).header(ORIGIN, origin).header(COOKIE, self.jar());
+        let answer = body.iter().fold(request, reqwest::RequestBuilder::json).send().await.expect("an answer");
+        self.keep(&answer);
+        let status = answer.status().as_u16();
+        (status, serde_json::from_str(&answer.text().await.expect("a body")).unwrap_or_default())
+    }
+
+    fn keep(&mut self, answer: &reqwest::Response) {
+        for cookie in answer.headers().get_all(SET_COOKIE) {
+            let pair = cookie.to_str().expect("text").split(';').next().unwrap_or_default();
+            let (name, value) = pair.split_once('=').expect("a cookie");
+            self.cookies.retain(|(before, _)| before != name);
+            self.cookies.push((name.to_owned(), value.to_owned()));
+        }
+    }
+
     /// Logs in by the form, and asks to be remembered. Returns what the browser then keeps for a month, without the session.
     pub async fn remembered(forge: &'a Forge, username: &str, password: &str) -> Self {
         let mut session = Self { forge, cookies: Vec::new() };
@@ -33,12 +60,7 @@ impl<'a> Session<'a> {
         let origin = self.forge.system.env("URL");
         let request = self.forge.client.post(format!("{origin}{path}")).header(ORIGIN, origin).header(COOKIE, self.jar()).form(form);
         let answer = request.send().await.expect("an answer");
-        for cookie in answer.headers().get_all(SET_COOKIE) {
-            let pair = cookie.to_str().expect("text").split(';').next().unwrap_or_default();
-            let (name, value) = pair.split_once('=').expect("a cookie");
-            self.cookies.retain(|(before, _)| before != name);
-            self.cookies.push((name.to_owned(), value.to_owned()));
-        }
+        self.keep(&answer);
         let location = answer.headers().get(LOCATION).and_then(|it| it.to_str().ok()).unwrap_or_default().to_owned();
         (answer.status().as_u16(), location)
     }

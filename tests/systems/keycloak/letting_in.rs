@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use usher::api::provider::System as Kind;
@@ -63,20 +63,14 @@ async fn a_token_that_is_refused_is_replaced_once() {
     let proxy = realm.proxy().await;
     let connector = realm.connector_behind(&proxy);
     connector.probe().await.expect("it answers");
-    let push = async || {
-        // Keycloak counts in seconds.
-        tokio::time::sleep(Duration::from_millis(1_100)).await;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_secs();
-        realm.set(json!({ "notBefore": now })).await;
-    };
-    push().await;
+    realm.refuse_tokens().await;
     assert_eq!(logins(&proxy), 1);
     connector.find(&named("nobody"), &NONE).await.unwrap_or_else(|error| panic!("{}", error.chain()));
     assert_eq!(logins(&proxy), 2);
     let client = realm.client_id("usher").await;
     realm.admin("POST", &format!("/clients/{client}/client-secret"), Value::Null).await;
     connector.find(&named("nobody"), &NONE).await.expect("a token outlives its secret");
-    push().await;
+    realm.refuse_tokens().await;
     let error = connector.find(&named("nobody"), &NONE).await.expect_err("the secret is another one");
     assert!(matches!(error, ConnectorError::Unauthorized { .. }) && error.retry() == Retry::OnChange, "{}", error.chain());
     assert_eq!(logins(&proxy), 3, "asked once and no more");

@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::{Value, json};
 use usher::connectors::Connector;
 use usher::connectors::error::{ConnectorError, Retry};
-use usher::plan::account::{Account, AccountChange, Managed};
+use usher::plan::account::{Account, AccountChange, Managed, Obstacle, Presence, steps};
 
 use super::{Realm, id_in};
-use crate::conformance::{Target, named, read};
+use crate::conformance::{Target, converge, named, read, wish};
 
 const NONE: Managed = Managed::Only(BTreeSet::new());
 
@@ -62,11 +62,7 @@ async fn administrators_are_told() {
     let (ada, bob, eve, joe) = (&ids[0], &ids[1], &ids[2], &ids[3]);
     realm.admin("POST", &format!("/users/{ada}/role-mappings/clients/{management}"), json!([all])).await;
     realm.make_group("ops/night").await;
-    let group = async |path: &str| {
-        let group = realm.admin("GET", &format!("/group-by-path/{path}"), Value::Null).await.body;
-        group["id"].as_str().expect("an id").to_owned()
-    };
-    let (ops, night) = (group("ops").await, group("ops/night").await);
+    let (ops, night) = (realm.group_id("ops").await, realm.group_id("ops/night").await);
     realm.admin("POST", &format!("/groups/{ops}/role-mappings/clients/{management}"), json!([some])).await;
     realm.admin("PUT", &format!("/users/{bob}/groups/{night}"), Value::Null).await;
     let made = realm.admin("POST", "/roles", json!({ "name": "helpdesk" })).await;
@@ -81,6 +77,99 @@ async fn administrators_are_told() {
     assert!(list[ada].administrator && list[bob].administrator && !list[joe].administrator);
     let own = connector.find(&named("service-account-usher"), &NONE).await.expect("an answer").expect("usher's own");
     assert!(own.administrator && !list.contains_key(&own.id), "{own:?}");
+}
+
+/// Whoever may choose her login could choose one that looks like a client's.
+#[tokio::test]
+async fn who_calls_herself_a_service_account_is_a_person() {
+    let realm = Realm::start().await;
+    let connector = realm.connector_here();
+    let id = converge(connector.as_ref(), &wish("ada", &[])).await.0.expect("an account").id;
+    for login in ["service-account-ada", "service-account-usher-2"] {
+        realm.rename(&id, login).await;
+        let looked = read(connector.as_ref(), &id, &NONE).await;
+        assert!(!looked.administrator && looked.profile.username == login, "{looked:?}");
+        assert!(!listed(connector.as_ref(), &NONE).await[&id].administrator);
+        let able = connector.probe().await.expect("it answers");
+        let mut gone = wish("ada", &[]);
+        gone.presence = Presence::Revoked;
+        let next = steps(Some(&looked), &gone, &able);
+        assert_eq!(
+            (next.changes.first(), next.obstacles),
+            (Some(&AccountChange::SetEnabled { id: id.clone(), enabled: false }), Vec::new())
+        );
+    }
+    let client = json!({ "clientId": "https://app.example.com/it", "serviceAccountsEnabled": true, "secret": "s" });
+    realm.admin("POST", "/clients", client).await;
+    for own in ["service-account-usher", "service-account-https://app.example.com/it"] {
+        let own = connector.find(&named(own), &NONE).await.expect("an answer").expect("a client's");
+        assert!(own.administrator, "a client's account is never touched: {own:?}");
+    }
+}
+
+/// usher makes no administrators: she could not be locked out any more. Roles come from groups around a group, too, and in other roles.
+#[tokio::test]
+async fn nobody_is_put_into_a_group_that_administers_the_realm() {
+    let realm = Realm::start().await;
+    let connector = realm.connector_here();
+    for group in ["ops/night", "desk/first", "engineering/payments"] {
+        realm.make_group(group).await;
+    }
+    let management = realm.client_id("realm-management").await;
+    let role = realm.admin("GET", &format!("/clients/{management}/roles/manage-users"), Value::Null).await.body;
+    realm.admin("POST", "/roles", json!({ "name": "helpdesk" })).await;
+    realm.admin("POST", "/roles/helpdesk/composites", json!([role])).await;
+    let helpdesk = realm.admin("GET", "/roles/helpdesk", Value::Null).await.body;
+    let ops = realm.group_id("ops").await;
+    realm.admin("POST", &format!("/groups/{ops}/role-mappings/clients/{management}"), json!([role])).await;
+    let first = realm.group_id("desk/first").await;
+    realm.admin("POST", &format!("/groups/{first}/role-mappings/realm"), json!([helpdesk])).await;
+    let mut wished = wish("ada", &["engineering/payments".to_owned()]);
+    let id = converge(connector.as_ref(), &wished).await.0.expect("an account").id;
+    for (group, around) in [("ops", "ops"), ("ops/night", "ops"), ("desk/first", "desk/first")] {
+        let error = connector.apply(&AccountChange::Join { id: id.clone(), group: group.to_owned() }).await.expect_err("it administers");
+        let text = error.to_string();
+        let named = text.contains(&format!("group {around} lets")) && text.contains("manage-users");
+        assert!(matches!(error, ConnectorError::Rejected { .. }) && named, "{text}");
+    }
+    connector.apply(&AccountChange::Join { id: id.clone(), group: "desk".to_owned() }).await.expect("that one does not");
+    // Somebody gives the roles to a group that she is in already: then it is told that she cannot be locked out.
+    let payments = realm.group_id("engineering/payments").await;
+    realm.admin("POST", &format!("/groups/{payments}/role-mappings/realm"), json!([helpdesk])).await;
+    wished.presence = Presence::Revoked;
+    let looked = read(connector.as_ref(), &id, &wished.managed).await;
+    let next = steps(Some(&looked), &wished, &connector.probe().await.expect("it answers"));
+    assert_eq!((next.changes, next.obstacles), (Vec::new(), vec![Obstacle::Protected("ada".to_owned())]), "never in silence");
+}
+
+/// Of groups within a group Keycloak tells ten, and of groups that have a role a hundred, and not that there are others.
+#[tokio::test]
+async fn no_group_is_lost() {
+    let realm = Realm::start().await;
+    let connector = realm.connector_here();
+    realm.make_group("guilds/guild-00").await;
+    let guilds = realm.group_id("guilds").await;
+    for number in 1..12 {
+        realm.admin("POST", &format!("/groups/{guilds}/children"), json!({ "name": format!("guild-{number:02}") })).await;
+    }
+    let last = realm.group_id("guilds/guild-11").await;
+    let ada = realm.make_whole("ada", "ada@example.com").await;
+    realm.admin("PUT", &format!("/users/{ada}/groups/{last}"), Value::Null).await;
+    assert_eq!(listed(connector.as_ref(), &Managed::All).await[&ada].groups, BTreeSet::from(["guilds/guild-11".to_owned()]));
+    let management = realm.client_id("realm-management").await;
+    let role = realm.admin("GET", &format!("/clients/{management}/roles/impersonation"), Value::Null).await.body;
+    let mut groups = Vec::new();
+    for number in 0..101 {
+        let group = id_in(&realm.admin("POST", "/groups", json!({ "name": format!("ops-{number:03}") })).await);
+        realm.admin("POST", &format!("/groups/{group}/role-mappings/clients/{management}"), json!([role])).await;
+        groups.push(group);
+    }
+    for (number, group) in groups.iter().enumerate().filter(|(number, _)| [0, 50, 99, 100].contains(number)) {
+        let name = format!("eve-{number}");
+        let eve = realm.make_whole(&name, &format!("{name}@example.com")).await;
+        realm.admin("PUT", &format!("/users/{eve}/groups/{group}"), Value::Null).await;
+        assert!(listed(connector.as_ref(), &NONE).await[&eve].administrator, "by group {number}");
+    }
 }
 
 /// People are deleted while the list is read: nobody who stays is missed, or it is no list.

@@ -7,6 +7,7 @@ mod lists;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -17,7 +18,7 @@ use usher::connectors::throttle::Throttle;
 use usher::connectors::{Connector, Secrets, connect};
 
 use crate::conformance;
-use crate::conformance::{Fault, Target};
+use crate::conformance::{Fault, Hand, Target};
 use crate::proxy::{HttpsProxy, Told};
 use crate::support::systems::{System, shared};
 
@@ -137,6 +138,20 @@ impl Realm {
         found[0]["id"].as_str().expect("a client").to_owned()
     }
 
+    /// The id of a group, given as its path.
+    async fn group_id(&self, path: &str) -> String {
+        let group = self.admin("GET", &format!("/group-by-path/{path}"), Value::Null).await.body;
+        group["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Makes all tokens worthless that were issued so far, as an administrator does in an emergency.
+    async fn refuse_tokens(&self) {
+        // Keycloak counts in seconds.
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_secs();
+        self.set(json!({ "notBefore": now })).await;
+    }
+
     /// Logs in. Scopes decide what comes of it.
     async fn tokens(&self, client: &str, (username, password): (&str, &str), scope: &str) -> Option<Value> {
         let form = [("grant_type", "password"), ("client_id", client), ("username", username), ("password", password), ("scope", scope)];
@@ -219,6 +234,11 @@ impl Target for Realm {
             }
             Fault::Patience(seconds) => proxy.answer(100, &Told::patience(seconds)),
             Fault::Broken => proxy.answer(100, &Told::broken()),
+            Fault::Echo(status) => {
+                // To log in is a POST, too. A token that is refused is asked for again: as often as it likes.
+                connector.probe().await.expect("it answers");
+                proxy.echo(status);
+            }
         }
         self.proxies.lock().push(proxy);
         Some(connector)
@@ -254,6 +274,33 @@ impl Target for Realm {
         self.set(json!({ "editUsernameAllowed": true })).await;
         self.admin("PUT", &format!("/users/{id}"), json!({ "username": username })).await;
         true
+    }
+
+    async fn by_hand(&self, id: &str, hand: Hand<'_>) -> bool {
+        let (method, group) = match hand {
+            Hand::LetsIn => {
+                self.admin("PUT", &format!("/users/{id}"), json!({ "enabled": true })).await;
+                return true;
+            }
+            Hand::Names(name) => {
+                let (first, last) = name.split_once(' ').expect("two words");
+                self.admin("PUT", &format!("/users/{id}"), json!({ "firstName": first, "lastName": last })).await;
+                return true;
+            }
+            Hand::PutsInto(group) => ("PUT", group),
+            Hand::TakesOutOf(group) => ("DELETE", group),
+        };
+        let group = self.group_id(group).await;
+        self.admin(method, &format!("/users/{id}/groups/{group}"), Value::Null).await;
+        true
+    }
+
+    /// Also all tokens so far are made worthless: one outlives the secret that it was got by.
+    async fn exchange_credential(&self) -> Option<Arc<dyn Connector>> {
+        let client = self.client_id("usher").await;
+        let secret = self.admin("POST", &format!("/clients/{client}/client-secret"), Value::Null).await.body;
+        self.refuse_tokens().await;
+        Some(self.connect(self.system.env("URL"), &self.ca, secret["value"].as_str().expect("a secret")))
     }
 
     async fn log_in(&self, username: &str, password: &str) -> bool {

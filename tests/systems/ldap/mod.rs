@@ -18,7 +18,7 @@ use usher::api::provider::{Ldap, LockOut, System};
 use usher::connectors::throttle::Throttle;
 use usher::connectors::{Connector, Secrets, connect};
 
-use crate::conformance::{Fault, Target};
+use crate::conformance::{Fault, Hand, Target};
 use crate::proxy::TcpProxy;
 
 use self::proxy::LdapProxy;
@@ -117,8 +117,8 @@ impl Target for Directory {
                 Some(connector)
             }
             Fault::Unauthorized => Some(self.by(&self.settings(), "not-its-Passw0rd", Some(self.server.ca()))),
-            // LDAP has no way to ask for it.
-            Fault::Patience(_) => None,
+            // LDAP has no way to ask for it, and a proxy for it has no words.
+            Fault::Patience(_) | Fault::Echo(_) => None,
         }
     }
 
@@ -156,6 +156,25 @@ impl Target for Directory {
         let found = root.search(self.server.env("PEOPLE_DN"), Scope::Subtree, &filter, ["uid"]).await.expect("an answer");
         let dn = SearchEntry::construct(found.0.into_iter().next().expect("an entry")).dn;
         root.modifydn(&dn, &format!("uid={username}"), true, None).await.expect("an answer").success().expect("renamed");
+        true
+    }
+
+    async fn by_hand(&self, id: &str, hand: Hand<'_>) -> bool {
+        let filter = format!("(entryUUID={id})");
+        let found = self.server.root().await.search(self.server.env("PEOPLE_DN"), Scope::Subtree, &filter, ["uid"]).await;
+        let dn = SearchEntry::construct(found.expect("an answer").0.into_iter().next().expect("an entry")).dn;
+        match (hand, self.lock_out) {
+            (Hand::LetsIn, LockOut::Policy) => self.server.set(&dn, "pwdAccountLockedTime", &[]).await,
+            (Hand::LetsIn, LockOut::Password) => self.server.set(&dn, "userPassword", &["A-new-Passw0rd"]).await,
+            (Hand::Names(name), _) => self.server.set(&dn, "displayName", &[name]).await,
+            (Hand::PutsInto(group), _) => {
+                server::add_value(&mut self.server.root().await, &self.server.group(group), "member", &dn).await;
+            }
+            // One member it must have.
+            (Hand::TakesOutOf(group), _) => {
+                self.server.set(&self.server.group(group), "member", &["cn=empty-membership-placeholder"]).await;
+            }
+        }
         true
     }
 

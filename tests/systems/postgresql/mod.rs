@@ -21,7 +21,7 @@ use usher::connectors::throttle::Throttle;
 use usher::connectors::{Connector, Secrets, connect};
 
 use crate::conformance;
-use crate::conformance::{Fault, Target};
+use crate::conformance::{Fault, Hand, Target};
 use crate::proxy::TcpProxy;
 
 use self::server::Server;
@@ -173,7 +173,7 @@ impl Target for Postgres {
             }
             Fault::Unauthorized => return Some(self.connector_at(self.server().port, "what-it-was-before")),
             // It has no words for either.
-            Fault::Patience(_) | Fault::Broken => return None,
+            Fault::Patience(_) | Fault::Broken | Fault::Echo(_) => return None,
         };
         Some(self.connector_at(port, self.password()))
     }
@@ -202,6 +202,16 @@ impl Target for Postgres {
         let now: String = self.value(&format!("SELECT rolname::text FROM pg_roles WHERE oid = {id}")).await;
         let (now, then) = (escape_identifier(&now), escape_identifier(username));
         self.run(&format!("ALTER ROLE {now} RENAME TO {then}")).await;
+        true
+    }
+
+    /// Names to show are not kept, and what a superuser grants only a superuser takes back.
+    async fn by_hand(&self, id: &str, hand: Hand<'_>) -> bool {
+        if !matches!(hand, Hand::LetsIn) {
+            return false;
+        }
+        let name: String = self.value(&format!("SELECT rolname::text FROM pg_roles WHERE oid = {id}")).await;
+        self.run(&server::named("ALTER ROLE {name} LOGIN", &name)).await;
         true
     }
 

@@ -16,7 +16,7 @@ use usher::connectors::throttle::Throttle;
 use usher::connectors::{Connector, Secrets, connect};
 
 use crate::conformance;
-use crate::conformance::{Fault, Target};
+use crate::conformance::{Fault, Hand, Target};
 use crate::proxy::{HttpsProxy, Told};
 use crate::support::systems::{System, shared};
 
@@ -82,6 +82,7 @@ impl Service {
             Fault::CutAfter => proxy.cut_next_change(),
             Fault::Patience(seconds) => proxy.answer(100, &Told::patience(seconds)),
             Fault::Broken => proxy.answer(100, &Told::broken()),
+            Fault::Echo(status) => proxy.echo(status),
         }
         let connector = self.connector_behind(&proxy);
         self.proxies.lock().push(proxy);
@@ -177,6 +178,16 @@ impl Target for Tenant {
 
     async fn rename(&self, id: &str, username: &str) -> bool {
         self.service.set(&format!("/Users/{id}"), &json!({ "userName": username })).await;
+        true
+    }
+
+    async fn by_hand(&self, id: &str, hand: Hand<'_>) -> bool {
+        let attributes = match hand {
+            Hand::LetsIn => json!({ "active": true }),
+            Hand::Names(name) => json!({ "displayName": name }),
+            Hand::PutsInto(_) | Hand::TakesOutOf(_) => return false,
+        };
+        self.service.set(&format!("/Users/{id}"), &attributes).await;
         true
     }
 

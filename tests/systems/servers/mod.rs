@@ -1,5 +1,6 @@
 //! The servers that connectors are tested against really are what the tests take them for, and nothing is left of them.
 
+mod paused;
 mod wire;
 
 use std::fs;
@@ -11,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use self::wire::{add, ask, bind, code, connect, http, postgresql, start_tls, startup, tls};
+use self::wire::{add, ask, bind, code, connect, http, http_at, postgresql, start_tls, startup, tls};
 use crate::support::systems::{System, shared};
 
 /// How long a test waits for what comes at once on a quiet machine.
@@ -74,6 +75,15 @@ async fn gitea_wants_its_token_and_has_two_doors() {
 }
 
 #[tokio::test]
+async fn keycloak_wants_its_token_and_is_ready_when_it_says_so() {
+    let system = shared("keycloak").await;
+    assert_eq!(http(system, "wrong", "GET", "/admin/realms/master/users", "").await.0, 401);
+    let (status, users) = http(system, &administrator(system).await, "GET", "/admin/realms/master/users", "").await;
+    assert!(status == 200 && users.contains(system.env("ADMIN_USER")), "{users}");
+    says_that_it_is_ready(system).await;
+}
+
+#[tokio::test]
 async fn there_is_one_shared_system_of_a_name() {
     let (one, two) = tokio::join!(shared("ldap"), shared("ldap"));
     assert!(std::ptr::eq(one, two));
@@ -100,8 +110,13 @@ async fn gitea_hangs_crashes_comes_back_and_goes() {
 }
 
 #[tokio::test]
+async fn keycloak_hangs_crashes_comes_back_and_goes() {
+    hangs_crashes_comes_back_and_goes("keycloak").await;
+}
+
+#[tokio::test]
 async fn killed_scripts_leave_nothing() {
-    for name in ["postgresql", "ldap", "scim", "gitea"] {
+    for name in ["postgresql", "ldap", "scim", "gitea", "keycloak"] {
         for hangs in [false, true] {
             leaves_nothing(name, hangs).await;
         }
@@ -126,6 +141,14 @@ async fn make(system: &System, name: &str) -> bool {
             (422, _) => false,
             (_, other) => panic!("{other}"),
         },
+        "keycloak" => {
+            let token = administrator(system).await;
+            match http(system, &token, "POST", "/admin/realms/master/users", r#"{"username":"alice"}"#).await {
+                (201, _) => true,
+                (409, _) => false,
+                (_, other) => panic!("{other}"),
+            }
+        }
         _ => match http(system, system.env("TOKEN"), "POST", "/tenant/v2/Users", ALICE).await {
             (201, _) => true,
             (409, _) => false,
@@ -135,6 +158,23 @@ async fn make(system: &System, name: &str) -> bool {
 }
 
 const ALICE: &str = r#"{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"alice"}"#;
+
+/// A token of Keycloak's own administrator.
+async fn administrator(system: &System) -> String {
+    let (user, password) = (system.env("ADMIN_USER"), system.env("ADMIN_PASSWORD"));
+    let body = format!("grant_type=password&client_id=admin-cli&username={user}&password={password}");
+    let path = "/realms/master/protocol/openid-connect/token";
+    let kind = "Content-Type: application/x-www-form-urlencoded";
+    let (status, answer) = http_at(system, system.env("URL"), kind, ("POST", path, &body)).await;
+    assert_eq!(status, 200, "{answer}");
+    answer.split(r#""access_token":""#).nth(1).and_then(|rest| rest.split('"').next()).expect("a token").to_owned()
+}
+
+/// Keycloak listens, and lets people in, before its parts all work.
+async fn says_that_it_is_ready(system: &System) {
+    let (status, answer) = http_at(system, system.env("HEALTH_URL"), "Accept: */*", ("GET", "/health/ready", "")).await;
+    assert!(status == 200 && answer.contains(r#""status": "UP""#) && !answer.contains("DOWN"), "{answer}");
+}
 
 /// A session of the operator's.
 async fn operator(system: &System) -> tokio_rustls::client::TlsStream<TcpStream> {
@@ -152,6 +192,9 @@ async fn psql(system: &System, statement: &str) -> bool {
 
 async fn hangs_crashes_comes_back_and_goes(name: &str) {
     let system = System::start(name).await;
+    if name == "keycloak" {
+        says_that_it_is_ready(&system).await;
+    }
     let (address, dir, first) = (system.env("URL").to_owned(), system.dir().to_owned(), system.pid());
     assert!(make(&system, name).await, "it is empty at first");
 
@@ -163,6 +206,9 @@ async fn hangs_crashes_comes_back_and_goes(name: &str) {
     system.kill();
     until("it is gone", || !runs(first)).await;
     let system = system.restart().await;
+    if name == "keycloak" {
+        says_that_it_is_ready(&system).await;
+    }
     assert!(system.env("URL") == address && system.dir() == dir && system.pid() != first, "the same in another process");
     assert!(!make(&system, name).await, "it has kept its data");
 

@@ -42,12 +42,14 @@ pub async fn ask(connection: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin), r
 
 /// Sends a request with `body` over HTTPS, and gives the status and the whole answer.
 pub async fn http(system: &System, token: &str, method: &str, path: &str, body: &str) -> (u16, String) {
-    let mut connection = tls(system, connect(system.env("URL")).await).await;
-    let request = format!(
-        "{method} {path} HTTP/1.0\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\nContent-Type: application/scim+json\r\n\
-         Content-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
+    let kind = if path.contains("/v2/") { "application/scim+json" } else { "application/json" };
+    http_at(system, system.env("URL"), &format!("Authorization: Bearer {token}\r\nContent-Type: {kind}"), (method, path, body)).await
+}
+
+/// The same at an address of the system, with these headers.
+pub async fn http_at(system: &System, url: &str, headers: &str, (method, path, body): (&str, &str, &str)) -> (u16, String) {
+    let mut connection = tls(system, connect(url).await).await;
+    let request = format!("{method} {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n{headers}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
     connection.write_all(request.as_bytes()).await.expect("it is taken");
     let mut answer = Vec::new();
     // Not everybody says farewell as TLS wants it.

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::evidence;
 use super::script::{self, Script, off_thread};
 
 /// An outside system that runs. Dropping it ends it; so does the end of this process, however that comes.
@@ -26,6 +27,10 @@ impl System {
     }
 
     fn start_blocking(name: &str) -> Result<Self, String> {
+        // Elsewhere the operator is a process of its own.
+        if env!("CARGO_CRATE_NAME") == "systems" {
+            evidence::trace_connectors();
+        }
         let command = script::run(&format!("systems/{name}"), &format!("-{name}"));
         let script = Script::start(command, &format!("{name}: ready")).map_err(|said| {
             format!("no {name}, as hack/systems/{name} says:\n{said}\nTo see whether this machine can have it: hack/systems/{name} install")

@@ -113,6 +113,14 @@ stop() {
   done
 }
 
+# gone PID…: waits until those that were killed are: they hold their ports until then, and these are wanted again.
+gone() {
+  local pid ticks=200
+  for pid in "$@"; do
+    while alive "$pid" && ((ticks-- > 0)); do sleep 0.02; done
+  done
+}
+
 shut_down() {
   local status=$?
   trap '' INT TERM HUP
@@ -263,6 +271,7 @@ restart() {
   started_at=${EPOCHREALTIME:-$SECONDS}
   release KILL
   stop 0 "${running[@]}"
+  gone "${running[@]}"
   running=()
   start same
 }

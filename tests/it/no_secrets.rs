@@ -29,7 +29,11 @@ impl Run {
             "stage": "ResponseComplete", "verb": "create", "objectRef": {"resource": "serviceaccounts", "subresource": "token", "namespace": "usher-system", "name": "usher"},
             "responseObject": {"kind": "TokenRequest", "status": {"token": token()}},
         });
-        run.write("plane/audit.log", &format!("{secret}\n{token}\n"));
+        let refused = json!({
+            "stage": "ResponseComplete", "verb": "create", "objectRef": {"resource": "serviceaccounts", "subresource": "token"},
+            "responseObject": {"kind": "Status", "status": "Failure"},
+        });
+        run.write("plane/audit.log", &format!("{secret}\n{token}\n{refused}\n{{\"resource\":\"secrets\", half a line"));
         run.write("plane/operator-1.log", "{\"message\":\"all is well at https://forge.example.com\"}\n");
         run
     }
@@ -93,7 +97,7 @@ fn a_token_in_another_request_is_found() {
     let log = fs::read_to_string(run.file("plane/audit.log")).expect("text");
     let status =
         json!({"objectRef": {"resource": "developers"}, "requestObject": {"status": {"message": format!("cannot use {}", token())}}});
-    run.write("plane/audit.log", &format!("{log}{status}\n"));
+    run.write("plane/audit.log", &format!("{status}\n{log}"));
     run.is_found("audit.log", "a token of ServiceAccount usher-system/usher");
 }
 

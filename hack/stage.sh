@@ -38,23 +38,32 @@ failed() {
   printf '\n%sThe demo failed: %s%s\n' "$bold" "$1" "$plain" >&2
   if [[ -s $work/operator.log ]]; then
     say "The operator's log ends with:" >&2
-    grep -v ' DEBUG ' "$work/operator.log" | tail -n 20 | cut -c -400 | sed 's/^/    /' >&2
+    grep -vE ' (DEBUG|TRACE) ' "$work/operator.log" | tail -n 20 | cut -c -400 | sed 's/^/    /' >&2
   fi
   exit 1
 }
 
-# answers WORDS COMMAND…: shows a command and its output, which has to contain WORDS, or be it for =WORDS; whether it
-# succeeds is no matter.
+# answers WORDS COMMAND…: shows a command and its output, which has to contain WORDS; or be it for =WORDS; or be matched by it
+# from end to end for ~REGEX. Whether it succeeds is no matter.
 # What was written a moment ago may take a server some milliseconds, and a token 10 s: so it is asked until then.
 answers() {
   local words=$1 deadline=$((SECONDS + patience)) output
   shift
   shown "$@"
-  until output=$("$@" 2>&1 || true) && [[ =$output == "$words" || $output == *"$words"* ]]; do
+  [[ $words ]] || failed "nothing is expected of “$*”, which everything would be"
+  until output=$("$@" 2>&1 || true) && is_answer "$words" "$output"; do
     ((SECONDS < deadline)) || failed "this should have said “$words”, and said “$output”"
     sleep 0.2
   done
   printf '%s\n' "$output"
+}
+
+is_answer() { # WORDS OUTPUT
+  case $1 in
+    =*) [[ $2 == "${1#=}" ]] ;;
+    ~*) [[ $2 =~ ^(${1#\~})$ ]] ;;
+    *) [[ $2 == *"$1"* ]] ;;
+  esac
 }
 
 # until_there_are COUNT WHAT…: waits, without a word.
@@ -69,7 +78,7 @@ until_there_are() {
 # ---- cleaning up ---------------------------------------------------------------------------
 
 work='' operator='' plane_PID='' stagehands=()
-declare -A system_pid=() system_dir=()
+declare -A system_pid=() system_dir=() system_input=()
 
 end() {
   local status=$?
@@ -87,9 +96,20 @@ end() {
   fi
   local at
   for ((at = ${#stagehands[@]} - 1; at >= 0; at--)); do end_stagehand "${stagehands[at]}"; done
+  [[ ! ${USHER_EVIDENCE:-} || ! $work ]] || leave_evidence
   [[ ! $work ]] || rm -rf "$work"
   ((status != 130)) || say "Interrupted; nothing is left running."
   exit "$status"
+}
+
+# What the operator said, for hack/no-secrets: see there.
+leave_evidence() {
+  local evidence file
+  [[ $USHER_EVIDENCE != "$work"/* ]] || return 0
+  evidence=$(mktemp -d "$USHER_EVIDENCE/demo.XXXXXX")
+  for file in "$work"/operator.* "$work"/*.secrets; do
+    [[ ! -e $file || $file == *kubeconfig* ]] || cp "$file" "$evidence"
+  done
 }
 
 # stagehand PID:INPUT: a server that ends when its input does. The last one first, as each has inherited the inputs of those before it.
@@ -116,7 +136,7 @@ start_control_plane() {
 start_operator() {
   install_chart environments.default=false starterRoles=false
   operator_kubeconfig "$work/operator.kubeconfig" 24h
-  KUBECONFIG=$work/operator.kubeconfig usher run --namespace "$namespace" --listen 127.0.0.1:0 2>"$work/operator.log" &
+  KUBECONFIG=$work/operator.kubeconfig usher run --namespace "$namespace" --listen 127.0.0.1:0 >"$work/operator.out" 2>"$work/operator.log" &
   operator=$!
   wait_for_operator "$operator" "$work/operator.log" || exit 1
   wait_for_kinds
@@ -136,8 +156,9 @@ wait_for_kinds() {
 # start_system NAME: one of hack/systems. It begins to start; see `system_ready`.
 start_system() {
   local input
-  exec {input}> >(exec "hack/systems/$1" run >"$work/$1.out" 2>"$work/$1.log")
+  exec {input}> >(exec "hack/systems/$1" run >>"$work/$1.out" 2>"$work/$1.log")
   system_pid[$1]=$!
+  system_input[$1]=$input
   stagehands+=("$!:$input")
 }
 
@@ -149,4 +170,15 @@ system_ready() {
     sleep 0.1
   done
   system_dir[$1]=$(sed -n 's/^ready //p' "$work/$1.out")
+}
+
+# order_system NAME ORDER ANSWER: tells its script something, and waits until that says so.
+order_system() {
+  local deadline=$((SECONDS + 240))
+  : >"$work/$1.out"
+  echo "$2" >&"${system_input[$1]}"
+  until grep -q "^$3" "$work/$1.out"; do
+    ((SECONDS < deadline)) || failed "hack/systems/$1 does not $2: $(tail -n 5 "$work/$1.log")"
+    sleep 0.1
+  done
 }

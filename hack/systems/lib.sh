@@ -113,6 +113,14 @@ stop() {
   done
 }
 
+# gone PID…: waits until those that were killed are: they hold their ports until then, and these are wanted again.
+gone() {
+  local pid ticks=200
+  for pid in "$@"; do
+    while alive "$pid" && ((ticks-- > 0)); do sleep 0.02; done
+  done
+}
+
 shut_down() {
   local status=$?
   trap '' INT TERM HUP
@@ -123,10 +131,29 @@ shut_down() {
   release KILL
   # Whoever stands still for another reason does not end either, and throw-away data needs no farewell.
   if [[ $temporary ]]; then stop 0 "${running[@]}"; else stop 60 "${running[@]}"; fi
+  [[ ! $evidence ]] || leave_evidence
   rm -f "$dir/.idle" "$dir/env"
   [[ -z $temporary ]] || remove_dir
   echo bye >&8
   exit "$status"
+}
+
+# USHER_EVIDENCE=DIR: for hack/no-secrets logs and secrets go into a folder of their own there at the end. The mark says whom
+# it has to wait for.
+begin_evidence() {
+  evidence=''
+  [[ ${USHER_EVIDENCE:-} ]] || return 0
+  mkdir -p "$USHER_EVIDENCE"
+  evidence=$(mktemp -d "$USHER_EVIDENCE/$system.XXXXXX")
+  echo $$ >"$evidence/.running"
+}
+
+leave_evidence() {
+  local file
+  for file in "$dir"/*.log "$dir"/*.log.before "$dir"/realm-*.env "$dir"/secrets; do
+    [[ ! -e $file ]] || cp -R "$file" "$evidence"
+  done
+  rm -f "$evidence/.running"
 }
 
 # freeze PID: stops it, then all that it has started. They do not notice if it goes, so the watchdog has to know them.
@@ -244,6 +271,7 @@ restart() {
   started_at=${EPOCHREALTIME:-$SECONDS}
   release KILL
   stop 0 "${running[@]}"
+  gone "${running[@]}"
   running=()
   start same
 }
@@ -359,6 +387,7 @@ run() {
   find_helpers
   make_dir
   hold_pipe
+  begin_evidence
   start_watchdog
   trap shut_down EXIT
   trap 'exit 0' INT TERM HUP

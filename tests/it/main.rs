@@ -19,6 +19,7 @@ mod layers;
 mod leaving;
 mod leaving_model;
 mod naive;
+mod no_secrets;
 mod properties;
 mod questions;
 mod record;

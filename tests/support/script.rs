@@ -85,7 +85,7 @@ impl Drop for Script {
         drop(talk.stdin.take());
         let since = Instant::now();
         // The script itself gives its servers less time than this.
-        while since.elapsed() < Duration::from_secs(10) {
+        while since.elapsed() < Duration::from_secs(20) {
             if !matches!(self.child.try_wait(), Ok(None)) {
                 return;
             }

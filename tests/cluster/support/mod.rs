@@ -8,6 +8,9 @@ pub mod audit;
 pub mod client;
 mod control_plane;
 pub mod dice;
+#[allow(dead_code, reason = "the tests of outside systems use more of it")]
+#[path = "../../support/evidence.rs"]
+pub mod evidence;
 pub mod fleet;
 pub mod install;
 mod name;

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::evidence;
 use super::script::{self, Script, off_thread};
 
 /// An outside system that runs. Dropping it ends it; so does the end of this process, however that comes.
@@ -36,6 +37,10 @@ impl System {
     }
 
     fn start_with(name: &str, variables: &[(&str, &str)]) -> Result<Self, String> {
+        // Elsewhere the operator is a process of its own.
+        if env!("CARGO_CRATE_NAME") == "systems" {
+            evidence::trace_connectors();
+        }
         let mut command = script::run(&format!("systems/{name}"), &format!("-{name}"));
         command.envs(variables.iter().copied());
         let script = Script::start(command, &format!("{name}: ready")).map_err(|said| {

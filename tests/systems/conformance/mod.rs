@@ -173,7 +173,9 @@ pub async fn made(connector: &dyn Connector, person: &str) -> (String, String) {
     let create = AccountChange::Create { profile: connector.keeps(profile(person)), owner: owner(person) };
     let id = connector.apply(&create).await.expect("made").id.expect("an id");
     let issued = connector.apply(&AccountChange::IssuePassword { id: id.clone() }).await.expect("issued");
-    (id, issued.password.expect("a password").expose_secret().to_owned())
+    let password = issued.password.expect("a password").expose_secret().to_owned();
+    crate::support::evidence::secret(&format!("the password of {person}"), &password);
+    (id, password)
 }
 
 /// Whether the system can do something.

@@ -25,6 +25,7 @@ mod outage;
 mod people;
 mod provisioning;
 mod replay;
+mod settled;
 mod table;
 mod usage;
 
@@ -62,6 +63,8 @@ struct Options {
 enum Part {
     /// Many people are declared
     Provisioning,
+    /// A Role is edited, somebody comes, the operator is started again, and nothing happens
+    Settled,
     /// One person leaves
     Leaving,
     /// A leader is told to stop
@@ -79,6 +82,7 @@ async fn main() -> ExitCode {
     for part in Part::value_variants().iter().filter(|part| options.only.is_none_or(|only| only == **part)) {
         rows.extend(match part {
             Part::Provisioning => provisioning::measure(options.people).await,
+            Part::Settled => settled::measure(options.people).await,
             Part::Leaving => leaving::measure(options.people).await,
             Part::Handover => handover::measure().await,
             Part::Accounts => accounts::measure(options.people).await,

@@ -20,7 +20,7 @@ pub const IN_FLIGHT: usize = 32;
 /// Shared namespaces of each shared Environment.
 const NAMESPACES: usize = 10;
 /// The Environments that hold shared namespaces.
-const SHARED: [&str; 2] = ["staging", "prod"];
+pub const SHARED: [&str; 2] = ["staging", "prod"];
 /// The Environment of workspaces.
 pub const HOME: &str = "home";
 /// Each Role with its ClusterRole and the team that holds it.
@@ -183,4 +183,10 @@ pub async fn shared_bindings(client: &Client, people: usize) -> Shared {
         }
     }
     Shared { bindings: list.items.len(), bound }
+}
+
+/// How many RoleBindings a Role has in shared namespaces.
+pub async fn shared_bindings_of(client: &Client, role: &str) -> usize {
+    let api: Api<RoleBinding> = Api::all(client.clone());
+    api.list(&ListParams::default().labels(&format!("usher.dev/role={role}"))).await.expect("a list").items.len()
 }

@@ -37,6 +37,11 @@ impl Row {
         Self { must: Some(must), pass: Some(value < must), ..Self::note(what, value) }
     }
 
+    /// A figure that is at most so much.
+    pub fn most(what: impl Into<String>, value: f64, must: f64) -> Self {
+        Self { must: Some(must), pass: Some(value <= must), ..Self::note(what, value) }
+    }
+
     /// A figure that is at most so many times another.
     pub fn at_most(what: impl Into<String>, value: f64, baseline: f64, must: f64) -> Self {
         Self { must: Some(must), pass: Some(value / baseline <= must), ..Self::beside(what, value, baseline) }

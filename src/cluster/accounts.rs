@@ -45,7 +45,6 @@ pub struct Delivery {
 
 /// Delivers a password. Each Provider owns its own keys, so that none undoes what another delivered.
 pub async fn deliver(cluster: &Cluster, memory: &Memory, delivery: &Delivery) -> Result<(), Error> {
-    cluster.may_write()?;
     let key = |name: &str| format!("{}.{name}", delivery.provider);
     let value = |text: &str| ByteString(text.as_bytes().to_vec());
     let data = BTreeMap::from([
@@ -57,7 +56,7 @@ pub async fn deliver(cluster: &Cluster, memory: &Memory, delivery: &Delivery) ->
     let api: Api<Secret> = Api::namespaced(cluster.client().clone(), secret.namespace().as_deref().unwrap_or_default());
     let manager = format!("usher-account-{}", delivery.provider);
     let parameters = PatchParams::apply(&manager).force();
-    let applied = api.patch(ACCOUNTS_SECRET, &parameters, &Patch::Apply(&secret)).await;
+    let applied = cluster.pen().write(api.patch(ACCOUNTS_SECRET, &parameters, &Patch::Apply(&secret))).await?;
     let applied = applied.map_err(|error| failed::<Secret>("apply", &secret.metadata, error))?;
     memory.put(&ClusterKey::Home, without_values(applied));
     Ok(())

@@ -16,8 +16,8 @@ use crate::plan::change::{Change, Step, Write, is_ours, ours};
 use crate::plan::cluster::ClusterKey;
 
 use super::error::{Error, conflict, not_found};
-use super::leader::Mandate;
 use super::memory::{FOR_GOOD, Kept, Memory, key_of};
+use super::pen::Pen;
 
 /// A cluster that can be written to.
 #[derive(Clone)]
@@ -25,7 +25,7 @@ pub struct Cluster {
     key: ClusterKey,
     client: Client,
     memory: Arc<Memory>,
-    mandate: Mandate,
+    pen: Pen,
 }
 
 /// A kind of object that is written.
@@ -49,8 +49,8 @@ fn parameters() -> PostParams {
 
 impl Cluster {
     /// A cluster by its client.
-    pub fn new(key: ClusterKey, client: Client, memory: Arc<Memory>, mandate: Mandate) -> Self {
-        Self { key, client, memory, mandate }
+    pub fn new(key: ClusterKey, client: Client, memory: Arc<Memory>, pen: Pen) -> Self {
+        Self { key, client, memory, pen }
     }
 
     /// The client.
@@ -60,12 +60,16 @@ impl Cluster {
 
     /// Refuses once this replica may not write any more.
     pub fn may_write(&self) -> Result<(), Error> {
-        self.mandate.check()
+        self.pen.may()
+    }
+
+    /// What every write to it needs.
+    pub fn pen(&self) -> &Pen {
+        &self.pen
     }
 
     /// Carries out one write.
     pub async fn carry_out(&self, step: &Step) -> Result<(), Error> {
-        self.mandate.check()?;
         let namespace = step.change.meta().namespace.clone().unwrap_or_default();
         match &step.change {
             Change::Namespace(Write::Replace(object)) => self.patch_namespace(object).await,
@@ -92,7 +96,7 @@ impl Cluster {
     }
 
     async fn create<K: Written>(&self, api: &Api<K>, object: &K) -> Result<(), Error> {
-        match api.create(&parameters(), object).await {
+        match self.pen.write(api.create(&parameters(), object)).await? {
             Ok(created) => {
                 self.memory.put(&self.key, created);
                 Ok(())
@@ -103,7 +107,7 @@ impl Cluster {
     }
 
     async fn replace<K: Written>(&self, api: &Api<K>, object: &K) -> Result<(), Error> {
-        match api.replace(&object.name_any(), &parameters(), object).await {
+        match self.pen.write(api.replace(&object.name_any(), &parameters(), object)).await? {
             Ok(replaced) => {
                 self.memory.put(&self.key, replaced);
                 Ok(())
@@ -118,7 +122,7 @@ impl Cluster {
         let preconditions = Preconditions { uid: meta.uid.clone(), resource_version: None };
         let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         let key = (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
-        match api.delete(&key.1, &parameters).await {
+        match self.pen.write(api.delete(&key.1, &parameters)).await? {
             Ok(answer) => {
                 match answer.left().filter(|object| object.meta().deletion_timestamp.is_some()) {
                     Some(terminating) => self.memory.put(&self.key, terminating),
@@ -165,14 +169,8 @@ impl Cluster {
             "labels": merge(old.and_then(|meta| meta.labels.as_ref()), object.labels()),
             "annotations": merge(old.and_then(|meta| meta.annotations.as_ref()), object.annotations()),
         }});
-        match api
-            .patch_metadata(
-                &object.name_any(),
-                &PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() },
-                &Patch::Merge(patch),
-            )
-            .await
-        {
+        let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        match self.pen.write(api.patch_metadata(&object.name_any(), &parameters, &Patch::Merge(patch))).await? {
             Ok(patched) => {
                 self.memory.put(&self.key, Namespace { metadata: patched.metadata, ..Namespace::default() });
                 Ok(())
@@ -194,7 +192,6 @@ impl Cluster {
     where
         K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope> + Clone + Serialize + DeserializeOwned + Debug,
     {
-        self.mandate.check()?;
         let mut object = object.clone();
         object.meta_mut().resource_version = None;
         object.meta_mut().uid = None;
@@ -203,12 +200,12 @@ impl Cluster {
         let api: Api<K> = Api::namespaced(self.client.clone(), object.namespace().as_deref().unwrap_or_default());
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         let failed = |error| failed::<K>("apply", object.meta(), error);
-        let applied = api.patch(&object.name_any(), &parameters, &Patch::Apply(&object)).await.map_err(failed)?;
+        let applied = self.pen.write(api.patch(&object.name_any(), &parameters, &Patch::Apply(&object))).await?.map_err(failed)?;
         match surplus(&object, &applied) {
             None => Ok(applied),
             Some(patch) => {
                 let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-                api.patch(&object.name_any(), &parameters, &Patch::Merge(patch)).await.map_err(failed)
+                self.pen.write(api.patch(&object.name_any(), &parameters, &Patch::Merge(patch))).await?.map_err(failed)
             }
         }
     }

@@ -22,6 +22,9 @@ pub enum Error {
     /// This replica may not write any more.
     #[error("the lease was not renewed in time, so another replica may work")]
     NotLeading,
+    /// Something more urgent came up about the same object: the plan is made again.
+    #[error("something more urgent came first")]
+    MadeWay,
     /// Something of the same name was not made by this installation.
     #[error("{kind} {name} was not made by usher; delete or rename it")]
     Conflict {
@@ -49,7 +52,7 @@ impl Error {
                 _ => Reason::Unreachable,
             },
             Self::Conflict { .. } => Reason::Conflict,
-            Self::Stale { .. } | Self::NotLeading => Reason::Progressing,
+            Self::Stale { .. } | Self::NotLeading | Self::MadeWay => Reason::Progressing,
         }
     }
 
@@ -57,8 +60,13 @@ impl Error {
     pub fn kind(&self) -> &str {
         match self {
             Self::Request { kind, .. } | Self::Conflict { kind, .. } | Self::Stale { kind, .. } => kind,
-            Self::NotLeading => "",
+            Self::NotLeading | Self::MadeWay => "",
         }
+    }
+
+    /// Whether it says only that the plan must be made again.
+    pub fn is_no_failure(&self) -> bool {
+        matches!(self, Self::Stale { .. } | Self::MadeWay)
     }
 
     /// How long to wait before the next try, after so many failures in a row.
@@ -66,9 +74,11 @@ impl Error {
         match self {
             Self::Stale { .. } => Duration::from_millis(20),
             Self::NotLeading => Duration::from_secs(1),
+            Self::MadeWay => Duration::ZERO,
             // Most are settled soon, by whoever caused them; not all kinds of strangers are watched.
             Self::Conflict { .. } => Duration::from_secs(2).saturating_mul(1 << failures.min(4)),
-            Self::Request { .. } => Duration::from_secs(1).saturating_mul(1 << failures.min(8)).min(Duration::from_mins(5)),
+            Self::Request { source, .. } => asked_to_wait(source)
+                .unwrap_or_else(|| Duration::from_secs(1).saturating_mul(1 << failures.min(8)).min(Duration::from_mins(5))),
         }
     }
 
@@ -82,6 +92,18 @@ impl Error {
             _ => self.to_string(),
         }
     }
+}
+
+/// Whether the API server said that it has too many requests.
+pub fn too_many(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 429)
+}
+
+/// How long the API server asked to wait (Retry-After, <https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/status/>), a minute at most.
+fn asked_to_wait(error: &kube::Error) -> Option<Duration> {
+    let kube::Error::Api(status) = error else { return None };
+    let seconds = status.details.as_ref().map(|details| details.retry_after_seconds).filter(|_| status.code == 429)?;
+    (seconds > 0).then(|| Duration::from_secs(u64::from(seconds).min(60)))
 }
 
 /// Whether the API server said that there is no such object.

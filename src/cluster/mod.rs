@@ -10,6 +10,7 @@ pub mod error;
 pub mod leader;
 pub mod memory;
 pub mod objects;
+pub mod pen;
 pub mod records;
 pub mod secrets;
 pub mod watch;

@@ -14,15 +14,15 @@ use crate::plan::cluster::ClusterKey;
 
 use super::apply::{Written, failed};
 use super::error::{Error, conflict, not_found};
-use super::leader::Mandate;
 use super::memory::{FOR_GOOD, Memory, key_of};
+use super::pen::Pen;
 
 /// Reads and writes usher's own kinds in the home cluster.
 #[derive(Clone)]
 pub struct Objects {
     client: Client,
     memory: Arc<Memory>,
-    mandate: Mandate,
+    pen: Pen,
 }
 
 fn parameters() -> PatchParams {
@@ -31,8 +31,8 @@ fn parameters() -> PatchParams {
 
 impl Objects {
     /// By a client of the home cluster.
-    pub fn new(client: Client, memory: Arc<Memory>, mandate: Mandate) -> Self {
-        Self { client, memory, mandate }
+    pub fn new(client: Client, memory: Arc<Memory>, pen: Pen) -> Self {
+        Self { client, memory, pen }
     }
 
     fn api<K: Written + kube::Resource<Scope = kube::core::ClusterResourceScope>>(&self) -> Api<K> {
@@ -48,9 +48,8 @@ impl Objects {
         if old == Some(new) {
             return Ok(false);
         }
-        self.mandate.check()?;
         let patch = json!({"status": difference(old, new)});
-        match self.api::<K>().patch_status(&object.name_any(), &parameters(), &Patch::Merge(patch)).await {
+        match self.pen.write(self.api::<K>().patch_status(&object.name_any(), &parameters(), &Patch::Merge(patch))).await? {
             Ok(patched) => {
                 self.memory.put(&ClusterKey::Home, patched);
                 Ok(true)
@@ -72,9 +71,8 @@ impl Objects {
         if finalizers.len() == object.finalizers().len() {
             return Ok(false);
         }
-        self.mandate.check()?;
         let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": object.resource_version()}});
-        match self.api::<K>().patch(&object.name_any(), &parameters(), &Patch::Merge(patch)).await {
+        match self.pen.write(self.api::<K>().patch(&object.name_any(), &parameters(), &Patch::Merge(patch))).await? {
             Ok(patched) => {
                 let gone = patched.meta().deletion_timestamp.is_some() && patched.finalizers().is_empty();
                 if gone {
@@ -98,10 +96,9 @@ impl Objects {
     where
         K: Written + kube::Resource<Scope = kube::core::ClusterResourceScope>,
     {
-        self.mandate.check()?;
         let preconditions = Preconditions { uid: object.uid(), resource_version: object.resource_version() };
         let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        match self.api::<K>().delete(&object.name_any(), &parameters).await {
+        match self.pen.write(self.api::<K>().delete(&object.name_any(), &parameters)).await? {
             Ok(_) => Ok(()),
             Err(error) if not_found(&error) || conflict(&error) => Ok(()),
             Err(error) => Err(failed::<K>("delete", object.meta(), error)),
@@ -113,10 +110,9 @@ impl Objects {
     where
         K: Written + kube::Resource<Scope = kube::core::ClusterResourceScope>,
     {
-        self.mandate.check()?;
         let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         let api = self.api::<K>();
-        let made = match api.create(&parameters, record).await {
+        let made = match self.pen.write(api.create(&parameters, record)).await? {
             Err(error) if conflict(&error) => api.get(&record.name_any()).await,
             other => other,
         };
@@ -127,10 +123,9 @@ impl Objects {
 
     /// Keeps what a Role contains. One of that name that is there already is the same: its name is made from what it is for.
     pub async fn keep_revision(&self, revision: &ControllerRevision) -> Result<(), Error> {
-        self.mandate.check()?;
         let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         let api: Api<ControllerRevision> = Api::namespaced(self.client.clone(), revision.metadata.namespace.as_deref().unwrap_or_default());
-        match api.create(&parameters, revision).await {
+        match self.pen.write(api.create(&parameters, revision)).await? {
             Ok(made) => {
                 self.memory.put(&ClusterKey::Home, made);
                 Ok(())
@@ -143,10 +138,9 @@ impl Objects {
 
     /// Deletes a record whose time is over: exactly the version that was seen to be over.
     pub async fn purge<K: Written>(&self, api: &Api<K>, object: &K) -> Result<(), Error> {
-        self.mandate.check()?;
         let preconditions = Preconditions { uid: object.uid(), resource_version: object.resource_version() };
         let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        match api.delete(&object.name_any(), &parameters).await {
+        match self.pen.write(api.delete(&object.name_any(), &parameters)).await? {
             Ok(_) => {}
             Err(error) if not_found(&error) => {}
             Err(error) if conflict(&error) => {
@@ -160,12 +154,11 @@ impl Objects {
 
     /// Changes a Grant: it gained entries, or an end.
     pub async fn change_grant(&self, grant: &Grant) -> Result<(), Error> {
-        self.mandate.check()?;
         let patch = json!({
             "metadata": {"labels": grant.labels(), "resourceVersion": grant.resource_version()},
             "spec": grant.spec,
         });
-        match self.api::<Grant>().patch(&grant.name_any(), &parameters(), &Patch::Merge(patch)).await {
+        match self.pen.write(self.api::<Grant>().patch(&grant.name_any(), &parameters(), &Patch::Merge(patch))).await? {
             Ok(patched) => {
                 self.memory.put(&ClusterKey::Home, patched);
                 Ok(())

@@ -60,7 +60,6 @@ pub async fn write_kubeconfig(cluster: &Cluster, memory: &Arc<Memory>, plan: &Cr
 
 /// Asks for a token (<https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-request-v1/>).
 async fn issue(cluster: &Cluster, account: &str, lifetime: SignedDuration) -> Result<Token, Error> {
-    cluster.may_write()?;
     let api: Api<ServiceAccount> = Api::namespaced(cluster.client().clone(), IDENTITIES_NAMESPACE);
     let request = TokenRequest {
         spec: Some(TokenRequestSpec {
@@ -71,9 +70,10 @@ async fn issue(cluster: &Cluster, account: &str, lifetime: SignedDuration) -> Re
         ..TokenRequest::default()
     };
     let meta = ObjectMeta { name: Some(account.to_owned()), namespace: Some(IDENTITIES_NAMESPACE.to_owned()), ..ObjectMeta::default() };
-    let answer = api
-        .create_token_request(account, &PostParams::default(), &request)
-        .await
+    let answer = cluster
+        .pen()
+        .write(api.create_token_request(account, &PostParams::default(), &request))
+        .await?
         .map_err(|error| failed::<ServiceAccount>("issue a token for", &meta, error))?;
     let status = answer.status.unwrap_or_default();
     Ok(Token { value: status.token.unwrap_or_default(), expires: status.expiration_timestamp.map_or(Timestamp::UNIX_EPOCH, |time| time.0) })

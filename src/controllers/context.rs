@@ -19,6 +19,7 @@ use crate::cluster::error::Error;
 use crate::cluster::leader::Mandate;
 use crate::cluster::memory::Memory;
 use crate::cluster::objects::Objects;
+use crate::cluster::pen::Pen;
 use crate::cluster::secrets::Token;
 use crate::plan::change::{Step, Verb};
 use crate::plan::cluster::ClusterKey;
@@ -65,7 +66,7 @@ impl Default for Queues {
     fn default() -> Self {
         Self {
             developers: Queue::new(Duration::ZERO),
-            roles: Queue::new(ROLE_GAP),
+            roles: Queue::yielding(ROLE_GAP),
             bindings: Queue::new(REPORT_GAP),
             environments: Queue::new(REPORT_GAP),
             providers: Queue::new(PROVIDER_GAP),
@@ -150,16 +151,17 @@ pub struct Carried {
 impl Carried {
     /// The first error that looking again does not settle.
     pub fn failure(self) -> Result<(), Error> {
-        self.errors.into_iter().find(|error| !matches!(error, Error::Stale { .. })).map_or(Ok(()), Err)
+        self.errors.into_iter().find(|error| !error.is_no_failure()).map_or(Ok(()), Err)
     }
 }
 
 impl Context {
     /// Puts together what every controller works with.
     pub fn new(memory: Arc<Memory>, client: Client, mandate: Mandate, metrics: Arc<Metrics>, recorder: Recorder, export: Exporter) -> Self {
-        let home = Cluster::new(ClusterKey::Home, client.clone(), memory.clone(), mandate.clone());
+        let pen = Pen::new(mandate);
+        let home = Cluster::new(ClusterKey::Home, client.clone(), memory.clone(), pen.clone());
         Self {
-            objects: Objects::new(client.clone(), memory.clone(), mandate),
+            objects: Objects::new(client.clone(), memory.clone(), pen),
             clusters: BTreeMap::from([(ClusterKey::Home, home)]),
             memory,
             client,

@@ -14,6 +14,7 @@ use tokio::time::{Instant, timeout};
 use tracing::Instrument;
 
 use crate::cluster::error::Error;
+use crate::cluster::pen::Urgency;
 use crate::plan::name::fraction;
 use crate::telemetry::metrics::Metrics;
 
@@ -63,14 +64,15 @@ impl Frame {
     /// Takes names from the queue for ever.
     pub async fn run(self) {
         let this = Arc::new(self);
+        let queue = this.queue.clone();
+        this.metrics
+            .watch_queue(this.pass.kind(), move || queue.lanes().map(|(lane, length, oldest)| (lane.word(), length, oldest)).to_vec());
         let places = Arc::new(Semaphore::new(this.concurrency));
         let mut running = JoinSet::new();
         loop {
             while running.try_join_next().is_some() {}
             let Ok(place) = places.clone().acquire_owned().await else { return };
             let (name, lane) = this.queue.next().await;
-            let (length, oldest) = this.queue.backlog();
-            this.metrics.queued(this.pass.kind(), length, oldest);
             let this = this.clone();
             running.spawn(async move {
                 this.one(&name, lane).await;
@@ -84,7 +86,8 @@ impl Frame {
         let kind = self.pass.kind();
         let span = tracing::debug_span!("pass", kind, name, ?lane);
         let start = Instant::now();
-        let result = timeout(DEADLINE, self.pass.pass(name)).instrument(span).await;
+        let urgency = self.queue.urgency(name).unwrap_or_else(|| Urgency::new(lane));
+        let result = urgency.during(timeout(DEADLINE, self.pass.pass(name))).instrument(span).await;
         let took = start.elapsed();
         let Ok(done) = result else {
             tracing::warn!(kind, name, "a pass took more than a minute and is tried again");
@@ -95,7 +98,7 @@ impl Frame {
         let worst = done.errors.iter().max_by_key(|error| error.reason());
         self.metrics.pass(kind, &worst.map_or_else(|| "Done".to_owned(), |error| error.reason().as_str()), took);
         for error in &done.errors {
-            if matches!(error, Error::Stale { .. }) {
+            if error.is_no_failure() {
                 tracing::debug!(kind, name, error = error.chain(), "looking again");
             } else {
                 tracing::warn!(kind, name, error = error.chain(), "a step failed");
@@ -111,7 +114,7 @@ impl Frame {
     fn again(&self, name: &str, lane: Lane, done: &Done) {
         let failures = {
             let mut failures = self.failures.lock();
-            let hard = done.errors.iter().any(|error| !matches!(error, Error::Stale { .. }));
+            let hard = done.errors.iter().any(|error| !error.is_no_failure());
             if hard {
                 let count = failures.entry(name.to_owned()).or_default();
                 *count += 1;

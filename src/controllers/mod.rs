@@ -4,6 +4,7 @@
 
 pub mod accounts;
 pub mod binding;
+mod census;
 pub mod context;
 pub mod defaults;
 pub mod departure;
@@ -42,6 +43,8 @@ pub async fn run(context: Arc<Context>, relisted: Arc<Notify>) {
         tracing::warn!(error = error.chain(), "cannot read usher's CRDs; trying again");
         tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     }
+    let counted = Arc::downgrade(&context);
+    context.metrics.watch_census(move || counted.upgrade().map(|context| census::take(&context)).unwrap_or_default());
     let mut tasks = JoinSet::new();
     let mut start = |pass: Arc<dyn Pass>, queue: &Queue, concurrency: usize| {
         tasks.spawn(Frame::new(pass, queue.clone(), context.metrics.clone(), concurrency).run());

@@ -1,6 +1,6 @@
 //! Objects that wait for a pass: each at most once, at most one pass at a time, the more urgent first.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,36 +8,8 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-/// All lanes, the more urgent first.
-pub const LANES: [Lane; 5] = [Lane::Departure, Lane::Expiry, Lane::New, Lane::Drift, Lane::Sweep];
-
-/// How urgent a pass is. The order is the rule: leaving never waits behind other work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Lane {
-    /// Somebody leaves, or loses what she had.
-    Departure,
-    /// Something begins or ends by itself.
-    Expiry,
-    /// Something is new or was edited.
-    New,
-    /// Something that usher made was changed.
-    Drift,
-    /// A look at what should be settled.
-    Sweep,
-}
-
-impl Lane {
-    /// What it is called in metrics.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Departure => "departure",
-            Self::Expiry => "expiry",
-            Self::New => "new",
-            Self::Drift => "drift",
-            Self::Sweep => "sweep",
-        }
-    }
-}
+use crate::cluster::pen::Urgency;
+pub use crate::plan::lane::{LANES, Lane};
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -48,11 +20,14 @@ struct Inner {
     /// Waiting for a time.
     later: BTreeSet<(Instant, String)>,
     times: HashMap<String, (Instant, Lane)>,
-    running: HashSet<String>,
+    /// Each with how urgent its pass is.
+    running: HashMap<String, Arc<Urgency>>,
     /// Asked for while running.
     again: HashMap<String, Lane>,
     not_before: HashMap<String, Instant>,
     arrivals: u64,
+    /// Whether a pass stops writing as soon as somebody's leaving asks for another.
+    yields: bool,
 }
 
 /// A queue of names.
@@ -70,6 +45,13 @@ impl Queue {
         Self { inner: Arc::default(), wake: Arc::default(), gap }
     }
 
+    /// The same; a pass that is not about somebody's leaving makes way as soon as one is asked for that is. It is for objects of many people.
+    pub fn yielding(gap: Duration) -> Self {
+        let queue = Self::new(gap);
+        queue.inner.lock().yields = true;
+        queue
+    }
+
     /// Asks for a pass, as soon as possible.
     pub fn push(&self, key: &str, lane: Lane) {
         self.inner.lock().push(key, lane, Instant::now());
@@ -80,6 +62,11 @@ impl Queue {
     pub fn push_after(&self, key: &str, lane: Lane, delay: Duration) {
         self.inner.lock().delay(key, lane, Instant::now() + delay);
         self.wake.notify_one();
+    }
+
+    /// How urgent the pass over a name is that runs now. Who asks for a more urgent one meanwhile raises it.
+    pub fn urgency(&self, key: &str) -> Option<Arc<Urgency>> {
+        self.inner.lock().running.get(key).cloned()
     }
 
     /// Takes the most urgent name, when there is one. [`Self::done`] must follow.
@@ -146,7 +133,11 @@ impl Inner {
     }
 
     fn push(&mut self, key: &str, lane: Lane, now: Instant) {
-        if self.running.contains(key) {
+        if let Some(urgency) = self.running.get(key) {
+            // A pass that began with Departure is not stopped, so what it has to add has its turn, too.
+            if urgency.raise(lane) && lane == Lane::Departure && self.yields {
+                urgency.make_way();
+            }
             let again = self.again.entry(key.to_owned()).or_insert(lane);
             *again = lane.min(*again);
             return;
@@ -203,7 +194,7 @@ impl Inner {
         let Some((place, key)) = chosen else { return (None, soonest) };
         self.ready.remove(&place);
         self.places.remove(&key);
-        self.running.insert(key.clone());
+        self.running.insert(key.clone(), Urgency::new(place.0));
         if gap > Duration::ZERO {
             self.not_before.retain(|_, at| *at > now);
             self.not_before.insert(key.clone(), now + gap);
@@ -251,6 +242,23 @@ mod tests {
         assert_eq!(queue.backlog().0, 0);
         queue.done("ada");
         assert_eq!(queue.next().await, ("ada".to_owned(), Lane::Drift));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pass_makes_way_for_who_leaves_and_the_next_one_does_not() {
+        for (queue, makes_way) in [(Queue::yielding(Duration::ZERO), true), (queue(), false)] {
+            queue.push("role", Lane::New);
+            queue.next().await;
+            let urgency = queue.urgency("role").expect("it runs");
+            queue.push("role", Lane::New);
+            assert!(!urgency.makes_way());
+            queue.push("role", Lane::Departure);
+            assert_eq!(urgency.makes_way(), makes_way);
+            queue.done("role");
+            assert_eq!(queue.next().await, ("role".to_owned(), Lane::Departure));
+            queue.push("role", Lane::Departure);
+            assert!(!queue.urgency("role").expect("it runs").makes_way());
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -66,6 +66,13 @@ struct Rounds {
     written: usize,
 }
 
+impl Rounds {
+    /// Whether it stopped for something more urgent.
+    fn made_way(&self) -> bool {
+        self.errors.iter().any(|error| matches!(error, Error::MadeWay))
+    }
+}
+
 impl Roles {
     /// Passes over Roles.
     pub fn new(context: Arc<Context>) -> Self {
@@ -77,7 +84,7 @@ impl Roles {
         match self.try_run(&role).await {
             Ok(done) => done,
             Err(error) => {
-                let stale = matches!(error, Error::Stale { .. });
+                let stale = error.is_no_failure();
                 let rounds = Rounds { errors: vec![error], ..Rounds::default() };
                 if !stale {
                     self.report_outcome(name, &rounds, (false, 0));
@@ -102,7 +109,11 @@ impl Roles {
         let (start, started) = (Instant::now(), context.tick());
         let mut rounds = self.rounds(role).await?;
         let took = start.elapsed();
-        self.note_failure(&name, rounds.errors.iter().any(|error| !matches!(error, Error::Stale { .. })));
+        if rounds.made_way() {
+            // Somebody leaves: the next pass, which begins with her, was asked for.
+            return Ok(Done { wrote: rounds.written > 0, errors: rounds.errors, ..Done::default() });
+        }
+        self.note_failure(&name, rounds.errors.iter().any(|error| !error.is_no_failure()));
         let settled = rounds.errors.is_empty() && !rounds.plan.waits;
         context.set_pending(("Role", &name), rounds.plan.withheld.iter());
         self.report_outcome(&name, &rounds, (settled, started));
@@ -155,7 +166,7 @@ impl Roles {
             rounds.failed.extend(carried.failed);
             let more = plan.additions == Additions::Planned || before_turn.is_some();
             rounds.plan = plan;
-            if nothing_left || !more {
+            if nothing_left || !more || rounds.made_way() {
                 break;
             }
         }

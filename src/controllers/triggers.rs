@@ -75,6 +75,14 @@ fn grant(context: &Context, old: Option<&Arc<Grant>>, new: Option<&Arc<Grant>>) 
     context.export.note_change(old, new);
 }
 
+/// Counts a change of what somebody declared: of its spec, or that it came or goes.
+fn count<K: Resource<DynamicType = ()>>(context: &Context, old: Option<&K>, new: Option<&K>) {
+    let generation = |object: Option<&K>| object.map(|object| (object.meta().uid.clone(), object.meta().generation));
+    if generation(old) != generation(new) {
+        context.metrics.declared(&K::kind(&()));
+    }
+}
+
 /// Whether a change may matter: not one of status alone.
 fn matters<K: Resource>(old: Option<&K>, new: Option<&K>, same_spec: impl Fn(&K, &K) -> bool) -> bool {
     let (Some(old), Some(new)) = (old, new) else { return true };
@@ -87,6 +95,7 @@ fn matters<K: Resource>(old: Option<&K>, new: Option<&K>, same_spec: impl Fn(&K,
 }
 
 fn developer(context: &Context, name: &str, old: Option<&Developer>, new: Option<&Developer>) {
+    count(context, old, new);
     let queues = &context.queues;
     if !matters(old, new, |old, new| old.spec == new.spec) {
         let drifted = old.zip(new).is_some_and(|(old, new)| old.status != new.status);
@@ -133,6 +142,7 @@ fn developer(context: &Context, name: &str, old: Option<&Developer>, new: Option
 }
 
 fn role(context: &Context, name: &str, old: Option<&Arc<Role>>, new: Option<&Arc<Role>>) {
+    count(context, old.map(AsRef::as_ref), new.map(AsRef::as_ref));
     if !matters(old.map(AsRef::as_ref), new.map(AsRef::as_ref), |old: &Role, new: &Role| old.spec == new.spec) {
         return;
     }
@@ -173,6 +183,7 @@ fn role(context: &Context, name: &str, old: Option<&Arc<Role>>, new: Option<&Arc
 
 /// A Provider that came or changed concerns the Roles that name it, and everybody who holds them.
 fn provider(context: &Context, name: &str, old: Option<&Arc<Provider>>, new: Option<&Arc<Provider>>) {
+    count(context, old.map(AsRef::as_ref), new.map(AsRef::as_ref));
     if !matters(old.map(AsRef::as_ref), new.map(AsRef::as_ref), |old: &Provider, new: &Provider| old.spec == new.spec)
         && old.zip(new).is_some_and(|(old, new)| old.annotations().get(RELEASE) == new.annotations().get(RELEASE))
     {
@@ -210,6 +221,7 @@ pub fn reporters_of_role(context: &Context, name: &str) {
 }
 
 fn binding(context: &Context, name: &str, old: Option<&Binding>, new: Option<&Binding>) {
+    count(context, old, new);
     let queues = &context.queues;
     if !matters(old, new, |old, new| old.spec == new.spec) {
         return;
@@ -236,6 +248,7 @@ fn since_now(context: &Context, developer: &str) {
 
 /// A Lock comes before everything else, and so does its end.
 fn lock(context: &Context, name: &str, old: Option<&Lock>, new: Option<&Lock>) {
+    count(context, old, new);
     let queues = &context.queues;
     queues.locks.push(name, Lane::Departure);
     if !matters(old, new, |old, new| old.spec == new.spec) {
@@ -297,6 +310,7 @@ fn departure(context: &Context, name: &str, old: Option<&Arc<Departure>>, new: O
 }
 
 fn environment(context: &Context, name: &str, old: Option<&Arc<Environment>>, new: Option<&Arc<Environment>>) {
+    count(context, old.map(AsRef::as_ref), new.map(AsRef::as_ref));
     if !matters(old.map(AsRef::as_ref), new.map(AsRef::as_ref), |old: &Environment, new: &Environment| old.spec == new.spec) {
         context.queues.environments.push(name, Lane::Sweep);
         return;

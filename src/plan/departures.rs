@@ -3,7 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use jiff::{SignedDuration, Timestamp};
+
+use crate::api::departure::DepartureState;
 use crate::api::{Departure, Developer};
+
+/// What has not gone within this does not go without somebody's help.
+const OVERDUE_AFTER: SignedDuration = SignedDuration::from_mins(10);
 
 /// Departures by name, and the names by Developer.
 #[derive(Debug, Default)]
@@ -15,6 +21,13 @@ pub struct Departures {
 /// Whether a receipt is of a departure that lasts: its person has not come back.
 pub fn lasts(departure: &Departure) -> bool {
     departure.status.as_ref().is_none_or(|status| status.returned_at.is_none())
+}
+
+/// Whether a departure should have been complete long ago.
+pub fn overdue(departure: &Departure, now: Timestamp) -> bool {
+    let state = departure.status.as_ref().and_then(|status| status.state);
+    let complete = matches!(state, Some(DepartureState::Complete | DepartureState::CompleteWithWaivers));
+    lasts(departure) && !complete && now.duration_since(departure.spec.requested_at.0) > OVERDUE_AFTER
 }
 
 /// Whether a receipt is of the person that a Developer is: the same object, or the same personId.
@@ -63,5 +76,31 @@ impl Departures {
     /// The one of this very object that lasts.
     pub fn current<'a>(&'a self, developer: &'a Developer) -> Option<&'a Arc<Departure>> {
         self.of(developer).find(|departure| lasts(departure))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::DepartureStatus;
+
+    #[test]
+    fn who_left_long_ago_is_overdue_until_the_receipt_is_complete_or_she_is_back() {
+        let mut departure = Departure::new("ada-1", Default::default());
+        let after = |minutes| departure.spec.requested_at.0 + SignedDuration::from_mins(minutes);
+        let (soon, late) = (after(10), after(11));
+        assert!(!overdue(&departure, soon) && overdue(&departure, late));
+        for (state, is) in [
+            (DepartureState::Revoking, true),
+            (DepartureState::Incomplete, true),
+            (DepartureState::Complete, false),
+            (DepartureState::CompleteWithWaivers, false),
+        ] {
+            departure.status = Some(DepartureStatus { state: Some(state), ..DepartureStatus::default() });
+            assert_eq!(overdue(&departure, late), is, "{state:?}");
+        }
+        let returned_at = Some(departure.spec.requested_at.clone());
+        departure.status = Some(DepartureStatus { returned_at, ..DepartureStatus::default() });
+        assert!(!overdue(&departure, late));
     }
 }

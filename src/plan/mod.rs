@@ -27,6 +27,7 @@ pub mod grant;
 pub mod holdings;
 pub mod identity;
 pub mod includes;
+pub mod lane;
 pub mod locking;
 pub mod name;
 pub mod offline;

@@ -37,9 +37,52 @@ struct Call {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLane {
+    kind: &'static str,
+    lane: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ProviderLane {
     provider: String,
     lane: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct State {
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ProviderState {
+    provider: String,
+    state: &'static str,
+}
+
+/// What is told of everything that is kept, when it is asked.
+#[derive(Clone, Debug, Default)]
+pub struct Census {
+    /// How many Departures are in each state.
+    pub departures: BTreeMap<&'static str, usize>,
+    /// How many of them should have been complete long ago.
+    pub overdue: usize,
+    /// The state of each Provider.
+    pub providers: Vec<(String, &'static str)>,
+}
+
+/// What is counted of what is kept.
+#[derive(Default)]
+struct Counted {
+    take: Mutex<Option<Box<dyn Fn() -> Census + Send + Sync>>>,
+    departures: Family<State, Gauge>,
+    overdue: Gauge,
+    providers: Family<ProviderState, Gauge>,
+}
+
+impl fmt::Debug for Counted {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Counted").finish_non_exhaustive()
+    }
 }
 
 /// What waits in a lane: how many, and how long the first has.
@@ -50,12 +93,28 @@ struct OpenDesk {
     number: u64,
     /// What its calls came to so far.
     outcomes: BTreeSet<String>,
-    waiting: Box<dyn Fn() -> Vec<Waiting> + Send + Sync>,
+    waiting: Look,
 }
 
 impl fmt::Debug for OpenDesk {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("OpenDesk").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+type Look = Box<dyn Fn() -> Vec<Waiting> + Send + Sync>;
+
+/// What waits for passes. It is looked at when it is asked: a queue that nothing is taken from would not tell.
+#[derive(Default)]
+struct Queues {
+    watched: Mutex<Vec<(&'static str, Look)>>,
+    length: Family<KindLane, Gauge>,
+    oldest: Family<KindLane, Gauge<f64, AtomicU64>>,
+}
+
+impl fmt::Debug for Queues {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Queues").finish_non_exhaustive()
     }
 }
 
@@ -85,8 +144,9 @@ pub struct Metrics {
     pass_seconds: Family<Kind, Histogram, fn() -> Histogram>,
     writes: Family<WriteLabels, Counter>,
     watch_restarts: Family<Kind, Counter>,
-    queue: Family<Kind, Gauge>,
-    oldest: Family<Kind, Gauge<f64, AtomicU64>>,
+    declarations: Family<Kind, Counter>,
+    counted: Counted,
+    queues: Queues,
     leader: Gauge,
     time_to_ready: Histogram,
     time_to_accounts: Histogram,
@@ -111,8 +171,9 @@ impl Default for Metrics {
             pass_seconds: Family::new_with_constructor(seconds as fn() -> Histogram),
             writes: Family::default(),
             watch_restarts: Family::default(),
-            queue: Family::default(),
-            oldest: Family::default(),
+            declarations: Family::default(),
+            counted: Counted::default(),
+            queues: Queues::default(),
             leader: Gauge::default(),
             time_to_ready: seconds(),
             time_to_accounts: Histogram::new(ACCOUNTS),
@@ -128,9 +189,17 @@ impl Default for Metrics {
         registry.register("reconciles", "Passes by kind and outcome", metrics.passes.clone());
         registry.register("reconcile_seconds", "Seconds a pass took, by kind", metrics.pass_seconds.clone());
         registry.register("api_writes", "Writes to the Kubernetes API, by kind and verb", metrics.writes.clone());
+        registry.register("declarations", "Changes of what people declare, by kind", metrics.declarations.clone());
+        registry.register("departures", "Departures, by state", metrics.counted.departures.clone());
+        registry.register("departures_overdue", "Departures that should have been complete long ago", metrics.counted.overdue.clone());
+        registry.register("provider_state", "1 for the state that a Provider is in", metrics.counted.providers.clone());
         registry.register("watch_restarts", "Watches that were interrupted, by kind", metrics.watch_restarts.clone());
-        registry.register("queue_length", "Objects that wait for a pass, by kind", metrics.queue.clone());
-        registry.register("queue_oldest_seconds", "Seconds that the oldest object has waited, by kind", metrics.oldest.clone());
+        registry.register("queue_length", "Objects that wait for a pass, by kind and lane", metrics.queues.length.clone());
+        registry.register(
+            "queue_oldest_seconds",
+            "Seconds that the oldest object has waited for a pass, by kind and lane",
+            metrics.queues.oldest.clone(),
+        );
         registry.register("leader", "1 while this replica works, else 0", metrics.leader.clone());
         registry.register(
             "time_to_ready_seconds",
@@ -184,10 +253,19 @@ impl Metrics {
         self.watch_restarts.get_or_create(&Kind { kind: kind.to_owned() }).inc();
     }
 
-    /// How long a queue is, and how old its oldest item.
-    pub fn queued(&self, kind: &str, length: usize, oldest: Duration) {
-        self.queue.get_or_create(&Kind { kind: kind.to_owned() }).set(i64::try_from(length).unwrap_or(i64::MAX));
-        self.oldest.get_or_create(&Kind { kind: kind.to_owned() }).set(oldest.as_secs_f64());
+    /// Somebody declared something else than before.
+    pub fn declared(&self, kind: &str) {
+        self.declarations.get_or_create(&Kind { kind: kind.to_owned() }).inc();
+    }
+
+    /// From now on it is told what is kept.
+    pub fn watch_census(&self, take: impl Fn() -> Census + Send + Sync + 'static) {
+        *self.counted.take.lock() = Some(Box::new(take));
+    }
+
+    /// From now on it is told what waits in a queue.
+    pub fn watch_queue(&self, kind: &'static str, waiting: impl Fn() -> Vec<Waiting> + Send + Sync + 'static) {
+        self.queues.watched.lock().push((kind, Box::new(waiting)));
     }
 
     /// Whether this replica works.
@@ -270,11 +348,36 @@ impl Metrics {
 
     /// All metrics as OpenMetrics text.
     pub fn text(&self) -> String {
+        self.count();
+        self.look_at_queues();
         self.look_at_desks();
         let mut text = String::new();
         // Writing to a string cannot fail.
         let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
         text
+    }
+
+    fn count(&self) {
+        let Some(census) = self.counted.take.lock().as_ref().map(|take| take()) else { return };
+        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.counted.overdue.set(gauge(census.overdue));
+        for (state, count) in census.departures {
+            self.counted.departures.get_or_create(&State { state }).set(gauge(count));
+        }
+        self.counted.providers.clear();
+        for (provider, state) in census.providers {
+            self.counted.providers.get_or_create(&ProviderState { provider, state }).set(1);
+        }
+    }
+
+    fn look_at_queues(&self) {
+        for (kind, look) in self.queues.watched.lock().iter() {
+            for (lane, length, oldest) in look() {
+                let labels = KindLane { kind, lane };
+                self.queues.length.get_or_create(&labels).set(i64::try_from(length).unwrap_or(i64::MAX));
+                self.queues.oldest.get_or_create(&labels).set(oldest.as_secs_f64());
+            }
+        }
     }
 
     /// A desk that waits for its system makes no passes, so how long its queue is, is looked at when it is asked.

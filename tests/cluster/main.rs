@@ -39,6 +39,7 @@ mod absence;
 mod absent_operator;
 mod accounts;
 mod accounts_forge;
+mod alerts;
 mod at_rest;
 mod attack;
 mod chart;

@@ -1,0 +1,302 @@
+//! Who may write, and whose turn it is: only while this replica leads, only so many at once, and the more urgent first.
+//!
+//! An API server that is busy answers everybody late. So few requests are under way at once, and when one is answered the most urgent goes next: somebody who
+//! leaves waits for one answer, not for all that was asked before her. How many are under way follows what the API server says of itself: fewer when it says
+//! that there are too many (<https://kubernetes.io/docs/concepts/cluster-administration/flow-control/>), more again while it does not.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use crate::plan::lane::{LANES, Lane};
+
+use super::error::{Error, too_many};
+use super::leader::Mandate;
+
+/// How many writes are under way at once: at first and at most, and at least.
+const MOST: usize = 16;
+const LEAST: usize = 2;
+/// So many answers without a complaint allow one more.
+const CALM: usize = 64;
+/// The complaints of so long are one.
+const ONE_COMPLAINT: Duration = Duration::from_secs(1);
+/// Each so many turns one goes to whoever has waited longest, however urgent the others are: nobody starves.
+const OLDEST_EVERY: u64 = 8;
+
+tokio::task_local! {
+    static URGENCY: Arc<Urgency>;
+}
+
+/// How urgent the work of a task is, and whether it should make way for something more urgent about the same object.
+#[derive(Debug)]
+pub struct Urgency {
+    lane: AtomicU8,
+    makes_way: AtomicBool,
+}
+
+impl Urgency {
+    /// The urgency of a pass.
+    pub fn new(lane: Lane) -> Arc<Self> {
+        Arc::new(Self { lane: AtomicU8::new(lane as u8), makes_way: AtomicBool::new(false) })
+    }
+
+    /// Lets the writes of a task be as urgent as this.
+    pub async fn during<T>(self: Arc<Self>, work: impl Future<Output = T>) -> T {
+        URGENCY.scope(self, work).await
+    }
+
+    /// From now on it is as urgent as a lane, if it was less so. Returns whether it was.
+    pub fn raise(&self, lane: Lane) -> bool {
+        self.lane.fetch_min(lane as u8, Ordering::SeqCst) > lane as u8
+    }
+
+    /// Nothing more is written for it.
+    pub fn make_way(&self) {
+        self.makes_way.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether it makes way.
+    pub fn makes_way(&self) -> bool {
+        self.makes_way.load(Ordering::SeqCst)
+    }
+
+    fn lane(&self) -> Lane {
+        LANES.get(usize::from(self.lane.load(Ordering::SeqCst))).copied().unwrap_or(Lane::Sweep)
+    }
+}
+
+/// What every write needs. All that write to one cluster share one.
+#[derive(Clone, Debug)]
+pub struct Pen {
+    mandate: Mandate,
+    desk: Arc<Desk>,
+}
+
+impl Pen {
+    /// One for a replica with a mandate.
+    pub fn new(mandate: Mandate) -> Self {
+        Self { mandate, desk: Arc::default() }
+    }
+
+    /// Refuses once this replica may not write any more.
+    pub fn may(&self) -> Result<(), Error> {
+        self.mandate.check()
+    }
+
+    /// Sends a write when it is its turn.
+    ///
+    /// # Errors
+    /// When this replica may not write any more, or the work makes way for something more urgent. What the API server says is the value.
+    pub async fn write<T>(&self, request: impl Future<Output = kube::Result<T>>) -> Result<kube::Result<T>, Error> {
+        let urgency = URGENCY.try_with(Clone::clone).ok();
+        // What is written outside of a pass is somebody's command, or what a pass waits for.
+        let _turn = self.desk.turn(urgency.as_ref().map_or(Lane::New, |urgency| urgency.lane())).await;
+        if urgency.is_some_and(|urgency| urgency.makes_way()) {
+            return Err(Error::MadeWay);
+        }
+        // It may have waited: what counts is whether it still may.
+        self.mandate.check()?;
+        let answer = request.await;
+        self.desk.answered(answer.as_ref().is_err_and(too_many));
+        Ok(answer)
+    }
+}
+
+/// Where writes wait for their turn.
+#[derive(Debug, Default)]
+struct Desk {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// How many may be under way.
+    limit: usize,
+    under_way: usize,
+    /// By lane and arrival.
+    waiting: BTreeMap<(Lane, u64), oneshot::Sender<Turn>>,
+    arrivals: u64,
+    turns: u64,
+    /// Answers without a complaint.
+    calm: usize,
+    complained: Option<Instant>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self { limit: MOST, under_way: 0, waiting: BTreeMap::new(), arrivals: 0, turns: 0, calm: 0, complained: None }
+    }
+}
+
+/// A write under way. The next has its turn when this is dropped.
+#[derive(Debug)]
+struct Turn(Arc<Desk>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.state.lock().under_way -= 1;
+        self.0.call();
+    }
+}
+
+impl Desk {
+    async fn turn(self: &Arc<Self>, lane: Lane) -> Turn {
+        let (sender, receiver) = oneshot::channel();
+        {
+            let mut state = self.state.lock();
+            state.arrivals += 1;
+            let place = (lane, state.arrivals);
+            state.waiting.insert(place, sender);
+        }
+        self.call();
+        match receiver.await {
+            Ok(turn) => turn,
+            // Nobody takes a place away; but if so, going on is better than waiting for ever.
+            Err(_) => {
+                self.state.lock().under_way += 1;
+                Turn(self.clone())
+            }
+        }
+    }
+
+    /// Calls whoever is next, as long as there is room.
+    fn call(self: &Arc<Self>) {
+        loop {
+            let sender = {
+                let mut state = self.state.lock();
+                if state.under_way >= state.limit {
+                    return;
+                }
+                let Some(sender) = state.next() else { return };
+                state.under_way += 1;
+                sender
+            };
+            // Who waits no more gives the turn back by dropping it, which calls the next.
+            drop(sender.send(Turn(self.clone())));
+        }
+    }
+
+    /// Takes in how the API server does.
+    fn answered(&self, complains: bool) {
+        self.state.lock().answered(complains, Instant::now());
+    }
+}
+
+impl State {
+    fn next(&mut self) -> Option<oneshot::Sender<Turn>> {
+        self.turns += 1;
+        let oldest = || self.waiting.keys().min_by_key(|(_, arrival)| *arrival).copied();
+        let urgent = || self.waiting.keys().next().copied();
+        let place = if self.turns.is_multiple_of(OLDEST_EVERY) { oldest() } else { urgent() }?;
+        self.waiting.remove(&place)
+    }
+
+    fn answered(&mut self, complains: bool, now: Instant) {
+        if complains {
+            self.calm = 0;
+            if self.complained.is_none_or(|since| now.duration_since(since) >= ONE_COMPLAINT) {
+                self.complained = Some(now);
+                self.limit = (self.limit / 2).max(LEAST);
+            }
+            return;
+        }
+        self.calm += 1;
+        if self.calm >= CALM {
+            self.calm = 0;
+            self.limit = (self.limit + 1).min(MOST);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn waits(desk: &Arc<Desk>, lane: Lane) -> tokio::task::JoinHandle<Turn> {
+        let desk = desk.clone();
+        let task = tokio::spawn(async move { desk.turn(lane).await });
+        tokio::task::yield_now().await;
+        task
+    }
+
+    /// A desk at which all places are taken, and those who have them.
+    async fn busy() -> (Arc<Desk>, Vec<Turn>) {
+        let desk = Arc::new(Desk::default());
+        let mut turns = Vec::new();
+        for _ in 0..MOST {
+            turns.push(desk.turn(Lane::New).await);
+        }
+        (desk, turns)
+    }
+
+    #[tokio::test]
+    async fn who_leaves_goes_before_who_came_earlier() {
+        let (desk, mut turns) = busy().await;
+        let new = waits(&desk, Lane::New).await;
+        let leaver = waits(&desk, Lane::Departure).await;
+        assert!(!new.is_finished() && !leaver.is_finished(), "all places are taken");
+        turns.pop();
+        let leaver = leaver.await.expect("her turn");
+        assert!(!new.is_finished());
+        drop(leaver);
+        new.await.expect("then the other");
+    }
+
+    #[tokio::test]
+    async fn nobody_starves() {
+        let (desk, mut turns) = busy().await;
+        let sweep = waits(&desk, Lane::Sweep).await;
+        let mut leavers = Vec::new();
+        for _ in 0..2 * OLDEST_EVERY {
+            leavers.push(waits(&desk, Lane::Departure).await);
+        }
+        for _ in 0..OLDEST_EVERY {
+            turns.pop();
+            tokio::task::yield_now().await;
+        }
+        sweep.await.expect("it had its turn among more leavers than turns");
+    }
+
+    #[tokio::test]
+    async fn who_waits_no_more_takes_nobodys_place() {
+        let (desk, mut turns) = busy().await;
+        let gone = waits(&desk, Lane::Departure).await;
+        let other = waits(&desk, Lane::New).await;
+        gone.abort();
+        turns.pop();
+        other.await.expect("the place was free");
+        turns.clear();
+        tokio::task::yield_now().await;
+        assert_eq!(desk.state.lock().under_way, 0);
+    }
+
+    #[test]
+    fn complaints_halve_what_is_under_way_and_calm_brings_it_back() {
+        let (mut state, start) = (State::default(), Instant::now());
+        state.answered(true, start);
+        state.answered(true, start + ONE_COMPLAINT / 2);
+        assert_eq!(state.limit, MOST / 2, "complaints at once are one");
+        (1..10).for_each(|times| state.answered(true, start + ONE_COMPLAINT * times));
+        assert_eq!(state.limit, LEAST);
+        (0..CALM).for_each(|_| state.answered(false, start));
+        assert_eq!(state.limit, LEAST + 1);
+        (0..CALM * MOST).for_each(|_| state.answered(false, start));
+        assert_eq!(state.limit, MOST);
+    }
+
+    #[tokio::test]
+    async fn what_makes_way_writes_nothing_more() {
+        let pen = Pen::new(Mandate::default());
+        let urgency = Urgency::new(Lane::New);
+        urgency.make_way();
+        let answer = urgency.during(pen.write(async { kube::Result::Ok(()) })).await;
+        assert!(matches!(answer, Err(Error::MadeWay)), "{answer:?}");
+        let answer = pen.write(async { kube::Result::Ok(()) }).await;
+        assert!(matches!(answer, Err(Error::NotLeading)), "{answer:?}");
+    }
+}

@@ -1,0 +1,56 @@
+//! What metrics tell of all that is kept.
+
+use std::collections::BTreeMap;
+
+use crate::api::departure::DepartureState;
+use crate::api::provider::ProviderState;
+use crate::plan::departures::{lasts, overdue};
+use crate::telemetry::metrics::Census;
+
+use super::context::Context;
+
+/// Every state that a Departure may be told in, so that none of them is left out when nobody is in it.
+const STATES: [DepartureState; 5] = [
+    DepartureState::Revoking,
+    DepartureState::Verifying,
+    DepartureState::Incomplete,
+    DepartureState::Complete,
+    DepartureState::CompleteWithWaivers,
+];
+
+/// Counts Departures and Providers by their states.
+pub fn take(context: &Context) -> Census {
+    let now = context.now();
+    context.memory.read(|content, _| {
+        let mut departures: BTreeMap<&'static str, usize> = STATES.map(|state| (word(state), 0)).into();
+        let mut late = 0;
+        for (_, departure) in content.world.departures().all().filter(|(_, departure)| lasts(departure)) {
+            let state = departure.status.as_ref().and_then(|status| status.state).unwrap_or(DepartureState::Revoking);
+            *departures.entry(word(state)).or_default() += 1;
+            late += usize::from(overdue(departure, now));
+        }
+        let state_of = |provider: &crate::api::Provider| provider.status.as_ref().and_then(|status| status.state);
+        let told = content.world.live_providers().filter_map(|(name, provider)| Some((name.clone(), provider_word(state_of(provider)?))));
+        Census { departures, overdue: late, providers: told.collect() }
+    })
+}
+
+const fn word(state: DepartureState) -> &'static str {
+    match state {
+        DepartureState::Revoking => "Revoking",
+        DepartureState::Verifying => "Verifying",
+        DepartureState::Incomplete => "Incomplete",
+        DepartureState::Complete => "Complete",
+        DepartureState::CompleteWithWaivers => "CompleteWithWaivers",
+    }
+}
+
+const fn provider_word(state: ProviderState) -> &'static str {
+    match state {
+        ProviderState::Connected => "Connected",
+        ProviderState::Unreachable => "Unreachable",
+        ProviderState::Quarantined => "Quarantined",
+        ProviderState::Braked => "Braked",
+        ProviderState::Observing => "Observing",
+    }
+}

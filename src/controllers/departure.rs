@@ -165,7 +165,7 @@ impl Departures {
     }
 
     async fn steps(&self, departure: &Departure, view: &Departing, found: &mut Found, progress: &mut Progress) -> Result<(), Error> {
-        let context = &self.context;
+        let (context, began) = (&self.context, Instant::now());
         self.seal(departure, view).await?;
         let patient = progress.since.elapsed() < ACCOUNTS_GO_AFTER;
         if view.named && patient {
@@ -198,7 +198,9 @@ impl Departures {
         }
         if found.credentials_revoked {
             let fresh = self.look(departure);
-            found.leftovers = Some(self.leftovers(&fresh, gone).await?);
+            // What was left may have gone since it was read.
+            let left = departure.status.as_ref().is_some_and(|status| !status.leftovers.is_empty());
+            found.leftovers = Some(self.leftovers(&fresh, if left { began } else { gone }).await?);
         }
         Ok(())
     }

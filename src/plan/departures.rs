@@ -86,7 +86,10 @@ mod tests {
 
     #[test]
     fn who_left_long_ago_is_overdue_until_the_receipt_is_complete_or_she_is_back() {
-        let mut departure = Departure::new("ada-1", Default::default());
+        let spec = serde_json::json!({
+            "developer": {"name": "ada", "uid": "1"}, "requestedBy": "bob", "requestedAt": "2026-11-28T09:00:00Z",
+        });
+        let mut departure = Departure::new("ada-1", serde_json::from_value(spec).expect("a spec"));
         let after = |minutes| departure.spec.requested_at.0 + SignedDuration::from_mins(minutes);
         let (soon, late) = (after(10), after(11));
         assert!(!overdue(&departure, soon) && overdue(&departure, late));

@@ -98,7 +98,9 @@ impl Listed {
             all().filter_map(|(at, it)| it.owner.as_ref().map(|owner| ((owner.installation.clone(), owner.person.clone()), at)));
         // Which of several with one address is meant nobody can tell.
         let mut by_email: HashMap<String, Option<usize>> = HashMap::new();
-        all().for_each(|(at, it)| drop(by_email.entry(it.profile.email.to_lowercase()).and_modify(|at| *at = None).or_insert(Some(at))));
+        for (at, it) in accounts.iter().enumerate() {
+            by_email.entry(it.profile.email.to_lowercase()).and_modify(|at| *at = None).or_insert(Some(at));
+        }
         Self {
             by_id: all().map(|(at, it)| (it.id.clone(), at)).collect(),
             by_person: by_person.collect(),

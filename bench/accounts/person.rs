@@ -33,7 +33,7 @@ impl Somebody {
 
     /// The mark of her account.
     pub fn owner(&self) -> Owner {
-        Owner { installation: "bench".to_owned(), person: self.person.clone(), developer: self.username.clone() }
+        Owner { installation: "bench".to_owned(), person: self.person.clone(), developer: self.username.clone(), adopted: false }
     }
 
     fn wish(&self, group: &str) -> Wish {
@@ -53,6 +53,7 @@ impl Somebody {
             adoption: Adoption::Never,
             heir: true,
             password: true,
+            delivered: None,
             owned: Owned::Keep,
             protected: BTreeSet::new(),
         }

@@ -134,6 +134,8 @@ pub enum EndCause {
     RoleEdited,
     /// The Environments were deleted in which the Role gave something.
     EnvironmentDeleted,
+    /// The Providers were deleted at which the Role gave an account; the accounts stay as they are.
+    ProviderDeleted,
     /// The person is no longer in the team by which she held it.
     DeveloperEdited,
     /// The person was suspended.

@@ -24,7 +24,7 @@ use crate::plan::credential::plan_credentials;
 use crate::plan::departing;
 use crate::plan::developer::{DeveloperInputs, DeveloperPlan, plan_developer};
 use crate::plan::finding::Finding;
-use crate::plan::grant::{GrantInputs, Held, plan_grants};
+use crate::plan::grant::{GrantInputs, Held, accounts_by, plan_grants};
 use crate::plan::placement::places;
 use crate::plan::status::developer_status;
 use crate::plan::verify::missing;
@@ -118,10 +118,11 @@ impl Developers {
         }
         self.verify(developer, &mut progress, now);
         self.wake_what_names_her(&progress);
+        // What is looked at before her receipt is there says nothing of her leaving.
+        self.receipt(developer, &mut progress).await;
         accounts::look(context, developer);
         self.accounts(developer, &mut progress, now);
         self.record(developer, &mut progress).await;
-        self.receipt(developer, &mut progress).await;
         let soon = self.finish(developer, &mut progress).await?;
         Ok(Done { recheck_at: progress.recheck_at, soon, errors: progress.errors, wrote: progress.wrote })
     }
@@ -225,7 +226,13 @@ impl Developers {
     fn accounts(&self, developer: &Arc<Developer>, progress: &mut Progress, now: Timestamp) {
         let context = &self.context;
         let cells = context.desks.cells_of(&developer.name_any());
-        progress.accounts = context.memory.read(|content, _| told_accounts(&content.world, developer, cells, now));
+        progress.accounts = context.memory.read(|content, _| {
+            let told = told_accounts(&content.world, developer, cells, now);
+            for (name, held) in &mut progress.held {
+                held.accounts = content.world.live_role(name).map(|role| accounts_by(&content.world, role, &told.list)).unwrap_or_default();
+            }
+            told
+        });
         progress.findings.extend(progress.accounts.findings.iter().cloned());
     }
 
@@ -269,7 +276,7 @@ impl Developers {
                 // Where she is not known she is given nothing.
                 let known = |name: &&str| fresh.identities.iter().any(|identity| identity.environment == *name);
                 let environments = via.values().flat_map(|scope| places.environments(scope)).filter(known).map(str::to_owned).collect();
-                held.insert(name, Held { via, environments, in_place: missing.is_empty() });
+                held.insert(name, Held { via, environments, in_place: missing.is_empty(), accounts: BTreeMap::new() });
             }
             (held, findings)
         });

@@ -24,26 +24,32 @@ pub struct Owner {
     pub person: String,
     /// The name of her Developer when it was marked.
     pub developer: String,
+    /// Whether the account was there before usher, and what its owner had for it was not revoked since: she has a password, and is issued none.
+    pub adopted: bool,
 }
 
 /// What begins a mark.
 const MARK: &str = "usher";
+/// What ends the mark of an account that was there before usher. It stands with the account, so that no crash and no restored backup forgets it.
+const ADOPTED: &str = "adopted";
 
 impl Owner {
     /// The mark as a text, for systems that keep it in a field of their own.
     pub fn mark(&self) -> String {
-        format!("{MARK}/{}/{}/{}", self.installation, self.person, self.developer)
+        let end = if self.adopted { format!("/{ADOPTED}") } else { String::new() };
+        format!("{MARK}/{}/{}/{}{end}", self.installation, self.person, self.developer)
     }
 
     /// Reads a mark; nothing if the text is none.
     pub fn read(text: &str) -> Option<Self> {
         let parts: Vec<&str> = text.split('/').collect();
-        match parts.as_slice() {
-            [MARK, installation, person, developer] => {
-                Some(Self { installation: (*installation).to_owned(), person: (*person).to_owned(), developer: (*developer).to_owned() })
-            }
-            _ => None,
-        }
+        let (installation, person, developer, adopted) = match parts.as_slice() {
+            [MARK, installation, person, developer] => (installation, person, developer, false),
+            [MARK, installation, person, developer, ADOPTED] => (installation, person, developer, true),
+            _ => return None,
+        };
+        let [installation, person, developer] = [installation, person, developer].map(|part| (*part).to_owned());
+        Some(Self { installation, person, developer, adopted })
     }
 }
 
@@ -222,6 +228,16 @@ impl AccountChange {
                 | Self::Delete { .. }
         )
     }
+
+    /// Whether what takes something away from somebody who is to have nothing is wanted still: what was decided may have been softened meanwhile. What destroys
+    /// data, and what is revoked for good, needs a word that still stands.
+    pub fn follows(&self, wish: &Wish) -> bool {
+        match self {
+            Self::Delete { owned, .. } => wish.presence == Presence::Gone && *owned == wish.owned,
+            Self::RevokeCredentials { .. } => matches!(wish.presence, Presence::Revoked | Presence::Gone),
+            other => other.removes() && wish.presence != Presence::Active,
+        }
+    }
 }
 
 /// What a person is to have at a system.
@@ -277,8 +293,10 @@ pub struct Wish {
     pub adoption: Adoption,
     /// Whether an account that was made for somebody of her name who never left is hers: she was declared again after a reinstallation.
     pub heir: bool,
-    /// Whether she is to be given a password: none was delivered yet.
+    /// Whether she is to be given a password, if none was delivered for this account yet.
     pub password: bool,
+    /// The account for which a password was delivered: one that was made anew has none yet.
+    pub delivered: Option<String>,
     /// What becomes of what the account owns when it is deleted.
     pub owned: Owned,
     /// Logins that usher never touches.
@@ -394,7 +412,7 @@ fn may_adopt(account: &Account, wish: &Wish) -> bool {
 
 /// Who is to have none does not get hold of one on her way out.
 fn adopted(account: &Account, wish: &Wish) -> Steps {
-    let adopt = || AccountChange::Adopt { id: account.id.clone(), owner: wish.owner.clone() };
+    let adopt = || AccountChange::Adopt { id: account.id.clone(), owner: Owner { adopted: true, ..wish.owner.clone() } };
     Steps { changes: (wish.presence == Presence::Active).then(adopt).into_iter().collect(), ..Steps::default() }
 }
 
@@ -425,10 +443,17 @@ fn kept(account: &Account, wish: &Wish, can: &BTreeSet<Capability>) -> Steps {
     let mut steps = Steps::default();
     let id = &account.id;
     let stuck = leave(account, &wish.groups, wish, can, &mut steps);
-    if account.owner.as_ref() != Some(&wish.owner) {
-        steps.changes.push(AccountChange::Adopt { id: id.clone(), owner: wish.owner.clone() });
+    // Whoever's it was before, that account was there before usher.
+    let adopted = account.owner.as_ref().is_some_and(|owner| owner.adopted);
+    let owner = Owner { adopted, ..wish.owner.clone() };
+    if account.owner.as_ref() != Some(&owner) {
+        steps.changes.push(AccountChange::Adopt { id: id.clone(), owner });
     }
-    let profile = profile(wish, can);
+    let mut profile = profile(wish, can);
+    if protects(wish, &profile.username) {
+        // Nobody becomes by another name what nobody may touch.
+        steps.obstacles.push(Obstacle::Protected(std::mem::replace(&mut profile.username, account.profile.username.clone())));
+    }
     if account.profile != profile {
         steps.changes.push(AccountChange::SetProfile { id: id.clone(), profile });
     }
@@ -439,7 +464,8 @@ fn kept(account: &Account, wish: &Wish, can: &BTreeSet<Capability>) -> Steps {
         steps.obstacles.push(Obstacle::Unsupported(Capability::Groups));
     }
     // Where passwords are none of the system's business people log in by SSO.
-    if wish.password && can.contains(&Capability::Password) {
+    let delivered = wish.delivered.as_ref() == Some(id);
+    if wish.password && !adopted && !delivered && can.contains(&Capability::Password) {
         steps.changes.push(AccountChange::IssuePassword { id: id.clone() });
     }
     // Last: who comes back is let in with today's groups only.
@@ -491,6 +517,11 @@ fn taken(account: &Account, wish: &Wish, can: &BTreeSet<Capability>) -> Steps {
         steps.obstacles.push(Obstacle::Unsupported(Capability::RevokePasskeys));
     }
     leave(account, &BTreeSet::new(), wish, can, &mut steps);
+    let own = account.owner.as_ref().filter(|owner| owner.adopted && wish.presence == Presence::Revoked && !account.credentials);
+    if let Some(owner) = own {
+        // Nothing of what its owner had for it is left: whoever comes back needs a password.
+        steps.changes.push(AccountChange::Adopt { id: id.clone(), owner: Owner { adopted: false, ..owner.clone() } });
+    }
     if wish.presence == Presence::Gone {
         if can.contains(&Capability::Delete) {
             steps.changes.push(AccountChange::Delete { id: id.clone(), owned: wish.owned.clone() });

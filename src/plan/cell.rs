@@ -13,6 +13,7 @@ use super::account::{Account, AccountState, Capability, Managed, Obstacle, Prese
 use super::developer::{seconds, whole_second};
 use super::entitlement::{Desired, entitlements, possible};
 use super::finding::Finding;
+use super::person::Person;
 use super::world::World;
 
 /// How one person's account at one Provider stands.
@@ -38,6 +39,12 @@ pub struct Cell {
     pub next_try: Option<Timestamp>,
     /// When she first pushed.
     pub first_push: Option<Timestamp>,
+    /// Since when she is to be gone, as far as that was known when it was looked at.
+    pub asked_at: Option<Timestamp>,
+    /// Whether something is added only when Locks can be read again.
+    pub locks_unread: bool,
+    /// Whether it is not known yet what other accounts bear her mark.
+    pub unsure: bool,
 }
 
 impl Cell {
@@ -51,14 +58,35 @@ impl Cell {
         self.wish.presence == Presence::Active
     }
 
-    /// Whether it was looked at for the same wish. Which groups of others are managed besides is seen when everybody is looked at.
-    pub fn is_for(&self, wish: &Wish) -> bool {
-        Wish { managed: wish.managed.clone(), ..self.wish.clone() } == *wish
+    /// Whether it was looked at for the same wish, and the same leaving. Which groups of others are managed besides is seen when everybody is looked at.
+    pub fn is_for(&self, desired: &Desired) -> bool {
+        let same = Wish { managed: desired.wish.managed.clone(), ..self.wish.clone() } == desired.wish;
+        same && self.asked_at == desired.asked_at
     }
 
-    /// Whether it tells the same as another, whenever each was looked at.
+    /// Whether it tells of the person who has the name now. One of an earlier person of that name tells nothing.
+    pub fn is_of(&self, person: &Person) -> bool {
+        self.wish.owner.person == person.as_str()
+    }
+
+    /// Whether it tells the same of the same person as another, whenever each was looked at.
     pub fn tells_like(&self, other: &Self) -> bool {
-        Self { verified_at: other.verified_at, wish: other.wish.clone(), ..self.clone() } == *other
+        let same_person = self.wish.owner.person == other.wish.owner.person;
+        same_person && Self { verified_at: other.verified_at, wish: other.wish.clone(), ..self.clone() } == *other
+    }
+
+    /// The same, with what is left of other accounts that bear her mark.
+    #[must_use]
+    pub fn with_others(mut self, left: Vec<String>) -> Self {
+        if left.is_empty() {
+            return self;
+        }
+        let words: Vec<String> = self.account.message.take().into_iter().chain(left.iter().cloned()).collect();
+        self.account.message = Some(words.join("; "));
+        self.trouble = self.trouble.or(Some(Reason::Unsupported));
+        self.credentials = true;
+        self.left.extend(left);
+        self
     }
 }
 
@@ -84,6 +112,7 @@ pub fn cell(name: &str, desired: &Desired, found: Option<&Account>, left: &Steps
     let trouble = left.obstacles.first().map(|obstacle| if conflicts(obstacle) { Reason::Conflict } else { Reason::Unsupported });
     let groups = hers.map(|account| account.groups.intersection(&desired.wish.groups).count());
     let given = hers.map(|account| account.groups.iter().filter(|group| ours(group, desired)).cloned().collect());
+    let adopted = hers.is_some_and(|account| desired.adopted || account.owner.as_ref().is_some_and(|owner| owner.adopted));
     Some(Cell {
         account: AccountStatus {
             provider: name.to_owned(),
@@ -92,7 +121,7 @@ pub fn cell(name: &str, desired: &Desired, found: Option<&Account>, left: &Steps
             state: state.to_owned(),
             groups: groups.map(|groups| i64::try_from(groups).unwrap_or(i64::MAX)),
             given_groups: given.unwrap_or_default(),
-            adopted: desired.adopted && hers.is_some(),
+            adopted,
             message: (!words.is_empty()).then(|| words.join("; ")),
         },
         wish: desired.wish.clone(),
@@ -104,6 +133,9 @@ pub fn cell(name: &str, desired: &Desired, found: Option<&Account>, left: &Steps
         attempts: 0,
         next_try: None,
         first_push: None,
+        asked_at: desired.asked_at,
+        locks_unread: false,
+        unsure: false,
     })
 }
 
@@ -133,7 +165,8 @@ pub fn troubled(name: &str, desired: &Desired, before: Option<&Cell>, (reason, m
             username: Some(desired.wish.profile.username.clone()),
             state: state.to_owned(),
             groups: before.and_then(|before| before.account.groups),
-            given_groups: before.map(|before| before.account.given_groups.clone()).unwrap_or_default(),
+            // What status tells is all that tells of it after a start.
+            given_groups: before.map_or_else(|| desired.given.clone(), |before| before.account.given_groups.clone()),
             adopted: desired.adopted,
             message: Some(message),
         },
@@ -146,6 +179,9 @@ pub fn troubled(name: &str, desired: &Desired, before: Option<&Cell>, (reason, m
         attempts: before.map_or(0, |before| before.attempts) + 1,
         next_try: None,
         first_push: before.and_then(|before| before.first_push),
+        asked_at: desired.asked_at,
+        locks_unread: false,
+        unsure: false,
     }
 }
 
@@ -180,7 +216,7 @@ pub fn target(provider: Option<&Provider>, cell: &Cell, previous: Option<&Depart
 /// Whether what was issued is worthless.
 fn credentials(cell: &Cell) -> &'static str {
     let cannot = [Capability::RevokeTokens, Capability::RevokePasskeys].map(|lack| Obstacle::Unsupported(lack).to_string());
-    if cannot.iter().any(|words| cell.left.contains(words)) {
+    if cell.left.iter().any(|left| cannot.iter().any(|words| left.ends_with(words))) {
         "Cannot"
     } else if cell.credentials {
         "Pending"
@@ -203,6 +239,8 @@ fn target_state(provider: Option<&Provider>, cell: &Cell) -> TargetState {
     }
     let retained = provider.is_some_and(|provider| provider.spec.on_departure.action == AccountAction::Retain);
     match cell.account.state.as_str() {
+        // Another account that bears her mark may be open.
+        _ if cell.unsure => TargetState::Pending,
         "Absent" => TargetState::Gone,
         "Disabled" if cell.credentials => TargetState::Pending,
         "Disabled" if retained => TargetState::Retained,
@@ -255,7 +293,9 @@ pub fn told_accounts(world: &World, developer: &Developer, cells: Vec<Cell>, now
     let before: BTreeMap<&str, &AccountStatus> =
         developer.status.iter().flat_map(|status| &status.accounts).map(|account| (account.provider.as_str(), account)).collect();
     let wanted = entitlements(world, developer, now);
-    let mut cells: BTreeMap<String, Cell> = cells.into_iter().map(|cell| (cell.account.provider.clone(), cell)).collect();
+    let own = Person::own(developer);
+    let cells = cells.into_iter().filter(|cell| cell.is_of(&own));
+    let mut cells: BTreeMap<String, Cell> = cells.map(|cell| (cell.account.provider.clone(), cell)).collect();
     let mut unseen = false;
     for (name, _) in world.live_providers() {
         let wants = wanted.contains_key(name);
@@ -315,4 +355,90 @@ fn under_way(provider: &str, message: Option<&str>) -> Option<Finding> {
 pub fn tells_of_accounts(receipt: &Departure, accounts: &ToldAccounts) -> bool {
     let told: BTreeSet<&str> = receipt.status.iter().flat_map(|status| &status.targets).map(|target| target.target.as_str()).collect();
     accounts.possible.iter().all(|provider| told.contains(format!("provider/{provider}").as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::account::{AccountKey, Adoption, Owned, Owner, Profile};
+    use super::*;
+    use crate::api::{DepartureSpec, DeveloperSpec};
+
+    fn desired(person: &str, presence: Presence) -> Desired {
+        let owner = Owner { installation: "here".to_owned(), person: person.to_owned(), developer: "ada".to_owned(), adopted: false };
+        let wish = Wish {
+            presence,
+            profile: Profile { username: "ada".to_owned(), ..Profile::default() },
+            owner,
+            groups: BTreeSet::new(),
+            managed: Managed::All,
+            adoption: Adoption::Never,
+            heir: false,
+            password: false,
+            delivered: None,
+            owned: Owned::Keep,
+            protected: BTreeSet::new(),
+        };
+        Desired {
+            key: AccountKey::default(),
+            wish,
+            named: false,
+            written: false,
+            entitled: true,
+            delete_at: None,
+            held: false,
+            recorded: Some("17".to_owned()),
+            pinned: None,
+            adopted: false,
+            given: BTreeSet::from(["developers".to_owned()]),
+            asked_at: None,
+        }
+    }
+
+    fn seen(desired: &Desired) -> Cell {
+        let owner = Some(desired.wish.owner.clone());
+        let account = Account { id: "17".to_owned(), profile: desired.wish.profile.clone(), owner, ..Account::default() };
+        cell("forge", desired, Some(&account), &Steps::default(), Timestamp::UNIX_EPOCH).expect("a cell")
+    }
+
+    #[test]
+    fn what_status_says_she_was_given_outlasts_a_start_while_the_system_is_down() {
+        let down = (Reason::Unreachable, "it does not answer".to_owned());
+        let told = troubled("forge", &desired("uid-1", Presence::Active), None, down, Timestamp::UNIX_EPOCH);
+        assert_eq!(told.account.given_groups, BTreeSet::from(["developers".to_owned()]), "else a Role that is narrowed takes nothing");
+        assert_eq!(told.account.id.as_deref(), Some("17"));
+    }
+
+    #[test]
+    fn a_stranger_is_told_nothing_of_who_had_the_name() {
+        let (mut world, mut developer) = (World::default(), Developer::new("ada", DeveloperSpec::default()));
+        developer.metadata.uid = Some("2".to_owned());
+        let spec = serde_json::json!({"scim": {"url": "https://chat.example.com", "credentialsSecret": {"name": "chat", "key": "token"}}});
+        let provider = Provider::new("forge", serde_json::from_value(spec).expect("a spec"));
+        world.set_provider("forge", Some(Arc::new(provider)));
+        let earlier = seen(&desired("uid-of-another", Presence::Active));
+        let told = told_accounts(&world, &developer, vec![earlier.clone()], Timestamp::UNIX_EPOCH);
+        assert!(told.list.is_empty(), "{:?}", told.list);
+        let own = seen(&desired(Person::own(&developer).as_str(), Presence::Active));
+        assert!(!own.tells_like(&earlier), "it has to be told whose it is");
+        assert_eq!(told_accounts(&world, &developer, vec![own], Timestamp::UNIX_EPOCH).list.len(), 1);
+    }
+
+    #[test]
+    fn a_receipt_counts_only_what_was_seen_since_she_left() {
+        let at = Timestamp::UNIX_EPOCH;
+        let left = crate::api::grant::GrantedDeveloper { name: "ada".to_owned(), uid: "1".to_owned(), person_id: None };
+        let spec = DepartureSpec { requested_by: "bob".to_owned(), requested_at: whole_second(at), developer: left };
+        let departure = Departure::new("ada-1", spec);
+        let suspended = seen(&desired("uid-1", Presence::LockedOut));
+        let accounts = super::super::receipt::accounts(&World::default(), &departure, std::slice::from_ref(&suspended));
+        assert!(accounts.targets.is_empty(), "that she was locked out for a while is no proof that she is for good: {accounts:?}");
+        let left = seen(&Desired { asked_at: Some(at), ..desired("uid-1", Presence::Revoked) });
+        let accounts = super::super::receipt::accounts(&World::default(), &departure, std::slice::from_ref(&left));
+        assert!(accounts.targets.iter().all(|target| target.state == TargetState::Disabled) && accounts.targets.len() == 1, "{accounts:?}");
+        let others = left.with_others(vec!["account old bears her mark, too".to_owned()]);
+        let accounts = super::super::receipt::accounts(&World::default(), &departure, &[others]);
+        assert!(accounts.targets.iter().all(|target| target.state == TargetState::Failed) && accounts.leftovers.len() == 1, "{accounts:?}");
+    }
 }

@@ -113,7 +113,8 @@ fn by_edited_binding(inputs: &GrantInputs<'_>, grant: &Grant, interval: &GrantIn
         others.flat_map(|other| &other.spec.via).any(|other| other.name == binding.name_any() && other.since.0 <= interval.since.0)
     };
     let scope = binding.spec.environments.as_ref().map(|names| names.iter().cloned().collect());
-    let narrowed = !environments(grant).iter().any(|environment| covers(&scope, environment));
+    let places = environments(grant);
+    let narrowed = !places.is_empty() && !places.iter().any(|environment| covers(&scope, environment));
     let other_role = !roles_of_binding(world, binding).contains(&grant.spec.role) && !gave_before();
     if narrowed || other_role { edited() } else { None }
 }
@@ -133,6 +134,10 @@ fn by_role(inputs: &GrantInputs<'_>, grant: &Grant) -> Ending {
     let places = environments(grant);
     if !places.is_empty() && !places.iter().any(|name| world.environment(name).is_some_and(|it| !deleting(it.as_ref()))) {
         return Ending::deleted(EndCause::EnvironmentDeleted);
+    }
+    let mut providers = open(&grant.spec.targets).filter_map(|target| target.name.strip_prefix("provider/")).peekable();
+    if places.is_empty() && providers.peek().is_some() && providers.all(|name| !world.live_providers().any(|(live, _)| live == name)) {
+        return Ending::deleted(EndCause::ProviderDeleted);
     }
     let edited = role.metadata.generation.unwrap_or_default() > grant.spec.role_revision;
     let names =

@@ -46,6 +46,10 @@ pub struct Desired {
     pub pinned: Option<String>,
     /// Whether the account was there before usher, and what its owner had for it was not revoked since.
     pub adopted: bool,
+    /// The groups that her status says usher gave her: they are usher's to take, and stay told until the account was looked at.
+    pub given: BTreeSet<String>,
+    /// Since when she is to be gone, by the receipt of it: what was seen before says nothing of her leaving.
+    pub asked_at: Option<Timestamp>,
 }
 
 impl Desired {
@@ -151,7 +155,8 @@ pub fn desired(scene: Scene<'_>, (name, provider): (&str, &Provider), developer:
         Adopt::ByEmail => Adoption::ByEmail,
         Adopt::ByUsername => Adoption::ByUsername,
     };
-    let given = before.iter().flat_map(|account| &account.given_groups);
+    let given = before.map(|account| account.given_groups.clone()).unwrap_or_default();
+    let (issues, delivered) = delivered(scene, name, provider, developer);
     // Her own departure says nothing about what was marked before she was declared again.
     let departed =
         scene.world.departures().of_name(&developer.name_any()).any(|it| developer.uid().as_ref() != Some(&it.spec.developer.uid));
@@ -159,10 +164,11 @@ pub fn desired(scene: Scene<'_>, (name, provider): (&str, &Provider), developer:
         presence,
         owner: owner(scene, &person, &developer.name_any()),
         groups: if presence == Presence::Active { groups.clone().unwrap_or_default() } else { BTreeSet::new() },
-        managed: and_given(managed(scene.world, name, provider), given),
+        managed: and_given(managed(scene.world, name, provider), &given),
         adoption,
         heir: !departed,
-        password: presence == Presence::Active && undelivered(scene, name, provider, developer),
+        password: presence == Presence::Active && issues,
+        delivered,
         owned: owned(provider),
         protected: provider.spec.protected.iter().cloned().collect(),
         profile: profile(developer, username.clone()),
@@ -182,6 +188,8 @@ pub fn desired(scene: Scene<'_>, (name, provider): (&str, &Provider), developer:
         held: end.held && standing.departs(),
         recorded,
         adopted: false,
+        given,
+        asked_at: departure.map(|departure| departure.spec.requested_at.0),
     };
     if before.is_some_and(|account| account.adopted) { desired.of_adopted() } else { desired }
 }
@@ -204,6 +212,7 @@ pub fn left(scene: Scene<'_>, (name, provider): (&str, &Provider), departure: &D
         adoption: Adoption::Never,
         heir: false,
         password: false,
+        delivered: None,
         owned: owned(provider),
         protected: provider.spec.protected.iter().cloned().collect(),
     };
@@ -218,6 +227,8 @@ pub fn left(scene: Scene<'_>, (name, provider): (&str, &Provider), departure: &D
         held: end.held,
         recorded,
         adopted: false,
+        given: BTreeSet::new(),
+        asked_at: Some(departure.spec.requested_at.0),
     }
 }
 
@@ -252,7 +263,8 @@ fn owned(provider: &Provider) -> Owned {
 }
 
 fn owner(scene: Scene<'_>, person: &Person, developer: &str) -> Owner {
-    Owner { installation: scene.settings.installation.clone(), person: person.as_str().to_owned(), developer: developer.to_owned() }
+    let (installation, person) = (scene.settings.installation.clone(), person.as_str().to_owned());
+    Owner { installation, person, developer: developer.to_owned(), adopted: false }
 }
 
 fn profile(developer: &Developer, username: String) -> Profile {
@@ -288,16 +300,23 @@ pub fn delivered_note(provider: &str) -> String {
     format!("{provider}.accounts.usher.dev/delivered")
 }
 
-/// Whether somebody is to be given a password that she has not got yet.
-fn undelivered(scene: Scene<'_>, name: &str, provider: &Provider, developer: &Developer) -> bool {
+/// The id of the account that such an annotation tells of.
+pub fn delivered_to(note: &str) -> &str {
+    note.rsplit_once(" at ").map_or(note, |(id, _)| id)
+}
+
+/// Whether somebody is given passwords for accounts of a Provider, and for which account she was.
+fn delivered(scene: Scene<'_>, name: &str, provider: &Provider, developer: &Developer) -> (bool, Option<String>) {
+    let nothing = (false, None);
     if provider.spec.initial_credentials == InitialCredentials::None {
-        return false;
+        return nothing;
     }
-    let Some(namespace) = delivery(scene, developer) else { return false };
-    let Some(state) = scene.clusters.get(&ClusterKey::Home) else { return false };
-    let seen = state.secrets.get(&(namespace.to_owned(), ACCOUNTS_SECRET.to_owned()));
+    let Some(namespace) = delivery(scene, developer) else { return nothing };
+    let Some(state) = scene.clusters.get(&ClusterKey::Home) else { return nothing };
+    let Some(seen) = state.secrets.get(&(namespace.to_owned(), ACCOUNTS_SECRET.to_owned())) else { return (true, None) };
     // One that somebody else made is never written to.
-    seen.is_none_or(|secret| state.ours(secret.as_ref()) && !secret.annotations().contains_key(&delivered_note(name)))
+    let note = seen.annotations().get(&delivered_note(name)).map(|note| delivered_to(note).to_owned());
+    (state.ours(seen.as_ref()), note)
 }
 
 /// The people whom a Provider concerns by what is written: those who are entitled, and those of whose account their status tells.

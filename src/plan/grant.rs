@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
+use crate::api::developer::AccountStatus;
 use crate::api::grant::{GrantEnd, GrantInterval, GrantSummary, GrantedDeveloper};
 use crate::api::metadata::{DEVELOPER, ENVIRONMENT, ROLE, STATE};
-use crate::api::{Binding, Developer, Environment, Grant, GrantSpec, GrantState};
+use crate::api::{Binding, Developer, Environment, Grant, GrantSpec, GrantState, Role};
 
 use super::access::{Standing, Via, team};
 use super::change::labels;
@@ -20,6 +21,7 @@ use super::placement::Scene;
 use super::request::Request;
 use super::subjects::known_in;
 use super::verify::idle;
+use super::world::World;
 
 /// A Role that a person holds, as it was seen in the clusters.
 #[derive(Debug)]
@@ -30,6 +32,27 @@ pub struct Held {
     pub environments: BTreeSet<String>,
     /// Whether all of it was seen.
     pub in_place: bool,
+    /// The Providers at which it gives an account, each with whether one can log in with that by now. Where nobody can any more it is left out.
+    pub accounts: BTreeMap<String, bool>,
+}
+
+/// The Providers at which a Role gives somebody an account, given what is told of her accounts: what does not answer now takes nothing from her.
+pub fn accounts_by(world: &World, role: &Role, told: &[AccountStatus]) -> BTreeMap<String, bool> {
+    let live = |name: &str| world.live_providers().any(|(provider, _)| provider == name);
+    let names = role.spec.accounts.iter().map(|account| &account.provider).filter(|name| live(name));
+    let state = |name: &str| told.iter().find(|account| account.provider == name).map(|account| account.state.as_str());
+    let there = names.filter_map(|name| match state(name) {
+        Some("Disabled" | "Absent" | "Conflict") => None,
+        other => Some((name.clone(), other == Some("Active"))),
+    });
+    there.collect()
+}
+
+impl Held {
+    /// Whether it gives something anywhere.
+    fn gives(&self) -> bool {
+        !(self.environments.is_empty() && self.accounts.is_empty())
+    }
 }
 
 /// What the record of one person depends on besides the scene.
@@ -71,14 +94,16 @@ pub fn plan_grants(inputs: &GrantInputs<'_>) -> GrantPlan {
             .find(|grant| grant.spec.state == GrantState::Active && grant.spec.role == role && grant.spec.developer.uid == uid)
     };
     let all: BTreeMap<&str, Held> = inputs.held.iter().map(|(role, held)| (role.as_str(), given(inputs, role, held))).collect();
-    for (role, held) in all.iter().filter(|(_, held)| held.in_place && !held.environments.is_empty()) {
+    for (role, held) in all.iter().filter(|(_, held)| held.in_place && held.gives()) {
         match running(role) {
+            // An account that is not there yet is no holding of its own.
+            None if targets(held, None).is_empty() => {}
             None => plan.create.push(begin(inputs, role, held, &now)),
             Some(grant) => plan.update.extend(go_on(inputs, grant, held, &now)),
         }
     }
     for grant in inputs.grants.iter().filter(|grant| grant.spec.state == GrantState::Active) {
-        let holds = all.get(grant.spec.role.as_str()).is_some_and(|held| !held.environments.is_empty());
+        let holds = all.get(grant.spec.role.as_str()).is_some_and(Held::gives);
         let same = grant.spec.developer.uid == uid;
         if !same || (!holds && !inputs.found.contains(&grant.spec.role)) {
             plan.update.push(end(inputs, grant, &now));
@@ -101,7 +126,7 @@ fn begin(inputs: &GrantInputs<'_>, role: &str, held: &Held, now: &Time) -> Grant
             developer: GrantedDeveloper { name: name.clone(), uid, person_id: developer.spec.person_id.clone() },
             role: role.to_owned(),
             role_revision: inputs.scene.world.live_role(role).and_then(|role| role.metadata.generation).unwrap_or_default(),
-            targets: targets(held).map(interval).collect(),
+            targets: targets(held, None).into_iter().map(interval).collect(),
             via,
             granted_by: request.by,
             on_behalf_of: request.on_behalf_of,
@@ -166,11 +191,16 @@ fn given(inputs: &GrantInputs<'_>, role: &str, held: &Held) -> Held {
         bindings.any(|(_, bound)| bound.object.labels().get(ENVIRONMENT) == Some(&name) && bound.subjects.contains(&known))
     };
     let there = |name: &&String| scene.world.environment(name).is_some_and(|environment| !idle(environment) || seen(environment));
-    Held { via: held.via.clone(), environments: held.environments.iter().filter(there).cloned().collect(), in_place: held.in_place }
+    let environments = held.environments.iter().filter(there).cloned().collect();
+    Held { via: held.via.clone(), environments, in_place: held.in_place, accounts: held.accounts.clone() }
 }
 
-fn targets(held: &Held) -> impl Iterator<Item = String> {
-    held.environments.iter().map(|name| format!("environment/{name}"))
+/// Where a holding gives something. An account is there since one can log in with it, and as long as it is not seen to be gone.
+fn targets(held: &Held, grant: Option<&Grant>) -> Vec<String> {
+    let runs = |target: &String| grant.is_some_and(|grant| grant.spec.targets.iter().any(|it| it.name == *target && it.until.is_none()));
+    let accounts = held.accounts.iter().map(|(name, active)| (format!("provider/{name}"), *active));
+    let accounts = accounts.filter(|(target, active)| *active || runs(target)).map(|(target, _)| target);
+    held.environments.iter().map(|name| format!("environment/{name}")).chain(accounts).collect()
 }
 
 /// When a holding ends by itself: with the last of its Bindings, or the person's own end.
@@ -189,7 +219,7 @@ fn until(inputs: &GrantInputs<'_>, held: &Held) -> Option<Time> {
 /// The Grant as it should read now, if that is a change. Targets and reasons only gain entries or an end.
 fn go_on(inputs: &GrantInputs<'_>, grant: &Arc<Grant>, held: &Held, now: &Time) -> Option<Grant> {
     let mut next = grant.as_ref().clone();
-    adjust(&mut next.spec.targets, targets(held).map(|name| (name, None)), |_| true, now);
+    adjust(&mut next.spec.targets, targets(held, Some(grant)).into_iter().map(|name| (name, None)), |_| true, now);
     let via = held.via.keys().map(|name| (name.clone(), way(inputs, name)));
     adjust(&mut next.spec.via, via, |interval| same_way(inputs, interval), now);
     next.spec.until = until(inputs, held);

@@ -16,6 +16,7 @@ use super::departures::lasts;
 use super::developer::{DeveloperInputs, plan_developer};
 use super::entitlement::accounts_of;
 use super::finding::Finding;
+use super::person::Person;
 use super::placement::Scene;
 use super::question::{Question, questions};
 use super::receipt::seconds_of;
@@ -78,10 +79,11 @@ pub fn locking(scene: Scene<'_>, lock: &Lock, now: Timestamp) -> Locking {
 pub fn locked_accounts(world: &World, lock: &Lock, cells: &[Cell], now: Timestamp) -> Vec<DepartureTarget> {
     let Some(developer) = world.developer(&lock.spec.developer) else { return Vec::new() };
     let before = lock.status.as_ref().map(|status| status.targets.as_slice()).unwrap_or_default();
+    let own = Person::own(developer);
     let line = |(provider, (id, username)): (String, (Option<String>, String))| {
         let target = format!("provider/{provider}");
         let previous = before.iter().find(|line| line.target == target);
-        let Some(cell) = cells.iter().find(|cell| cell.account.provider == provider) else {
+        let Some(cell) = cells.iter().find(|cell| cell.account.provider == provider && cell.is_of(&own)) else {
             let unknown = || DepartureTarget { target: target.clone(), id, username: Some(username), ..DepartureTarget::default() };
             return previous.cloned().unwrap_or_else(unknown);
         };

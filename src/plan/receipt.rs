@@ -71,11 +71,12 @@ pub fn expected(accounts: &mut Accounts, known: BTreeMap<String, (Option<String>
     accounts.targets.sort_by(|one, other| one.target.cmp(&other.target));
 }
 
-/// What a receipt tells of accounts. One that was not looked at since the start stays as it was told; at a Provider that is gone nobody looks any more.
+/// What a receipt tells of accounts. One that was not looked at since the start, or not since she left, stays as it was told; at a Provider that is gone nobody
+/// looks any more.
 pub fn accounts(world: &World, departure: &Departure, cells: &[Cell]) -> Accounts {
     let previous = departure.status.clone().unwrap_or_default();
     let mut told = Accounts::default();
-    for cell in cells {
+    for cell in cells.iter().filter(|cell| cell.asked_at == Some(departure.spec.requested_at.0)) {
         let name = format!("{PROVIDER}{}", cell.account.provider);
         let provider = world.provider(&cell.account.provider);
         told.targets.push(cell::target(provider.map(AsRef::as_ref), cell, previous.targets.iter().find(|it| it.target == name)));

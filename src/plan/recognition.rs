@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     fn desired(presence: Presence, recorded: Option<&str>, pinned: Option<&str>) -> Desired {
-        let owner = Owner { installation: "here".to_owned(), person: "uid-1".to_owned(), developer: "ada".to_owned() };
+        let owner = Owner { installation: "here".to_owned(), person: "uid-1".to_owned(), developer: "ada".to_owned(), adopted: false };
         let wish = Wish {
             presence,
             profile: Profile { username: "ada".to_owned(), ..Profile::default() },
@@ -52,6 +52,7 @@ mod tests {
             adoption: if pinned.is_some() { Adoption::Pinned } else { Adoption::Never },
             heir: false,
             password: false,
+            delivered: None,
             owned: Owned::Keep,
             protected: BTreeSet::new(),
         };
@@ -66,6 +67,8 @@ mod tests {
             recorded: recorded.map(str::to_owned),
             pinned: pinned.map(str::to_owned),
             adopted: false,
+            given: BTreeSet::new(),
+            asked_at: None,
         }
     }
 

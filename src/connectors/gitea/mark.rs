@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let owner = Owner { installation: "i".to_owned(), person: "uid-1".to_owned(), developer: "ada".to_owned() };
+        let owner = Owner { installation: "i".to_owned(), person: "uid-1".to_owned(), developer: "ada".to_owned(), adopted: false };
         for (issued, keys) in [(false, false), (true, false), (false, true), (true, true)] {
             let mark = Mark { owner: owner.clone(), issued, keys };
             assert_eq!(Mark::of(&user(&mark.text(), 0)), Some(mark.clone()));

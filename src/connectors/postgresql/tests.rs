@@ -3,7 +3,7 @@
 use super::*;
 
 fn owner(person: &str) -> Owner {
-    Owner { installation: "here".to_owned(), person: person.to_owned(), developer: "ada".to_owned() }
+    Owner { installation: "here".to_owned(), person: person.to_owned(), developer: "ada".to_owned(), adopted: false }
 }
 
 #[test]

@@ -21,11 +21,13 @@ use crate::connectors::{Connector, Secrets, connect};
 use crate::plan::account::Capability;
 use crate::plan::account_brake::Ledger;
 use crate::plan::cell::Cell;
+use crate::plan::entitlement::Desired;
 use crate::plan::name::fraction;
 use crate::plan::provider::Health;
 
 use super::super::context::Context;
 use super::super::queue::{Lane, Queue};
+use super::known::Known;
 use super::{RECEIPT, settle, sweep};
 
 /// At most this many accounts are worked on at once.
@@ -49,6 +51,8 @@ pub struct Desk {
     /// Something changed that may matter: the Provider, a Secret.
     changed: Notify,
     state: Mutex<State>,
+    /// Who is worked on, by person.
+    turns: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
     task: Mutex<Option<AbortHandle>>,
 }
 
@@ -61,12 +65,7 @@ struct State {
     generation: Option<i64>,
     health: Health,
     cells: BTreeMap<String, Cell>,
-    /// The ids of accounts that bear somebody's mark, where nothing else tells of them.
-    marked: BTreeMap<String, String>,
-    /// Whose accounts were taken over, before their statuses tell.
-    adopted: BTreeSet<String>,
-    /// The epoch of usher's kinds in which somebody was last seen to be entitled.
-    entitled: BTreeMap<String, String>,
+    known: Known,
     ledger: Ledger,
     tally: Tally,
     /// When everybody is looked at next.
@@ -111,7 +110,9 @@ impl Desk {
         let waiting = queue.clone();
         let lanes = move || waiting.lanes().map(|(lane, length, oldest)| (lane.word(), length, oldest)).to_vec();
         let number = context.metrics.desk_opened(&name, lanes);
-        let desk = Arc::new(Self { name, uid, queue, number, changed: Notify::new(), state: Mutex::new(state), task: Mutex::default() });
+        let state = Mutex::new(state);
+        let (changed, turns, task) = (Notify::new(), Mutex::default(), Mutex::default());
+        let desk = Arc::new(Self { name, uid, queue, number, changed, state, turns, task });
         let task = tokio::spawn(run(Arc::downgrade(context), desk.clone()));
         *desk.task.lock() = Some(task.abort_handle());
         desk
@@ -154,20 +155,9 @@ impl Desk {
         self.state.lock().cells.get(who).cloned()
     }
 
-    /// The id of the account that bears somebody's mark, as the last look at everybody found.
-    pub(super) fn marked(&self, who: &str) -> Option<String> {
-        self.state.lock().marked.get(who).cloned()
-    }
-
-    /// In which epoch of usher's kinds somebody was last seen to be entitled.
-    pub(super) fn epoch_of(&self, who: &str) -> Option<String> {
-        self.state.lock().entitled.get(who).cloned()
-    }
-
-    pub(super) fn entitled(&self, who: &str, epoch: Option<String>) {
-        if let Some(epoch) = epoch {
-            self.state.lock().entitled.insert(who.to_owned(), epoch);
-        }
+    /// The same, unless it is an earlier person's of that name.
+    pub(super) fn cell_of(&self, who: &str, desired: &Desired) -> Option<Cell> {
+        self.cell(who).filter(|cell| cell.wish.owner.person == desired.wish.owner.person)
     }
 
     /// Somebody's account was seen in a list.
@@ -175,21 +165,28 @@ impl Desk {
         self.state.lock().tally.count(who, cell);
     }
 
-    /// Whether somebody's account was just taken over.
-    pub(super) fn adopted(&self, who: &str) -> bool {
-        self.state.lock().adopted.contains(who)
+    /// What is known of people's accounts besides.
+    pub(super) fn about<T>(&self, ask: impl FnOnce(&mut Known) -> T) -> T {
+        ask(&mut self.state.lock().known)
     }
 
-    pub(super) fn note_adopted(&self, who: &str) {
-        self.state.lock().adopted.insert(who.to_owned());
+    /// A system was found to be able to do something else than it seemed at first.
+    pub(super) fn learn(&self, link: &Link, can: BTreeSet<Capability>) {
+        let mut state = self.state.lock();
+        if let Some(present) = state.link.as_mut().filter(|present| Arc::ptr_eq(&present.connector, &link.connector)) {
+            present.can.clone_from(&can);
+            state.health.capabilities = can.into_iter().collect();
+        }
     }
 
-    pub(super) fn forget_adopted(&self, who: &str) {
-        self.state.lock().adopted.remove(who);
-    }
-
-    pub(super) fn remember(&self, who: &str, id: &str) {
-        self.state.lock().marked.insert(who.to_owned(), id.to_owned());
+    /// Waits until nobody else works on a person's account: who came back and the receipt of her leaving are two names of one.
+    pub(super) async fn turn(&self, person: &str) -> tokio::sync::OwnedMutexGuard<()> {
+        let turn = {
+            let mut turns = self.turns.lock();
+            turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+            turns.entry(person.to_owned()).or_default().clone()
+        };
+        turn.lock_owned().await
     }
 
     /// Everybody whose account was looked at.

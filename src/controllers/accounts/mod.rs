@@ -2,6 +2,9 @@
 //! the clusters waits for any of them.
 
 mod desk;
+mod hand;
+mod known;
+mod others;
 mod settle;
 mod sweep;
 
@@ -99,7 +102,8 @@ pub fn look(context: &Context, developer: &Developer) {
             let taken = cell.is_none() && told_gone(developer, desk.name());
             let leaves = standing(scene.world, developer, now).leaves() && !taken;
             let lane = if leaves { Lane::Departure } else { Lane::New };
-            let same = cell.is_some_and(|cell| cell.is_for(&wanted.wish) && cell.trouble != Some(Reason::Paused));
+            let unread = |cell: &Cell| cell.locks_unread && content.world.locks_readable();
+            let same = cell.is_some_and(|cell| cell.is_for(&wanted) && cell.trouble != Some(Reason::Paused) && !unread(&cell));
             (concerns && !same).then_some(lane)
         });
         if let Some(lane) = changed {
@@ -128,7 +132,7 @@ pub fn look_at_receipt(context: &Context, departure: &crate::api::Departure) {
             let cell = desk.cell(&who);
             let concerns = cell.is_some() || told.is_some();
             let lane = if taken && cell.is_none() { Lane::New } else { Lane::Departure };
-            (concerns && cell.is_none_or(|cell| !cell.is_for(&wanted.wish))).then_some(lane)
+            (concerns && cell.is_none_or(|cell| !cell.is_for(&wanted))).then_some(lane)
         });
         if let Some(lane) = changed {
             desk.push(&who, lane);

@@ -4,21 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
-use crate::api::metadata::{ACCOUNTS_SECRET, DEVELOPER};
 use crate::api::{Mode, Provider, Reason};
-use crate::cluster::accounts::{Delivery, deliver};
 use crate::cluster::error::Error;
+use crate::connectors::Connector;
 use crate::connectors::error::{ConnectorError, Retry};
-use crate::connectors::{Applied, Connector};
 use crate::plan::access::paused;
-use crate::plan::account::{Account, AccountChange, AccountState, Capability, Presence, Steps, steps};
+use crate::plan::account::{Account, AccountChange, AccountState, Capability, Managed, Presence, Steps, steps};
 use crate::plan::cell::{self, Cell};
-use crate::plan::change::labels;
-use crate::plan::cluster::ClusterKey;
-use crate::plan::entitlement::{Desired, and_given, delivered_note, delivery, desired, left, owes};
+use crate::plan::entitlement::{Desired, and_given, desired, left, owes};
 use crate::plan::foresight::foreseen;
 use crate::plan::name::fraction;
 use crate::plan::recognition::{mistaken, recognized};
@@ -26,10 +21,12 @@ use crate::plan::recognition::{mistaken, recognized};
 use super::super::context::Context;
 use super::super::queue::Lane;
 use super::desk::{Desk, Link};
+use super::hand::{carry_out, observed};
+use super::others::{self, Others};
 use super::{RECEIPT, of_receipt};
 
 /// However far it is, an account is as it should be after so many rounds, or somebody changes it at the same time.
-const ROUNDS: usize = 6;
+pub(super) const ROUNDS: usize = 6;
 /// How soon it is looked whether somebody pushed for the first time.
 const FIRST_LOOK: Duration = Duration::from_secs(5);
 /// How soon an account that somebody refused is tried again, and how late at most.
@@ -57,7 +54,6 @@ pub(super) struct Case {
 /// What is to be for somebody, by what is known now; nothing if she is nobody's concern any more.
 pub(super) fn case(context: &Context, desk: &Desk, who: &str) -> Option<Case> {
     let now = context.now();
-    let given = desk.cell(who).map(|cell| cell.account.given_groups).unwrap_or_default();
     let case = context.memory.read(|content, scene| {
         let world = &content.world;
         let provider = world.live_providers().find(|(name, _)| *name == desk.name())?.1.clone();
@@ -71,23 +67,33 @@ pub(super) fn case(context: &Context, desk: &Desk, who: &str) -> Option<Case> {
             let since = developer.metadata.creation_timestamp.as_ref().map(|it| it.0);
             (desired(scene, (desk.name(), &provider), developer, now), paused(developer.as_ref()), committed, since)
         };
-        // Her status may not tell of it yet.
-        desired.wish.managed = and_given(desired.wish.managed, &given);
-        // Nor of its id, and its login may be another one by now.
-        desired.key.id = desired.key.id.or_else(|| desk.marked(who));
-        if desk.adopted(who) {
+        remembered(desk, who, &mut desired);
+        if desk.about(|known| known.adopted(&desired.wish.owner.person)) {
             desired = desired.of_adopted();
-            if !desired.adopted {
-                desk.forget_adopted(who);
-            }
+            desk.about(|known| known.set_adopted(&desired.wish.owner.person, desired.adopted));
         }
         let paused = (stopped || paused(provider.as_ref())) && !desired.named;
         Some(Case { provider, desired, paused, adds: world.locks_readable(), committed, since })
     })?;
     if case.desired.wish.presence == Presence::Active {
-        desk.entitled(who, context.epoch());
+        desk.about(|known| known.set_entitled(&case.desired.wish.owner.person, context.epoch()));
     }
     Some(case)
+}
+
+/// Adds what is known of somebody's account and what her status may not tell yet: what she was given, its id, and which other one was hers before.
+fn remembered(desk: &Desk, who: &str, desired: &mut Desired) {
+    let person = desired.wish.owner.person.clone();
+    let before = desk.cell_of(who, desired).map(|cell| cell.account).unwrap_or_default();
+    let managed = std::mem::replace(&mut desired.wish.managed, Managed::All);
+    desired.wish.managed = and_given(managed, &before.given_groups);
+    let earlier = [desired.recorded.clone(), before.id];
+    // One that was made or taken over since is newer than what her status tells.
+    desired.recorded = desk.about(|known| known.id(&person)).or_else(|| desired.recorded.take());
+    desired.key.id = desired.pinned.clone().or_else(|| desired.recorded.clone());
+    let own = desired.key.id.clone();
+    let others = earlier.into_iter().chain([desired.recorded.clone()]).flatten().filter(|id| own.as_ref() != Some(id)).collect();
+    desk.about(|known| known.add_others(&person, others));
 }
 
 /// How it ended.
@@ -104,6 +110,13 @@ enum End {
 
 /// Settles somebody's account.
 pub(super) async fn settle(context: &Arc<Context>, desk: &Desk, who: &str, lane: Lane) {
+    let person = case(context, desk, who).map(|case| case.desired.wish.owner.person);
+    // What was begun for her receipt ends before it is looked whether she is in order again.
+    let _turn = match &person {
+        Some(person) => Some(desk.turn(person).await),
+        None => None,
+    };
+    let mut made = None;
     for turn in 0..ROUNDS {
         let Some(link) = desk.link() else { return desk.push_after(who, lane, FIRST_TRY) };
         // A look at everybody is under way, which costs less than one at each; who leaves does not wait for it.
@@ -120,7 +133,7 @@ pub(super) async fn settle(context: &Arc<Context>, desk: &Desk, who: &str, lane:
         if turn == 0 && lane == Lane::New && settled_meanwhile(desk, who, &case) {
             return;
         }
-        match round(context, desk, &link, who, &case).await {
+        match with_others(context, desk, &link, who, &case, round(context, desk, &link, who, &case, &mut made).await).await {
             Ok(End::Told(cell)) => return told(context, desk, &link, (who, lane), &case, cell).await,
             Ok(End::Braked(cell)) => return desk.keep(context, who, Some(cell), true),
             Ok(End::Spared) => {
@@ -135,9 +148,31 @@ pub(super) async fn settle(context: &Arc<Context>, desk: &Desk, who: &str, lane:
     desk.push_after(who, lane, FIRST_TRY);
 }
 
+/// Once her own account is as it should be, who is to have nothing is locked out of the others that bear her mark.
+async fn with_others(
+    context: &Arc<Context>,
+    desk: &Desk,
+    link: &Link,
+    who: &str,
+    case: &Case,
+    end: Result<End, Failure>,
+) -> Result<End, Failure> {
+    let cell = match end? {
+        End::Told(cell) => cell,
+        other => return Ok(other),
+    };
+    if !others::concern(case) {
+        return Ok(End::Told(cell));
+    }
+    Ok(match others::settle(context, desk, link, who, case).await? {
+        Others::Left(left) => End::Told(others::told(desk, link, case, cell, left)),
+        Others::Changed => End::Changed,
+    })
+}
+
 /// Whether what made this necessary was seen to already: her own password, delivered while she was settled, asks for another look.
 fn settled_meanwhile(desk: &Desk, who: &str, case: &Case) -> bool {
-    desk.cell(who).is_some_and(|cell| cell.in_order() && cell.is_for(&case.desired.wish))
+    desk.cell(who).is_some_and(|cell| cell.in_order() && !cell.locks_unread && cell.is_for(&case.desired))
 }
 
 /// Her Developer went meanwhile. What was done for her until a moment ago her receipt may not have seen.
@@ -163,7 +198,14 @@ async fn find(connector: &dyn Connector, desired: &mut Desired, link: &Link) -> 
 }
 
 /// Looks, and makes the next changes.
-async fn round(context: &Arc<Context>, desk: &Desk, link: &Link, who: &str, case: &Case) -> Result<End, Failure> {
+async fn round(
+    context: &Arc<Context>,
+    desk: &Desk,
+    link: &Link,
+    who: &str,
+    case: &Case,
+    made: &mut Option<String>,
+) -> Result<End, Failure> {
     let connector = link.connector.as_ref();
     let mut desired = kept(connector, case.desired.clone());
     let found = find(connector, &mut desired, link).await?;
@@ -171,9 +213,22 @@ async fn round(context: &Arc<Context>, desk: &Desk, link: &Link, who: &str, case
         return Ok(End::Changed);
     }
     desk.answers(context);
-    let next = allowed(steps(found.as_ref(), &desired.wish, &link.can), case);
+    if found.is_none() {
+        desk.about(|known| known.set_id(&desired.wish.owner.person, None));
+    }
+    if lost_its_mark(found.as_ref(), made.take()) && link.can.contains(&Capability::Mark) {
+        desk.learn(link, connector.probe().await?);
+        return Ok(End::Changed);
+    }
+    let all = steps(found.as_ref(), &desired.wish, &link.can);
+    let wanted = all.changes.len();
+    let next = allowed(all, case);
+    let unread = next.changes.len() < wanted;
     let now = context.now();
-    let told = |left: &Steps| cell::cell(desk.name(), &case.desired, found.as_ref(), left, now);
+    let told = |left: &Steps| {
+        let cell = cell::cell(desk.name(), &case.desired, found.as_ref(), left, now);
+        cell.map(|cell| Cell { locks_unread: unread, ..cell })
+    };
     if case.provider.spec.mode == Mode::Observe {
         let would = if case.adds { foreseen(found.as_ref(), &desired.wish, &link.can) } else { next.changes.clone() };
         return Ok(End::Told(told(&next).map(|cell| observed(cell, &would))));
@@ -187,7 +242,7 @@ async fn round(context: &Arc<Context>, desk: &Desk, link: &Link, who: &str, case
         return Ok(End::Told(told(&next)));
     }
     // What disappears with one of usher's kinds ends nothing, and nor does that it is not back yet when the kind is.
-    if removes && !desired.written && !whole(context, desk, who).await? {
+    if removes && !desired.written && !whole(context, desk, &desired.wish.owner.person).await? {
         return Ok(End::Spared);
     }
     if removes && !desired.named && !desk.admits(&case.provider, who, now) {
@@ -200,14 +255,20 @@ async fn round(context: &Arc<Context>, desk: &Desk, link: &Link, who: &str, case
             return Ok(End::Changed);
         }
         if matches!(change, AccountChange::Adopt { .. }) && found.as_ref().is_some_and(|account| account.owner.is_none()) {
-            desk.note_adopted(who);
+            desk.about(|known| known.set_adopted(&case.desired.wish.owner.person, true));
         }
         match carry_out(context, desk, connector, who, (case, found.as_ref()), change).await {
             // A group that is not there keeps nobody out of the others.
             Err(Failure::System(error @ ConnectorError::Rejected { .. })) if matches!(change, AccountChange::Join { .. }) => {
                 refused = refused.or(Some(error));
             }
-            other => other?,
+            other => {
+                let id = other?;
+                if id.is_some() {
+                    desk.about(|known| known.set_id(&case.desired.wish.owner.person, id.as_deref()));
+                }
+                *made = id.filter(|_| matches!(change, AccountChange::Create { .. }));
+            }
         }
         if matches!(change, AccountChange::Create { .. } | AccountChange::Adopt { .. }) {
             return Ok(End::Changed);
@@ -216,17 +277,22 @@ async fn round(context: &Arc<Context>, desk: &Desk, link: &Link, who: &str, case
     refused.map_or(Ok(End::Changed), |error| Err(error.into()))
 }
 
+/// Whether an account that was made a moment ago has no mark: then the system loses them, however it seemed.
+fn lost_its_mark(found: Option<&Account>, made: Option<String>) -> bool {
+    found.is_some_and(|account| account.owner.is_none() && made.as_ref() == Some(&account.id))
+}
+
 /// Whether usher's kinds are there, and the same as when somebody was last seen to be entitled.
-async fn whole(context: &Context, desk: &Desk, who: &str) -> Result<bool, Error> {
+async fn whole(context: &Context, desk: &Desk, person: &str) -> Result<bool, Error> {
     let now = context.read_epoch().await?;
-    Ok(now.is_some_and(|now| desk.epoch_of(who).is_none_or(|then| then == now)))
+    Ok(now.is_some_and(|now| desk.about(|known| known.epoch(person)).is_none_or(|then| then == now)))
 }
 
 /// Whether what was decided is so still. Whoever left or was locked since is given nothing any more, and who is to keep something does not lose it.
-fn stands(context: &Context, desk: &Desk, link: &Link, who: &str, case: &Case, change: &AccountChange) -> bool {
+pub(super) fn stands(context: &Context, desk: &Desk, link: &Link, who: &str, case: &Case, change: &AccountChange) -> bool {
     let Some(now) = self::case(context, desk, who) else { return false };
     let same = now.desired.wish == case.desired.wish && (now.adds || change.removes());
-    let leaves = change.removes() && case.desired.named && now.desired.named;
+    let leaves = case.desired.named && now.desired.named && change.follows(&now.desired.wish);
     desk.uses(link) && !now.paused && now.provider.spec.mode == Mode::Enforce && (same || leaves)
 }
 
@@ -255,90 +321,19 @@ pub(super) fn kept(connector: &dyn Connector, mut desired: Desired) -> Desired {
 }
 
 /// While Locks cannot be read nothing is added to anybody.
-fn allowed(mut next: Steps, case: &Case) -> Steps {
+pub(super) fn allowed(mut next: Steps, case: &Case) -> Steps {
     if !case.adds {
         next.changes.retain(AccountChange::removes);
     }
     next
 }
 
-/// What would be done, where usher only looks.
-pub(super) fn observed(mut cell: Cell, would: &[AccountChange]) -> Cell {
-    let would: Vec<String> = would.iter().map(words).collect();
-    if cell.trouble.is_none() && !would.is_empty() {
-        cell.account.message = Some(format!("only observed: would {}", would.join(", ")));
-    }
-    cell
-}
-
-/// A change in words.
-fn words(change: &AccountChange) -> String {
-    match change {
-        AccountChange::Join { group, .. } => format!("add it to {group}"),
-        AccountChange::Leave { group, .. } => format!("take it out of {group}"),
-        other => word(other).to_owned(),
-    }
-}
-
-const fn word(change: &AccountChange) -> &'static str {
-    match change {
-        AccountChange::Create { .. } => "make it",
-        AccountChange::Adopt { .. } => "adopt it",
-        AccountChange::SetProfile { .. } => "change its profile",
-        AccountChange::SetEnabled { enabled: true, .. } => "let it in",
-        AccountChange::SetEnabled { enabled: false, .. } => "lock it out",
-        AccountChange::Join { .. } => "add it to a group",
-        AccountChange::Leave { .. } => "take it out of a group",
-        AccountChange::RevokeCredentials { .. } => "revoke its credentials",
-        AccountChange::IssuePassword { .. } => "issue a password",
-        AccountChange::CancelInvite { .. } => "cancel its invitation",
-        AccountChange::Delete { .. } => "delete it",
-    }
-}
-
-async fn carry_out(
-    context: &Arc<Context>,
-    desk: &Desk,
-    connector: &dyn Connector,
-    who: &str,
-    (case, found): (&Case, Option<&Account>),
-    change: &AccountChange,
-) -> Result<(), Failure> {
-    let Some(home) = context.clusters.get(&ClusterKey::Home) else { return Ok(()) };
-    home.may_write()?;
-    let Applied { password, .. } = connector.apply(change).await?;
-    tracing::info!(provider = desk.name(), who, change = words(change), "changed an account");
-    let (Some(password), Some(account)) = (password, found) else { return Ok(()) };
-    let now = context.now();
-    let meta = context.memory.read(|content, scene| {
-        let developer = content.world.developer(who)?;
-        let namespace = delivery(scene, developer)?.to_owned();
-        let person = &case.desired.wish.owner.person;
-        let own = [(DEVELOPER, who), (crate::api::metadata::PERSON, person.as_str())];
-        let mut annotations = crate::plan::workspace::uid_annotation(developer);
-        annotations.insert(delivered_note(desk.name()), format!("{} at {}", account.id, crate::plan::developer::seconds(now)));
-        Some(ObjectMeta {
-            name: Some(ACCOUNTS_SECRET.to_owned()),
-            namespace: Some(namespace),
-            labels: Some(labels(&scene.settings.installation, own)),
-            annotations: Some(annotations),
-            ..ObjectMeta::default()
-        })
-    });
-    // Without a place for it the password is nobody's, and another one is issued when there is one.
-    let Some(meta) = meta else { return Ok(()) };
-    let url = case.provider.spec.system().map(|system| system.url().to_owned()).unwrap_or_default();
-    let parcel = Delivery { meta, provider: desk.name().to_owned(), username: account.profile.username.clone(), password, url };
-    deliver(home, &context.memory, &parcel).await?;
-    context.metrics.wrote("Secret", "apply");
-    Ok(())
-}
-
 /// Keeps what is told, and says when to look again.
 async fn told(context: &Arc<Context>, desk: &Desk, link: &Link, (who, lane): (&str, Lane), case: &Case, cell: Option<Cell>) {
     let Some(mut cell) = cell else { return desk.keep(context, who, None, false) };
     let enabled = cell.account.state == "Active";
-    let before = desk.cell(who).and_then(|cell| cell.first_push);
+    let earlier = desk.cell_of(who, &case.desired);
+    let before = earlier.as_ref().and_then(|cell| cell.first_push);
     cell.first_push = before;
     let waits = enabled && cell.wanted() && !case.committed && before.is_none() && link.can.contains(&Capability::Activity);
     if waits {
@@ -360,7 +355,7 @@ async fn told(context: &Arc<Context>, desk: &Desk, link: &Link, (who, lane): (&s
     }
     // What stands in the way may be moved without a word to usher.
     if cell.trouble.is_some() {
-        cell.attempts = desk.cell(who).map_or(0, |before| before.attempts).saturating_add(1);
+        cell.attempts = earlier.map_or(0, |before| before.attempts).saturating_add(1);
         desk.push_after(who, lane.max(Lane::New), patience(who, cell.attempts));
     }
     if let Some(at) = cell.delete_at.filter(|_| cell.account.id.is_some() && !case.desired.held) {
@@ -399,7 +394,7 @@ async fn hers_alone(link: &Link, error: &ConnectorError) -> bool {
 /// Something went wrong: with the system, so that everybody waits, or with this account alone.
 async fn failed(context: &Arc<Context>, desk: &Desk, link: &Link, (who, lane): (&str, Lane), case: &Case, failure: Failure) {
     let now = context.now();
-    let before = desk.cell(who);
+    let before = desk.cell_of(who, &case.desired);
     let error = match failure {
         Failure::System(error) => error,
         Failure::Cluster(error) => {
@@ -435,7 +430,7 @@ fn next_try(now: Timestamp, wait: Duration) -> Option<Timestamp> {
 /// Tells that somebody waits for a system that fails.
 pub(super) fn troubles(context: &Arc<Context>, desk: &Desk, who: &str, trouble: (Reason, String), next: Option<Timestamp>) {
     let Some(case) = case(context, desk, who) else { return };
-    let before = desk.cell(who);
+    let before = desk.cell_of(who, &case.desired);
     let nothing = before.is_none() && case.desired.recorded.is_none() && !case.desired.entitled;
     if nothing {
         return;

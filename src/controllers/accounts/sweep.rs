@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use crate::api::Mode;
 use crate::api::provider::{AccountCounts, OrphanedAccount};
-use crate::plan::account::{Account, Capability, Owner, Presence, belongs, steps};
+use crate::plan::account::{Account, Capability, Owner, Presence, Steps, belongs, steps};
 use crate::plan::cell;
 use crate::plan::entitlement::{concerned, debts, managed, owes};
 use crate::plan::foresight::foreseen;
@@ -19,8 +19,9 @@ use crate::plan::recognition::{mistaken, recognized};
 use super::super::context::Context;
 use super::super::queue::Lane;
 use super::desk::{Desk, Link};
-use super::of_receipt;
-use super::settle::{Case, case, kept, observed};
+use super::hand::observed;
+use super::settle::{Case, case, kept};
+use super::{of_receipt, others};
 
 /// At most so many accounts that are nobody's are named.
 const MOST: usize = 10;
@@ -86,7 +87,7 @@ fn people(context: &Context, desk: &Desk) -> BTreeSet<String> {
 struct Listed {
     accounts: Vec<Account>,
     by_id: HashMap<String, usize>,
-    by_person: HashMap<(String, String), usize>,
+    by_person: HashMap<(String, String), Vec<usize>>,
     by_username: HashMap<String, usize>,
     by_email: HashMap<String, usize>,
 }
@@ -94,16 +95,18 @@ struct Listed {
 impl Listed {
     fn of(accounts: Vec<Account>) -> Self {
         let all = || accounts.iter().enumerate();
-        let by_person =
-            all().filter_map(|(at, it)| it.owner.as_ref().map(|owner| ((owner.installation.clone(), owner.person.clone()), at)));
+        let mut by_person: HashMap<(String, String), Vec<usize>> = HashMap::new();
+        for (at, owner) in all().filter_map(|(at, it)| Some((at, it.owner.as_ref()?))) {
+            by_person.entry((owner.installation.clone(), owner.person.clone())).or_default().push(at);
+        }
         // Which of several with one address is meant nobody can tell.
         let mut by_email: HashMap<String, Option<usize>> = HashMap::new();
-        for (at, it) in accounts.iter().enumerate() {
+        for (at, it) in all() {
             by_email.entry(it.profile.email.to_lowercase()).and_modify(|at| *at = None).or_insert(Some(at));
         }
         Self {
             by_id: all().map(|(at, it)| (it.id.clone(), at)).collect(),
-            by_person: by_person.collect(),
+            by_person,
             by_username: all().map(|(at, it)| (it.profile.username.clone(), at)).collect(),
             by_email: by_email.into_iter().filter_map(|(email, at)| Some((email, at?))).collect(),
             accounts,
@@ -115,10 +118,18 @@ impl Listed {
         let (key, wish) = (&case.desired.key, &case.desired.wish);
         let by_id = key.id.as_ref().and_then(|id| self.by_id.get(id));
         let by_id = by_id.filter(|at| self.accounts.get(**at).is_some_and(|account| !mistaken(&case.desired, account, marks)));
-        let by_mark = || self.by_person.get(&(wish.owner.installation.clone(), wish.owner.person.clone()));
+        let by_mark = || self.by_person.get(&(wish.owner.installation.clone(), wish.owner.person.clone()))?.first();
         let by_name = || self.by_username.get(&wish.profile.username);
         let by_email = || key.email.as_ref().and_then(|email| self.by_email.get(&email.to_lowercase()));
         self.accounts.get(*by_id.or_else(by_mark).or_else(by_name).or_else(by_email)?)
+    }
+
+    /// The accounts that bear somebody's mark besides her own.
+    fn others<'a>(&'a self, case: &Case, own: Option<&'a Account>) -> impl Iterator<Item = &'a Account> {
+        let owner = &case.desired.wish.owner;
+        let marked = self.by_person.get(&(owner.installation.clone(), owner.person.clone()));
+        let marked = marked.into_iter().flatten().filter_map(|at| self.accounts.get(*at));
+        marked.filter(move |account| own.is_none_or(|own| own.id != account.id))
     }
 }
 
@@ -140,18 +151,23 @@ fn look(context: &Arc<Context>, desk: &Desk, link: &Link, listed: &Listed, began
         let found = listed.find(&case, marks).cloned();
         let found = recognized(&mut case.desired, found, marks);
         if let Some(account) = found.as_ref().filter(|account| case.desired.key.id.is_none() && marked(account, &case)) {
-            desk.remember(&who, &account.id);
+            desk.about(|known| known.set_id(&case.desired.wish.owner.person, Some(&account.id)));
         }
+        let others: Vec<&Account> = listed.others(&case, found.as_ref()).collect();
+        let ids = others.iter().map(|account| account.id.clone()).collect();
+        desk.about(|known| known.add_others(&case.desired.wish.owner.person, ids));
         known.extend(found.iter().map(|account| account.id.clone()));
         let next = steps(found.as_ref(), &case.desired.wish, &link.can);
         let told = cell::cell(desk.name(), &case.desired, found.as_ref(), &next, now);
         desk.seen(&who, told.as_ref());
         // Who was looked at since the list was begun is better known than the list knows her.
-        if desk.cell(&who).is_some_and(|cell| cell.verified_at > began && cell.in_order()) {
+        let open = others::concern(&case) && others.iter().any(|it| steps(Some(it), &case.desired.wish, &link.can) != Steps::default());
+        let unsure = desk.cell(&who).is_some_and(|cell| cell.unsure);
+        if !open && !unsure && desk.cell_of(&who, &case.desired).is_some_and(|cell| cell.verified_at > began && cell.in_order()) {
             continue;
         }
-        let settled = next.changes.is_empty() && next.obstacles.is_empty();
-        if case.provider.spec.mode == Mode::Observe {
+        let settled = next.changes.is_empty() && next.obstacles.is_empty() && !open;
+        if case.provider.spec.mode == Mode::Observe && !open {
             let would = foreseen(found.as_ref(), &case.desired.wish, &link.can);
             desk.keep(context, &who, told.map(|cell| observed(cell, &would)), false);
         } else if settled && !awaits_push(desk, link, &who, &case) {

@@ -237,3 +237,105 @@ async fn what_a_system_cannot_revoke_is_left_over_until_it_is_waived() {
     receipt(&client, &person, &service.provider, "Waived").await;
     remove(&client, "Developer", &person).await;
 }
+
+/// Two Bindings give one account. Taking one away takes nothing, not even for a moment.
+#[tokio::test]
+async fn one_of_two_reasons_for_an_account_leaves_it_without_a_gap() {
+    let shared = crate::support::operated().await;
+    let client = &shared.client;
+    let (service, proxy) = Service::behind_proxy(client, json!({"verifyEvery": "24h"})).await;
+    let (one, two) = (super::outside(client, &[&service]).await, super::outside(client, &[&service]).await);
+    let person = name("ada");
+    let first = super::bind(client, &one, &[&person]).await;
+    super::bind(client, &two, &[&person]).await;
+    developer(client, &person, json!({})).await;
+    service.shows(&person, true, &["developers"]).await;
+    crate::support::client::ready(client, &person).await;
+    proxy.forget();
+    remove(client, "Binding", &first).await;
+    wait_until("she holds one Role", SOON, async || {
+        let developer = kind(client, "Developer").await.get(&person).await.expect("a Developer");
+        let roles = developer.data["status"]["roles"].clone();
+        if roles.as_array().is_some_and(|roles| roles.len() == 1 && roles[0]["name"] == two.as_str()) {
+            Ok(())
+        } else {
+            Err(roles.to_string())
+        }
+    })
+    .await;
+    edit(client, "Developer", &person, json!({"displayName": "Augusta King"})).await;
+    wait_until("her account was changed since", SOON, async || match service.user(&person).await {
+        Some(user) if user["name"]["formatted"] == "Augusta King" => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    let made = super::made(&shared.all.operator.log(), &service.provider).remove(&person).unwrap_or_default();
+    assert!(!made.iter().any(|change| change.contains("take it out") || change.contains("lock it out")), "{made:?}");
+    service.shows(&person, true, &["developers"]).await;
+}
+
+/// With `membership: Exclusive` no group remains that no Role gives; without, groups of others do.
+#[tokio::test]
+async fn exclusive_membership_leaves_no_other_group() {
+    let shared = crate::support::operated().await;
+    let client = &shared.client;
+    let (exclusive, additive) =
+        tokio::join!(Service::new(client, json!({"membership": "Exclusive"})), Service::new(client, json!({"membership": "Additive"})));
+    let role = super::outside(client, &[&exclusive, &additive]).await;
+    let person = name("ada");
+    super::bind(client, &role, &[&person]).await;
+    developer(client, &person, json!({})).await;
+    for service in [&exclusive, &additive] {
+        service.shows(&person, true, &["developers"]).await;
+        tells(client, &person, &service.provider, "Active").await;
+        let user = service.user(&person).await.expect("an account");
+        let group = service.resources("Groups").await.into_iter().find(|group| group["displayName"] == "releases").expect("a group");
+        let add = json!({"op": "add", "path": "members", "value": [{"value": user["id"]}]});
+        let body = json!({"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": [add]});
+        let url = format!("{}/Groups/{}", service.base, group["id"].as_str().expect("an id"));
+        assert!(service.http.patch(url).json(&body).send().await.expect("an answer").status().is_success());
+        service.shows(&person, true, &["developers", "releases"]).await;
+        edit(client, "Provider", &service.provider, json!({"requestsPerSecond": 150})).await;
+    }
+    exclusive.shows(&person, true, &["developers"]).await;
+    edit(client, "Developer", &person, json!({"displayName": "Augusta King"})).await;
+    wait_until("the other was looked at, too", SOON, async || match additive.user(&person).await {
+        Some(user) if user["name"]["formatted"] == "Augusta King" => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    additive.shows(&person, true, &["developers", "releases"]).await;
+}
+
+/// The record tells of accounts as of Environments: since when, and until when.
+#[tokio::test]
+async fn a_grant_tells_of_accounts() {
+    let (_shared, client, stage) = started().await;
+    let service = Service::new(&client, json!({})).await;
+    let (both, only) = (service.role(&client, &stage, &["developers"]).await, super::outside(&client, &[&service]).await);
+    let person = name("ada");
+    stage.binding(&both, &person).await;
+    let binding = super::bind(&client, &only, &[&person]).await;
+    developer(&client, &person, json!({})).await;
+    let target = format!("provider/{}", service.provider);
+    let tells_of = async |role: &str, open: bool| {
+        wait_until(&format!("the Grant of {role} has {target}, open: {open}"), SOON, async || {
+            let all = crate::support::people::grants(&client, &person).await;
+            let of_role = all.iter().filter(|grant| grant.role == role);
+            let lines: Vec<_> = of_role.flat_map(|grant| &grant.targets).filter(|it| it.name == target).collect();
+            if lines.iter().any(|line| line.until.is_none() == open) { Ok(()) } else { Err(format!("{all:?}")) }
+        })
+        .await;
+    };
+    tells_of(&both, true).await;
+    tells_of(&only, true).await;
+    edit(&client, "Role", &both, json!({"accounts": null})).await;
+    tells_of(&both, false).await;
+    tells_of(&only, true).await;
+    remove(&client, "Binding", &binding).await;
+    tells_of(&only, false).await;
+    let all = crate::support::people::grants(&client, &person).await;
+    let ended = all.iter().find(|grant| grant.role == only).and_then(|grant| grant.ended.clone()).expect("an end");
+    assert_eq!(format!("{:?}", ended.cause), "BindingDeleted");
+    assert!(all.iter().any(|grant| grant.role == both && grant.ended.is_none()), "she works in the cluster still: {all:?}");
+}

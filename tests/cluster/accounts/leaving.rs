@@ -137,3 +137,33 @@ async fn a_lock_tells_of_accounts_and_gives_them_back() {
     reaches(client, "Lock", &lock, "/status/state", "Lifted").await;
     ask_to_delete(client, "Lock", &lock).await;
 }
+
+/// What she was issued is dead for good under a Lock: when it is lifted she gets a password that is another one.
+#[tokio::test]
+async fn a_lock_that_is_lifted_issues_a_new_password() {
+    let shared = operated().await;
+    let client = &shared.client;
+    let service = Service::new(client, json!({})).await;
+    let role = outside(client, &[&service]).await;
+    let person = name("ada");
+    bind(client, &role, &[&person]).await;
+    developer(client, &person, json!({})).await;
+    let password = async || {
+        let list = ListParams::default().labels(&format!("usher.dev/developer={person}")).fields("metadata.name=usher-accounts");
+        let secrets = Api::<Secret>::all(client.clone()).list(&list).await.expect("a list");
+        let key = format!("{}.password", service.provider);
+        secrets.items.into_iter().filter_map(|secret| secret.data).find_map(|mut data| data.remove(&key)).map(|bytes| bytes.0)
+    };
+    let first = wait_until("a password is delivered", SOON, async || password().await.ok_or("there is none")).await;
+    ready(client, &person).await;
+    let lock = name("stolen");
+    declare(client, "Lock", &lock, json!({"developer": person, "reason": "SEC-91 laptop stolen"})).await;
+    reaches(client, "Lock", &lock, "/status/state", "Applied").await;
+    service.shows(&person, false, &[]).await;
+    assert!(password().await.is_none(), "it is worthless");
+    edit(client, "Lock", &lock, json!({"lifted": true})).await;
+    service.shows(&person, true, &["developers"]).await;
+    let second = wait_until("a new password is delivered", SOON, async || password().await.ok_or("there is none")).await;
+    assert_ne!(first, second);
+    ask_to_delete(client, "Lock", &lock).await;
+}

@@ -2,6 +2,7 @@
 
 mod crowd;
 mod following;
+mod killed;
 mod leaving;
 #[allow(dead_code, reason = "the tests of connectors use more of it")]
 #[path = "../../support/systems/proxy.rs"]
@@ -12,6 +13,7 @@ mod start;
 mod waiting;
 mod whose;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
@@ -274,4 +276,18 @@ pub async fn receipt(client: &Client, person: &str, provider: &str, state: &str)
 async fn annotate(client: &Client, of: &str, object: &str, key: &str, value: Value) {
     let patch = json!({"metadata": {"annotations": {key: value}}});
     kind(client, of).await.patch(object, &PatchParams::default(), &Patch::Merge(patch)).await.expect("annotated");
+}
+
+/// The changes that the operator says it made at a Provider, by person.
+fn made(log: &str, provider: &str) -> BTreeMap<String, Vec<String>> {
+    let mut made: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for line in log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
+        let field = |name: &str| {
+            line.pointer(&format!("/fields/{name}")).or_else(|| line.get(name)).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
+        if field("message") == "changed an account" && field("provider") == provider {
+            made.entry(field("who")).or_default().push(field("change"));
+        }
+    }
+    made
 }

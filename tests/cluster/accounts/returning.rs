@@ -55,3 +55,34 @@ async fn accounts_go_when_the_provider_says_so_and_not_after_a_return() {
     later.shows(&back, true, &["developers"]).await;
     assert!(retains.user(&leaver).await.is_some());
 }
+
+/// She comes back while it is just being carried out that she is locked out: that ends first, and then she is let in.
+#[tokio::test]
+async fn who_comes_back_while_she_is_locked_out_is_let_in() {
+    let shared = operated().await;
+    let client = &shared.client;
+    let (service, proxy) = Service::behind_proxy(client, json!({"verifyEvery": "24h"})).await;
+    let role = outside(client, &[&service]).await;
+    let person = name("ada");
+    let number = json!({"personId": name("person")});
+    bind(client, &role, &[&person]).await;
+    developer(client, &person, number.clone()).await;
+    ready(client, &person).await;
+    service.shows(&person, true, &["developers"]).await;
+    proxy.forget();
+    let locks_out = |asked: &super::proxy::Asked| asked.changes() && String::from_utf8_lossy(&asked.body).contains("\"active\"");
+    proxy.hold(locks_out);
+    remove(client, "Developer", &person).await;
+    wait_until("she is being locked out", SOON, async || if proxy.asked().iter().any(locks_out) { Ok(()) } else { Err("no") }).await;
+    developer(client, &person, number).await;
+    proxy.let_go();
+    wait_until("she is told to be in", SOON, async || {
+        let account = super::told(client, &person, &service.provider).await;
+        let user = service.user(&person).await;
+        let right = account["state"] == "Active" && user.as_ref().is_some_and(|user| user["active"] == true);
+        if right { Ok(()) } else { Err(format!("{account} {user:?}")) }
+    })
+    .await;
+    service.shows(&person, true, &["developers"]).await;
+    ready(client, &person).await;
+}

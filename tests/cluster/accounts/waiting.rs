@@ -8,7 +8,7 @@ use crate::support::client::{kind, ready};
 use crate::support::people::{developer, edit, reaches};
 use crate::support::{name, operated, wait_until};
 
-use super::{SOON, Service, annotate, bind, outside, receipt, says, tells, told};
+use super::{SOON, Service, annotate, bind, made, outside, receipt, says, tells, told};
 
 /// While a Provider is paused nothing is given and no edit takes anything; who leaves is locked out all the same.
 #[tokio::test]
@@ -43,20 +43,6 @@ async fn a_paused_provider_gives_nothing_and_locks_leavers_out() {
         service.shows(person, true, &["releases"]).await;
         ready(client, person).await;
     }
-}
-
-/// The changes that the operator says it made at a Provider, by person.
-fn made(log: &str, provider: &str) -> BTreeMap<String, Vec<String>> {
-    let mut made: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for line in log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
-        let field = |name: &str| {
-            line.pointer(&format!("/fields/{name}")).or_else(|| line.get(name)).and_then(Value::as_str).unwrap_or_default().to_owned()
-        };
-        if field("message") == "changed an account" && field("provider") == provider {
-            made.entry(field("who")).or_default().push(field("change"));
-        }
-    }
-    made
 }
 
 /// What is told while a Provider is observed is, word for word, what is done when it is not any more; and switching back ends it.

@@ -226,3 +226,95 @@ async fn an_account_that_only_its_mark_tells_of_is_kept_and_named() {
     edit(client, "Role", &role, json!({"accounts": [{"provider": service.provider, "groups": ["developers"]}]})).await;
     tells(client, &person, &service.provider, "Active").await;
 }
+
+/// Her pin means another account now. The one before bears her mark still: it is named while she is there, and she is locked out of both when she leaves.
+#[tokio::test]
+async fn every_account_that_bears_her_mark_is_locked_out() {
+    let shared = operated().await;
+    let client = &shared.client;
+    let service = Service::new(client, json!({"verifyEvery": "24h"})).await;
+    let (first, second) = (service.stranger("first", "first@example.com").await, service.stranger("second", "second@example.com").await);
+    let role = outside(client, &[&service]).await;
+    let person = name("ada");
+    bind(client, &role, &[&person]).await;
+    let pin = |account: &Value| json!({"accounts": [{"provider": service.provider, "id": account["id"], "username": account["userName"], "adopt": true}]});
+    developer(client, &person, pin(&first)).await;
+    service.shows("first", true, &["developers"]).await;
+    edit(client, "Developer", &person, pin(&second)).await;
+    service.shows("second", true, &["developers"]).await;
+    wait_until("the other account is hers", SOON, async || {
+        let account = super::told(client, &person, &service.provider).await;
+        if account["id"] == second["id"] && account["state"] == "Active" { Ok(()) } else { Err(account.to_string()) }
+    })
+    .await;
+    edit(client, "Developer", &person, json!({"state": "Departed"})).await;
+    assert_eq!(line(client, &person, &service.provider, "Disabled").await["id"], second["id"]);
+    for username in ["first", "second"] {
+        assert_eq!(service.user(username).await.expect("an account")["active"], false, "{username} at the time the receipt says so");
+        service.shows(username, false, &[]).await;
+    }
+}
+
+/// The service takes marks and loses them. An account is hers by its id alone, from the moment it is made; and never that of who has the name next.
+#[tokio::test]
+async fn where_no_mark_is_kept_the_id_says_whose_an_account_is() {
+    let shared = operated().await;
+    let client = &shared.client;
+    let system = crate::support::systems::shared("scim").await;
+    let service = Service::of(system).await;
+    let proxy = super::proxy::HttpsProxy::start(&service.base, Some(&super::ca(system))).await;
+    proxy.edit(|_, told| told.body = String::from_utf8_lossy(&told.body).replace("externalId", "lost").into());
+    let role = outside(client, &[&service]).await;
+    let (person, pinned) = (name("ada"), name("bob"));
+    bind(client, &role, &[&person, &pinned]).await;
+    service.declare(client, Some(&proxy), json!({"verifyEvery": "24h"})).await;
+    developer(client, &person, json!({})).await;
+    let id = tells(client, &person, &service.provider, "Active").await["id"].clone();
+    assert_eq!(service.user(&person).await.expect("an account")["id"], id);
+    service.shows(&person, true, &["developers"]).await;
+    edit(client, "Developer", &person, json!({"state": "Departed"})).await;
+    assert_eq!(line(client, &person, &service.provider, "Disabled").await["id"], id);
+    service.shows(&person, false, &[]).await;
+    remove(client, "Developer", &person).await;
+    // Another person by the same name.
+    developer(client, &person, json!({"email": "another@example.com"})).await;
+    let conflict = tells(client, &person, &service.provider, "Conflict").await;
+    assert!(conflict["id"].is_null(), "{conflict}");
+    service.shows(&person, false, &[]).await;
+}
+
+/// Nothing in the cluster tells that her account was there before usher, as after a restore: its mark does, and her password stays hers.
+#[tokio::test]
+async fn a_password_of_her_own_outlasts_whatever_the_cluster_forgets() {
+    let shared = operated().await;
+    let client = &shared.client;
+    let service = Service::new(client, json!({"adopt": "ByUsername"})).await;
+    let person = name("ada");
+    service.stranger(&person, "ada@elsewhere.example").await;
+    let role = outside(client, &[&service]).await;
+    bind(client, &role, &[&person]).await;
+    developer(client, &person, json!({})).await;
+    assert_eq!(tells(client, &person, &service.provider, "Active").await["adopted"], true);
+    ready(client, &person).await;
+    let mark = service.user(&person).await.expect("an account")["externalId"].clone();
+    assert!(mark.as_str().is_some_and(|mark| mark.ends_with("/adopted")), "{mark}");
+    remove(client, "Provider", &service.provider).await;
+    edit(client, "Role", &role, json!({"accounts": null})).await;
+    wait_until("nothing tells of it", SOON, async || {
+        let account = super::told(client, &person, &service.provider).await;
+        if account.is_null() { Ok(()) } else { Err(account.to_string()) }
+    })
+    .await;
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), super::NAMESPACE);
+    secrets.delete(&service.provider, &DeleteParams::default()).await.expect("deleted");
+    service.declare(client, None, json!({})).await;
+    let plain = Service::new(client, json!({})).await;
+    let accounts = [&service, &plain].map(|it| json!({"provider": it.provider, "groups": ["developers"]}));
+    edit(client, "Role", &role, json!({"accounts": accounts})).await;
+    assert_eq!(tells(client, &person, &service.provider, "Active").await["adopted"], true);
+    tells(client, &person, &plain.provider, "Active").await;
+    let passwords = passwords_once(client, &person, &plain.provider).await;
+    assert_eq!(passwords, [format!("{}.password", plain.provider)]);
+    ready(client, &person).await;
+    assert!(!super::made(&shared.all.operator.log(), &service.provider).values().flatten().any(|change| change == "issue a password"));
+}

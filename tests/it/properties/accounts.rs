@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use proptest::sample::subsequence;
 use usher::plan::account::{
-    Account, AccountChange, AccountState, Adoption, Capability, Managed, Owned, Owner, Presence, Profile, PublicKey, Wish, steps,
+    Account, AccountChange, AccountState, Adoption, Capability, Managed, Obstacle, Owned, Owner, Presence, Profile, PublicKey, Wish, steps,
 };
 
 const GROUPS: [&str; 4] = ["a", "b", "c", "d"];
@@ -23,7 +23,7 @@ const ALL: [Capability; 10] = [
 ];
 
 fn owner(installation: &str, person: &str) -> Owner {
-    Owner { installation: installation.to_owned(), person: person.to_owned(), developer: "ada".to_owned() }
+    Owner { installation: installation.to_owned(), person: person.to_owned(), developer: "ada".to_owned(), adopted: false }
 }
 
 fn profile(username: &str, display_name: &str, keys: &[&str]) -> Profile {
@@ -43,6 +43,7 @@ fn groups() -> impl Strategy<Value = BTreeSet<String>> {
 fn found() -> impl Strategy<Value = Option<Account>> {
     let owners = prop_oneof![
         3 => Just(Some(owner("here", "ada"))),
+        1 => Just(Some(Owner { adopted: true, ..owner("here", "ada") })),
         1 => Just(None),
         1 => Just(Some(owner("here", "bob"))),
         1 => Just(Some(owner("there", "ada"))),
@@ -66,14 +67,16 @@ fn wish() -> impl Strategy<Value = Wish> {
         1 => Just(Presence::Gone),
     ];
     let adoption = prop_oneof![Just(Adoption::Never), Just(Adoption::ByUsername), Just(Adoption::ByEmail), Just(Adoption::Pinned)];
-    (presence, adoption, groups(), groups(), any::<bool>(), prop::bool::weighted(0.1), any::<bool>()).prop_map(
-        |(presence, adoption, wanted, more, exclusive, protected, heir)| {
+    let passwords = (any::<bool>(), prop_oneof![Just(None), Just(Some("17")), Just(Some("16"))]);
+    (presence, adoption, groups(), groups(), any::<bool>(), prop::bool::weighted(0.1), (any::<bool>(), passwords)).prop_map(
+        |(presence, adoption, wanted, more, exclusive, protected, (heir, (password, delivered)))| {
             let groups = if presence == Presence::Active { wanted } else { BTreeSet::new() };
             let managed = if exclusive { Managed::All } else { Managed::Only(&groups | &more) };
             let protected = if protected { BTreeSet::from(["ada".to_owned()]) } else { BTreeSet::new() };
             let profile = profile("ada", "Ada Lovelace", &["laptop"]);
             let owner = owner("here", "ada");
-            Wish { presence, profile, owner, groups, managed, adoption, heir, password: false, owned: Owned::Keep, protected }
+            let delivered = delivered.map(str::to_owned);
+            Wish { presence, profile, owner, groups, managed, adoption, heir, password, delivered, owned: Owned::Keep, protected }
         },
     )
 }
@@ -107,7 +110,10 @@ fn after(account: Option<Account>, change: &AccountChange) -> Option<Account> {
 fn hers(account: &Account, wish: &Wish) -> bool {
     !account.administrator
         && !wish.protected.contains(&account.profile.username)
-        && account.owner.as_ref().is_none_or(|owner| *owner == wish.owner || wish.heir && owner.installation == wish.owner.installation)
+        && account
+            .owner
+            .as_ref()
+            .is_none_or(|owner| owner.installation == wish.owner.installation && (owner.person == wish.owner.person || wish.heir))
 }
 
 fn managed(groups: &BTreeSet<String>, wish: &Wish) -> BTreeSet<String> {
@@ -132,8 +138,9 @@ fn within(now: &Account, before: Option<&Account>, wish: &Wish) {
 
 fn run(found: Option<Account>, wish: &Wish, can: &BTreeSet<Capability>) -> Option<Account> {
     let before = found.clone();
-    let mut account = found;
+    let (mut account, mut wish) = (found, wish.clone());
     for _ in 0..4 {
+        let wish = &mut wish;
         let next = steps(account.as_ref(), wish, can);
         let Some(last) = next.changes.iter().rposition(AccountChange::removes).or(Some(0)) else { unreachable!() };
         let removes_first = next.changes.iter().take(last).all(AccountChange::removes);
@@ -142,11 +149,69 @@ fn run(found: Option<Account>, wish: &Wish, can: &BTreeSet<Capability>) -> Optio
             return account;
         }
         for change in &next.changes {
+            if let AccountChange::IssuePassword { id } = change {
+                let own = |it: &Account| it.owner.is_none() || it.owner.as_ref().is_some_and(|owner| owner.adopted);
+                assert!(before.as_ref().is_none_or(|before| !own(before)), "a password of somebody's own is never replaced: {before:?}");
+                assert_ne!(wish.delivered.as_ref(), Some(id), "it was delivered");
+                wish.delivered = Some(id.clone());
+            }
             account = after(account, change);
             account.iter().for_each(|now| within(now, before.as_ref(), wish));
         }
     }
-    panic!("it never ends: {:?}", steps(account.as_ref(), wish, can));
+    panic!("it never ends: {:?}", steps(account.as_ref(), &wish, can));
+}
+fn plain(presence: Presence) -> Wish {
+    Wish {
+        presence,
+        profile: profile("ada", "Ada Lovelace", &[]),
+        owner: owner("here", "ada"),
+        groups: BTreeSet::new(),
+        managed: Managed::All,
+        adoption: Adoption::Never,
+        heir: false,
+        password: true,
+        delivered: None,
+        owned: Owned::Keep,
+        protected: BTreeSet::new(),
+    }
+}
+
+fn hers_by(username: &str) -> Account {
+    let profile = profile(username, "Ada Lovelace", &[]);
+    Account { id: "17".to_owned(), profile, state: AccountState::Enabled, owner: Some(owner("here", "ada")), ..Account::default() }
+}
+
+#[test]
+fn an_account_that_was_made_anew_gets_a_password_and_one_that_has_it_gets_none() {
+    let issue = [AccountChange::IssuePassword { id: "17".to_owned() }];
+    for (delivered, issues) in [(None, true), (Some("16"), true), (Some("17"), false)] {
+        let wish = Wish { delivered: delivered.map(str::to_owned), ..plain(Presence::Active) };
+        let next = steps(Some(&hers_by("ada")), &wish, &BTreeSet::from(ALL));
+        assert_eq!(next.changes == issue, issues, "{next:?}");
+    }
+}
+
+#[test]
+fn nobody_is_renamed_to_what_is_never_touched() {
+    let wish = Wish { protected: BTreeSet::from(["ADA".to_owned()]), ..plain(Presence::Active) };
+    let next = steps(Some(&hers_by("lovelace")), &wish, &BTreeSet::from(ALL));
+    assert_eq!(next.obstacles, [Obstacle::Protected("ada".to_owned())]);
+    let renames = |change: &AccountChange| matches!(change, AccountChange::SetProfile { profile, .. } if profile.username != "lovelace");
+    assert!(!next.changes.iter().any(renames), "{next:?}");
+    let leaves = Wish { protected: wish.protected, ..plain(Presence::Revoked) };
+    assert!(!steps(Some(&hers_by("lovelace")), &leaves, &BTreeSet::from(ALL)).changes.is_empty(), "and she is locked out all the same");
+}
+
+#[test]
+fn what_was_an_owners_own_is_usher_s_to_give_once_it_was_revoked() {
+    let own = Account { owner: Some(Owner { adopted: true, ..owner("here", "ada") }), credentials: true, ..hers_by("ada") };
+    assert!(steps(Some(&own), &plain(Presence::Active), &BTreeSet::from(ALL)).changes.is_empty(), "she has a password");
+    let end = run(Some(own.clone()), &plain(Presence::Revoked), &BTreeSet::from(ALL)).expect("it is kept");
+    assert!(end.owner.as_ref().is_some_and(|owner| !owner.adopted) && !end.credentials, "{end:?}");
+    let cannot: BTreeSet<Capability> = ALL.into_iter().filter(|it| *it != Capability::RevokeTokens).collect();
+    let end = run(Some(own), &plain(Presence::Revoked), &cannot).expect("it is kept");
+    assert!(end.owner.is_some_and(|owner| owner.adopted), "what she had works still");
 }
 
 proptest! {
@@ -163,10 +228,13 @@ proptest! {
             }
             _ => match (wish.presence, end) {
                 (Presence::Active, Some(end)) => {
-                    let adopted = end.owner.as_ref() == Some(&wish.owner);
+                    let adopted = end.owner.as_ref().is_some_and(|owner| (&owner.installation, &owner.person) == (&wish.owner.installation, &wish.owner.person));
                     if adopted {
                         prop_assert!(end.state != AccountState::Disabled, "{:?}", end);
-                        prop_assert_eq!(&end.profile, &wish.profile);
+                        // By another name nobody becomes what is never touched.
+                        let kept = found.as_ref().filter(|_| wish.protected.contains("ada")).map(|found| found.profile.username.clone());
+                        let username = kept.unwrap_or_else(|| wish.profile.username.clone());
+                        prop_assert_eq!(&end.profile, &Profile { username, ..wish.profile.clone() });
                         prop_assert_eq!(managed(&end.groups, &wish), wish.groups.clone());
                     } else {
                         prop_assert_eq!(Some(end.clone()), found.clone());
@@ -185,12 +253,27 @@ proptest! {
         }
     }
 
+    /// What was decided for somebody who is to have nothing is done to the end only as far as that is wanted still.
+    #[test]
+    fn what_takes_away_follows_the_newest_word(found in found(), then in wish(), now in wish()) {
+        let next = steps(found.as_ref(), &then, &BTreeSet::from(ALL));
+        for change in next.changes.iter().filter(|change| change.follows(&now)) {
+            prop_assert!(change.removes());
+            match change {
+                AccountChange::Delete { .. } => prop_assert!(now.presence == Presence::Gone),
+                AccountChange::RevokeCredentials { .. } => prop_assert!(matches!(now.presence, Presence::Revoked | Presence::Gone)),
+                _ => prop_assert!(now.presence != Presence::Active),
+            }
+        }
+    }
+
     /// What a system cannot do is said, and everything else is done.
     #[test]
     fn what_a_system_cannot_do_is_an_obstacle(found in found(), wish in wish(), can in subsequence(ALL.to_vec(), 0..=9)) {
         let can: BTreeSet<Capability> = can.into_iter().collect();
         let end = run(found, &wish, &can);
-        let left = steps(end.as_ref(), &wish, &can);
+        // What was issued was delivered.
+        let left = steps(end.as_ref(), &Wish { password: false, ..wish.clone() }, &can);
         prop_assert!(left.changes.is_empty());
         if let Some(end) = end.as_ref().filter(|end| hers(end, &wish) && end.owner.is_some() && wish.presence != Presence::Active) {
             let dead = !end.credentials || wish.presence == Presence::LockedOut;

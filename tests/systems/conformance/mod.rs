@@ -128,7 +128,12 @@ macro_rules! conformance {
 
 /// Who somebody is.
 pub fn owner(person: &str) -> Owner {
-    Owner { installation: "1c9a3b52-3c05-4a0f-9a61-0e5b4b6f3d11".to_owned(), person: format!("p-{person}"), developer: person.to_owned() }
+    Owner {
+        installation: "1c9a3b52-3c05-4a0f-9a61-0e5b4b6f3d11".to_owned(),
+        person: format!("p-{person}"),
+        developer: person.to_owned(),
+        adopted: false,
+    }
 }
 
 /// What the system is told of somebody.
@@ -162,6 +167,7 @@ pub fn wish(person: &str, groups: &[String]) -> Wish {
         adoption: Adoption::Never,
         heir: false,
         password: false,
+        delivered: None,
         owned: Owned::Keep,
         protected: BTreeSet::new(),
     }

@@ -11,6 +11,7 @@ use crate::api::Provider;
 use crate::api::metadata::RELEASE;
 use crate::cluster::crds;
 use crate::cluster::error::Error;
+use crate::plan::entitlement::recorded;
 use crate::plan::provider::provider_status;
 use crate::plan::world::deleting;
 
@@ -85,7 +86,10 @@ impl Providers {
         if crds::terminating(&context.client, "providers").await? {
             context.read_epoch().await?;
         } else {
-            let left = context.desks.close(context, &provider.name_any());
+            let name = provider.name_any();
+            // Without a look at everybody what was told of them is the best that is known.
+            let left = context.desks.close(context, &name);
+            let left = left.unwrap_or_else(|| context.memory.read(|content, _| recorded(&content.world, &name)));
             context.event(provider.as_ref(), true, "AccountsLeft", &format!("{left} accounts stay at the system as they are"));
         }
         context.objects.set_finalizer(provider.as_ref(), false).await?;

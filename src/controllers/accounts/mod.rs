@@ -1,7 +1,10 @@
 //! Accounts in outside systems: a desk for each Provider, at which one person's account after another is settled. No desk waits for another, and nothing in
 //! the clusters waits for any of them.
 
+mod course;
 mod desk;
+mod link;
+mod pushes;
 mod settle;
 mod sweep;
 
@@ -13,7 +16,7 @@ use parking_lot::Mutex;
 
 use crate::api::departure::TargetState;
 use crate::api::{Developer, Provider, Reason};
-use crate::plan::access::standing;
+use crate::plan::access::{standing, turned};
 use crate::plan::cell::Cell;
 use crate::plan::entitlement::{desired, left, possible};
 use crate::plan::provider::Health;
@@ -63,10 +66,10 @@ impl Desks {
         desk
     }
 
-    /// Closes the desk of a Provider. Returns how many accounts it kept.
-    pub fn close(&self, context: &Context, provider: &str) -> usize {
+    /// Closes the desk of a Provider. Returns how many accounts it kept, if it looked at everybody.
+    pub fn close(&self, context: &Context, provider: &str) -> Option<usize> {
         let desk = self.desks.lock().remove(provider);
-        desk.map(|desk| desk.close(context)).unwrap_or_default()
+        desk.and_then(|desk| desk.close(context))
     }
 
     /// How somebody's accounts stand, as far as they were looked at.
@@ -98,7 +101,13 @@ pub fn look(context: &Context, developer: &Developer) {
             // After a restart a look at everybody finds what was taken long ago, at less cost.
             let taken = cell.is_none() && told_gone(developer, desk.name());
             let leaves = standing(scene.world, developer, now).leaves() && !taken;
-            let lane = if leaves { Lane::Departure } else { Lane::New };
+            let since = cell.as_ref().map(|cell| cell.verified_at);
+            let lane = match since {
+                _ if leaves => Lane::Departure,
+                // Nobody edited anything.
+                Some(since) if turned(scene.world, developer, (since, now)) => Lane::Expiry,
+                _ => Lane::New,
+            };
             let same = cell.is_some_and(|cell| cell.is_for(&wanted.wish) && cell.trouble != Some(Reason::Paused));
             (concerns && !same).then_some(lane)
         });
@@ -121,13 +130,15 @@ pub fn look_at_receipt(context: &Context, departure: &crate::api::Departure) {
     for desk in context.desks.all() {
         let target = format!("provider/{}", desk.name());
         let told = departure.status.iter().flat_map(|status| &status.targets).find(|it| it.target == target);
-        let taken = told.is_some_and(|it| matches!(it.state, TargetState::Gone | TargetState::Disabled | TargetState::Retained));
+        let gone = told.is_some_and(|it| it.state == TargetState::Gone);
+        // What was looked at before a start is looked at again with everybody, at less cost. Nobody looks for what is gone: should it be there again, that look finds it.
+        let seen = told.is_some_and(|it| !matches!(it.state, TargetState::Pending | TargetState::Unreachable));
         let changed = context.memory.read(|content, scene| {
             let provider = content.world.live_providers().find(|(name, _)| *name == desk.name())?.1;
             let wanted = left(scene, (desk.name(), provider), departure, now);
             let cell = desk.cell(&who);
-            let concerns = cell.is_some() || told.is_some();
-            let lane = if taken && cell.is_none() { Lane::New } else { Lane::Departure };
+            let concerns = cell.is_some() || told.is_some() && !gone;
+            let lane = if seen && cell.is_none() { Lane::New } else { Lane::Departure };
             (concerns && cell.is_none_or(|cell| !cell.is_for(&wanted.wish))).then_some(lane)
         });
         if let Some(lane) = changed {

@@ -14,24 +14,24 @@ use crate::cluster::error::Error;
 use crate::connectors::error::{ConnectorError, Retry};
 use crate::connectors::{Applied, Connector};
 use crate::plan::access::paused;
-use crate::plan::account::{Account, AccountChange, AccountState, Capability, Presence, Steps, steps};
+use crate::plan::account::{Account, AccountChange, Capability, Presence, Steps, steps};
 use crate::plan::cell::{self, Cell};
 use crate::plan::change::labels;
 use crate::plan::cluster::ClusterKey;
 use crate::plan::entitlement::{Desired, and_given, delivered_note, delivery, desired, left, owes};
 use crate::plan::foresight::foreseen;
 use crate::plan::name::fraction;
+use crate::plan::provider::{self, Call, Moment};
 use crate::plan::recognition::{mistaken, recognized};
 
 use super::super::context::Context;
 use super::super::queue::Lane;
-use super::desk::{Desk, Link};
-use super::{RECEIPT, of_receipt};
+use super::desk::Desk;
+use super::link::Link;
+use super::{RECEIPT, of_receipt, pushes};
 
 /// However far it is, an account is as it should be after so many rounds, or somebody changes it at the same time.
 const ROUNDS: usize = 6;
-/// How soon it is looked whether somebody pushed for the first time.
-const FIRST_LOOK: Duration = Duration::from_secs(5);
 /// How soon an account that somebody refused is tried again, and how late at most.
 const FIRST_TRY: Duration = Duration::from_secs(2);
 const LAST_TRY: Duration = Duration::from_mins(10);
@@ -51,7 +51,9 @@ pub(super) struct Case {
     /// Whether it was seen that she pushed.
     pub(super) committed: bool,
     /// Since when she is declared.
-    since: Option<Timestamp>,
+    pub(super) since: Option<Timestamp>,
+    /// When it was decided: what is sent for it is sent later.
+    began: Moment,
 }
 
 /// What is to be for somebody, by what is known now; nothing if she is nobody's concern any more.
@@ -82,7 +84,7 @@ pub(super) fn case(context: &Context, desk: &Desk, who: &str) -> Option<Case> {
             }
         }
         let paused = (stopped || paused(provider.as_ref())) && !desired.named;
-        Some(Case { provider, desired, paused, adds: world.locks_readable(), committed, since })
+        Some(Case { provider, desired, paused, adds: world.locks_readable(), committed, since, began: desk.moment() })
     })?;
     if case.desired.wish.presence == Presence::Active {
         desk.entitled(who, context.epoch());
@@ -107,7 +109,7 @@ pub(super) async fn settle(context: &Arc<Context>, desk: &Desk, who: &str, lane:
     for turn in 0..ROUNDS {
         let Some(link) = desk.link() else { return desk.push_after(who, lane, FIRST_TRY) };
         // A look at everybody is under way, which costs less than one at each; who leaves does not wait for it.
-        if lane > Lane::Departure && !desk.swept() && link.can.contains(&Capability::List) {
+        if lane > Lane::Departure && desk.expects_sweep() {
             return;
         }
         let Some(case) = case(context, desk, who) else { return gone(context, desk, who) };
@@ -121,7 +123,7 @@ pub(super) async fn settle(context: &Arc<Context>, desk: &Desk, who: &str, lane:
             return;
         }
         match round(context, desk, &link, who, &case).await {
-            Ok(End::Told(cell)) => return told(context, desk, &link, (who, lane), &case, cell).await,
+            Ok(End::Told(cell)) => return told(context, desk, &link, (who, lane), &case, cell),
             Ok(End::Braked(cell)) => return desk.keep(context, who, Some(cell), true),
             Ok(End::Spared) => {
                 let why = "one of usher's kinds is missing or was made anew, so the account is kept until a Binding explains it; suspend her to lock it out";
@@ -166,11 +168,11 @@ async fn find(connector: &dyn Connector, desired: &mut Desired, link: &Link) -> 
 async fn round(context: &Arc<Context>, desk: &Desk, link: &Link, who: &str, case: &Case) -> Result<End, Failure> {
     let connector = link.connector.as_ref();
     let mut desired = kept(connector, case.desired.clone());
-    let found = find(connector, &mut desired, link).await?;
+    let found = find(connector, &mut desired, link).await.map_err(|error| Failure::System(Call::Look, error))?;
     if !desk.uses(link) {
         return Ok(End::Changed);
     }
-    desk.answers(context);
+    desk.answers(context, Call::Look, case.began);
     let next = allowed(steps(found.as_ref(), &desired.wish, &link.can), case);
     let now = context.now();
     let told = |left: &Steps| cell::cell(desk.name(), &case.desired, found.as_ref(), left, now);
@@ -204,10 +206,13 @@ async fn round(context: &Arc<Context>, desk: &Desk, link: &Link, who: &str, case
         }
         match carry_out(context, desk, connector, who, (case, found.as_ref()), change).await {
             // A group that is not there keeps nobody out of the others.
-            Err(Failure::System(error @ ConnectorError::Rejected { .. })) if matches!(change, AccountChange::Join { .. }) => {
+            Err(Failure::System(_, error @ ConnectorError::Rejected { .. })) if matches!(change, AccountChange::Join { .. }) => {
                 refused = refused.or(Some(error));
             }
-            other => other?,
+            other => {
+                other?;
+                desk.answers(context, Call::Change, case.began);
+            }
         }
         if matches!(change, AccountChange::Create { .. } | AccountChange::Adopt { .. }) {
             return Ok(End::Changed);
@@ -232,13 +237,13 @@ fn stands(context: &Context, desk: &Desk, link: &Link, who: &str, case: &Case, c
 
 /// Why a round ended early.
 pub(super) enum Failure {
-    System(ConnectorError),
+    System(Call, ConnectorError),
     Cluster(Error),
 }
 
 impl From<ConnectorError> for Failure {
     fn from(error: ConnectorError) -> Self {
-        Self::System(error)
+        Self::System(Call::Change, error)
     }
 }
 
@@ -335,33 +340,18 @@ async fn carry_out(
 }
 
 /// Keeps what is told, and says when to look again.
-async fn told(context: &Arc<Context>, desk: &Desk, link: &Link, (who, lane): (&str, Lane), case: &Case, cell: Option<Cell>) {
+fn told(context: &Arc<Context>, desk: &Desk, link: &Link, (who, lane): (&str, Lane), case: &Case, cell: Option<Cell>) {
     let Some(mut cell) = cell else { return desk.keep(context, who, None, false) };
-    let enabled = cell.account.state == "Active";
-    let before = desk.cell(who).and_then(|cell| cell.first_push);
-    cell.first_push = before;
-    let waits = enabled && cell.wanted() && !case.committed && before.is_none() && link.can.contains(&Capability::Activity);
-    if waits {
-        let account = Account { id: cell.account.id.clone().unwrap_or_default(), state: AccountState::Enabled, ..Account::default() };
-        let account = Account {
-            profile: crate::plan::account::Profile {
-                username: cell.account.username.clone().unwrap_or_default(),
-                ..account.profile.clone()
-            },
-            ..account
-        };
-        match link.connector.first_push(&account).await {
-            Ok(at) => cell.first_push = at,
-            Err(error) => tracing::debug!(provider = desk.name(), error = error.chain(), "cannot look for pushes"),
-        }
-        if cell.first_push.is_none() {
-            desk.push_after(who, Lane::Sweep, until_next_look(context, case));
-        }
-    }
+    let before = desk.cell(who);
+    cell.first_push = before.as_ref().and_then(|before| before.first_push);
     // What stands in the way may be moved without a word to usher.
     if cell.trouble.is_some() {
-        cell.attempts = desk.cell(who).map_or(0, |before| before.attempts).saturating_add(1);
-        desk.push_after(who, lane.max(Lane::New), patience(who, cell.attempts));
+        cell.attempts = attempts(&cell, before.as_ref());
+        // Where a look at everybody tells of it, it is looked at alone only at first, and not at all for who is to have nothing.
+        let wait = patience(who, cell.attempts);
+        if !link.can.contains(&Capability::List) || cell.wanted() && wait < LAST_TRY / 2 {
+            desk.push_after(who, lane.max(Lane::New), wait);
+        }
     }
     if let Some(at) = cell.delete_at.filter(|_| cell.account.id.is_some() && !case.desired.held) {
         let wait = Duration::try_from(at.duration_since(context.now())).unwrap_or_default();
@@ -370,14 +360,16 @@ async fn told(context: &Arc<Context>, desk: &Desk, link: &Link, (who, lane): (&s
         }
     }
     desk.keep(context, who, Some(cell), false);
+    pushes::expect(context, desk, link, who, case);
 }
 
-/// The longer somebody has not pushed, the less often it is looked.
-fn until_next_look(context: &Context, case: &Case) -> Duration {
-    let most = Duration::try_from(case.provider.spec.verify_every.duration()).unwrap_or(LAST_TRY).max(FIRST_LOOK);
-    let now = context.now();
-    let age = Duration::try_from(now.duration_since(case.since.unwrap_or(now))).unwrap_or_default();
-    (age / 10).clamp(FIRST_LOOK, most)
+/// How often it was looked whether something still stands in the way. Of who is to have nothing that is told, and does not change by looking.
+pub(super) fn attempts(cell: &Cell, before: Option<&Cell>) -> i64 {
+    match cell.trouble {
+        Some(_) if cell.wanted() => before.map_or(0, |before| before.attempts).saturating_add(1),
+        Some(_) => 1,
+        None => 0,
+    }
 }
 
 fn patience(who: &str, attempts: i64) -> Duration {
@@ -389,7 +381,7 @@ fn patience(who: &str, attempts: i64) -> Duration {
 async fn hers_alone(link: &Link, error: &ConnectorError) -> bool {
     match error {
         ConnectorError::Rejected { .. } | ConnectorError::OwnsObjects { .. } => true,
-        ConnectorError::RateLimited { .. } | ConnectorError::InvalidSettings { .. } => false,
+        ConnectorError::RateLimited { .. } | ConnectorError::InvalidSettings { .. } | ConnectorError::NotLeading => false,
         ConnectorError::Unreachable { .. } | ConnectorError::Unauthorized { .. } | ConnectorError::Garbled { .. } => {
             matches!(tokio::time::timeout(PROBE, link.connector.probe()).await, Ok(Ok(_)))
         }
@@ -400,8 +392,8 @@ async fn hers_alone(link: &Link, error: &ConnectorError) -> bool {
 async fn failed(context: &Arc<Context>, desk: &Desk, link: &Link, (who, lane): (&str, Lane), case: &Case, failure: Failure) {
     let now = context.now();
     let before = desk.cell(who);
-    let error = match failure {
-        Failure::System(error) => error,
+    let (call, error) = match failure {
+        Failure::System(call, error) => (call, error),
         Failure::Cluster(error) => {
             let cell = cell::troubled(desk.name(), &case.desired, before.as_ref(), (error.reason(), error.chain()), now);
             desk.push_after(who, lane, error.retry_after(u32::try_from(cell.attempts).unwrap_or_default()));
@@ -413,9 +405,8 @@ async fn failed(context: &Arc<Context>, desk: &Desk, link: &Link, (who, lane): (
         return desk.push(who, lane);
     }
     if !alone {
-        desk.fails(context, &error);
-        let next = desk.health().next_try;
-        troubles(context, desk, who, (error.reason(), error.chain()), next);
+        // She waits with the others, and is told with them.
+        desk.fails(context, call, &error, case.began);
         return desk.push(who, lane);
     }
     let mut cell = cell::troubled(desk.name(), &case.desired, before.as_ref(), (error.reason(), error.chain()), now);
@@ -424,12 +415,29 @@ async fn failed(context: &Arc<Context>, desk: &Desk, link: &Link, (who, lane): (
         Retry::Backoff | Retry::OnChange => patience(who, cell.attempts),
     };
     cell.next_try = next_try(now, wait);
-    desk.push_after(who, lane, wait);
+    // Who is locked out and cannot be deleted is not more urgent than who waits for an account.
+    let locked_out = !cell.wanted() && matches!(cell.account.state.as_str(), "Disabled" | "Absent");
+    desk.push_after(who, if locked_out { lane.max(Lane::Drift) } else { lane }, wait);
     desk.note(context, who, Some(cell), false);
 }
 
 fn next_try(now: Timestamp, wait: Duration) -> Option<Timestamp> {
     jiff::SignedDuration::try_from(wait).ok().and_then(|wait| now.checked_add(wait).ok())
+}
+
+/// Whether it is told already how somebody's account stands while the system fails: nothing is to be done for her, or it was said before a start.
+pub(super) fn told_already(context: &Context, desk: &Desk, who: &str, reason: Reason) -> bool {
+    let Some(case) = case(context, desk, who) else { return true };
+    if let Some(cell) = desk.cell(who) {
+        return cell.in_order() && cell.is_for(&case.desired.wish);
+    }
+    context.memory.read(|content, _| match who.strip_prefix(RECEIPT) {
+        Some(name) => content.world.departures().get(name).is_some_and(|departure| provider::told_in_receipt(departure, desk.name())),
+        None => {
+            let wanted = case.desired.wish.presence == Presence::Active;
+            content.world.developer(who).is_some_and(|developer| provider::told_already(developer, desk.name(), wanted, reason))
+        }
+    })
 }
 
 /// Tells that somebody waits for a system that fails.
@@ -441,8 +449,9 @@ pub(super) fn troubles(context: &Arc<Context>, desk: &Desk, who: &str, trouble: 
         return;
     }
     let mut cell = cell::troubled(desk.name(), &case.desired, before.as_ref(), trouble, context.now());
-    // It is looked at again in any case: what was wished is not what is.
-    cell.next_try = next;
+    // It is looked at again in any case: what was wished is not what is. When that is, is told once; each further try is the Provider's to tell.
+    let same = before.as_ref().filter(|before| before.trouble == cell.trouble && before.account.message == cell.account.message);
+    cell.next_try = same.map_or(next, |before| before.next_try);
     cell.attempts = before.map_or(0, |before| before.attempts);
     desk.note(context, who, Some(cell), false);
 }

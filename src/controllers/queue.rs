@@ -132,7 +132,13 @@ impl Queue {
         (inner.ready.len(), oldest)
     }
 
-    /// The same of each lane. It looks at each name, so it is for who asks now and then.
+    /// How many names wait now or are being passed over.
+    pub fn unfinished(&self) -> usize {
+        let inner = self.inner.lock();
+        inner.ready.len() + inner.running.len()
+    }
+
+    /// How many names wait in each lane, and how long the first of it has. It looks at each name, so it is for who asks now and then.
     pub fn lanes(&self) -> [(Lane, usize, Duration); 5] {
         let inner = self.inner.lock();
         LANES.map(|lane| {

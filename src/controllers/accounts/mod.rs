@@ -130,16 +130,14 @@ pub fn look_at_receipt(context: &Context, departure: &crate::api::Departure) {
     for desk in context.desks.all() {
         let target = format!("provider/{}", desk.name());
         let told = departure.status.iter().flat_map(|status| &status.targets).find(|it| it.target == target);
-        let gone = told.is_some_and(|it| it.state == TargetState::Gone);
-        // What was looked at before a start is looked at again with everybody, at less cost. Nobody looks for what is gone: should it be there again, that look finds it.
-        let seen = told.is_some_and(|it| !matches!(it.state, TargetState::Pending | TargetState::Unreachable));
+        // What was looked at before a start, or while her Developer was there, is looked at again with everybody, at less cost.
+        let open = told.is_some_and(|it| matches!(it.state, TargetState::Pending | TargetState::Unreachable));
         let changed = context.memory.read(|content, scene| {
             let provider = content.world.live_providers().find(|(name, _)| *name == desk.name())?.1;
             let wanted = left(scene, (desk.name(), provider), departure, now);
             let cell = desk.cell(&who);
-            let concerns = cell.is_some() || told.is_some() && !gone;
-            let lane = if seen && cell.is_none() { Lane::New } else { Lane::Departure };
-            (concerns && cell.is_none_or(|cell| !cell.is_for(&wanted.wish))).then_some(lane)
+            let concerns = cell.is_some() || open;
+            (concerns && cell.is_none_or(|cell| !cell.is_for(&wanted.wish))).then_some(Lane::Departure)
         });
         if let Some(lane) = changed {
             desk.push(&who, lane);

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use crate::api::provider::{AccountCounts, OrphanedAccount};
 use crate::api::{Mode, Reason};
 use crate::connectors::error::ConnectorError;
-use crate::plan::account::{Account, AccountState, Capability, Owner, belongs, steps};
-use crate::plan::cell;
+use crate::plan::account::{Account, AccountChange, AccountState, Capability, Owner, Presence, Steps, belongs, steps};
+use crate::plan::cell::{self, Cell};
 use crate::plan::entitlement::{concerned, debts, entitlements, managed, owes};
 use crate::plan::foresight::foreseen;
 use crate::plan::name::fraction;
@@ -160,7 +160,7 @@ fn look(context: &Arc<Context>, desk: &Desk, link: &Link, listed: &Listed, began
             continue;
         };
         case.desired = kept(link.connector.as_ref(), case.desired);
-        let found = listed.find(&case, marks).cloned();
+        let found = listed.find(&case, marks).cloned().map(|account| vouched(account, desk.cell(&who).as_ref(), &case));
         let found = recognized(&mut case.desired, found, marks);
         if let Some(account) = found.as_ref().filter(|account| case.desired.key.id.is_none() && marked(account, &case)) {
             desk.remember(&who, &account.id);
@@ -180,7 +180,7 @@ fn look(context: &Arc<Context>, desk: &Desk, link: &Link, listed: &Listed, began
             // What stands in the way the list tells as well as a look at her.
             desk.confirm(context, &who, told);
             pushes::expect(context, desk, link, &who, &case);
-        } else if !desk.braked(&who) && !desk.has_its_time(&who, &case.desired.wish, now) {
+        } else if !waits(desk, &who, &case, &next, now) {
             desk.push(&who, lane(&case, found.as_ref()));
         }
     }
@@ -197,6 +197,22 @@ fn look(context: &Arc<Context>, desk: &Desk, link: &Link, listed: &Listed, began
 fn marked(account: &Account, case: &Case) -> bool {
     let wish = &case.desired.wish;
     belongs(account, wish) && account.owner.as_ref().is_some_and(|owner| owner.developer == wish.owner.developer)
+}
+
+/// Whether somebody waits for a word, or for her own time to be tried again: looking at her now changes nothing.
+fn waits(desk: &Desk, who: &str, case: &Case, next: &Steps, now: Timestamp) -> bool {
+    let wish = &case.desired.wish;
+    let Some(cell) = desk.cell(who).filter(|cell| cell.is_for(wish)) else { return false };
+    let braked = cell.trouble == Some(Reason::Braked) && next.changes.iter().any(AccountChange::removes);
+    braked || cell.trouble.is_some() && cell.next_try.is_some_and(|at| at > now)
+}
+
+/// An account with what is known better than a list knows it: who is locked out gets nothing issued any more, so what a look told of that stands.
+fn vouched(mut account: Account, cell: Option<&Cell>, case: &Case) -> Account {
+    let out = account.state == AccountState::Disabled && case.desired.wish.presence != Presence::Active;
+    let told = |cell: &Cell| cell.in_order() && cell.is_for(&case.desired.wish) && cell.account.state == "Disabled" && !cell.credentials;
+    account.credentials &= !(out && cell.is_some_and(told));
+    account
 }
 
 /// Who can still log in, or has something that may still work, is more urgent than who is only to lose what is of no use to her.

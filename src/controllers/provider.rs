@@ -15,9 +15,10 @@ use crate::plan::entitlement::recorded;
 use crate::plan::provider::provider_status;
 use crate::plan::world::deleting;
 
-use super::accounts;
+use super::accounts::{self, Desk};
 use super::context::Context;
 use super::frame::{Done, Pass};
+use super::queue::Lane;
 use super::report::announce;
 
 /// Passes over Providers.
@@ -60,9 +61,15 @@ impl Providers {
             return Ok(Done { soon: Some(Duration::ZERO), ..Done::default() });
         }
         let desk = context.desks.open(context, provider);
-        if let Some(word) = provider.annotations().get(RELEASE) {
-            desk.release(word);
-        }
+        let freed = provider.annotations().get(RELEASE).map(|word| desk.release(word)).unwrap_or_default();
+        // Written down before it is carried out, so that whoever goes on after a crash asks for no other word.
+        let told = self.tell(provider, &desk).await;
+        freed.iter().for_each(|who| desk.push(who, Lane::New));
+        told
+    }
+
+    async fn tell(&self, provider: &Arc<Provider>, desk: &Desk) -> Result<Done, Error> {
+        let context = &self.context;
         let health = desk.health();
         if !health.known {
             accounts::look_at_all(context, std::iter::once(&provider.name_any()));

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use crate::api::departure::TargetState;
-use crate::api::provider::{AccountCounts, OrphanedAccount, ProviderBrake, ProviderState, ProviderSummary};
+use crate::api::provider::{AccountCounts, OrphanedAccount, ProviderBrake, ProviderState, ProviderSummary, RecentRemovals};
 use crate::api::{ConditionType, Departure, Developer, Mode, Provider, ProviderStatus, Reason};
 
 use super::access::paused;
@@ -38,6 +38,8 @@ pub struct Health {
     pub orphans: Vec<OrphanedAccount>,
     /// Whether removals are held.
     pub brake: Option<ProviderBrake>,
+    /// What is remembered of removals over a restart.
+    pub removals: Option<RecentRemovals>,
     /// Whether it answered at least once.
     pub known: bool,
 }
@@ -283,6 +285,7 @@ pub fn provider_status(provider: &Provider, health: &Health, now: Timestamp) -> 
         accounts: health.accounts.or(previous.accounts),
         orphans: if health.accounts.is_some() { health.orphans.clone() } else { previous.orphans },
         brake: health.brake.clone(),
+        removals: health.removals.clone(),
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::api::provider::{AccountCounts, OrphanedAccount};
 use crate::api::{Provider, Reason};
 use crate::connectors::throttle::Throttle;
-use crate::plan::account::{Capability, Wish};
+use crate::plan::account::Capability;
 use crate::plan::account_brake::Ledger;
 use crate::plan::cell::Cell;
 use crate::plan::name::fraction;
@@ -103,8 +103,9 @@ impl Desk {
     /// Opens a desk, which works until it is closed.
     pub(super) fn open(context: &Arc<Context>, provider: &Provider) -> Arc<Self> {
         let (name, uid) = (provider.name_any(), provider.uid().unwrap_or_default());
-        let told = provider.status.as_ref().and_then(|status| status.brake.as_ref());
-        let state = State { ledger: Ledger::resumed(told, context.now()), ..State::default() };
+        let status = provider.status.as_ref();
+        let (told, removals) = (status.and_then(|status| status.brake.as_ref()), status.and_then(|status| status.removals.as_ref()));
+        let state = State { ledger: Ledger::resumed(told, removals, context.now()), ..State::default() };
         let queue = Queue::new(Duration::ZERO);
         let waiting = queue.clone();
         let lanes = move || waiting.lanes().map(|(lane, length, oldest)| (lane.word(), length, oldest)).to_vec();
@@ -229,19 +230,19 @@ impl Desk {
             trouble: state.course.trouble(),
             failures: state.course.failures(),
             next_try: state.next_try.filter(|_| state.course.trouble().is_some()),
-            waiting: self.queue.backlog().0,
+            waiting: self.queue.unfinished(),
             capabilities: state.capabilities.clone(),
             accounts: state.counted.as_ref().map(|(counts, _)| now(counts)),
             orphans: state.counted.as_ref().map(|(_, orphans)| orphans.clone()).unwrap_or_default(),
             brake: state.ledger.told(population),
+            removals: state.ledger.remembered(),
             known: state.course.known(),
         }
     }
 
-    /// Lets removals through that wait, if that word names exactly them.
-    pub fn release(&self, word: &str) {
-        let freed = self.state.lock().ledger.release(word);
-        freed.iter().for_each(|who| self.push(who, Lane::New));
+    /// Lets removals through that wait, if that word names exactly them. Returns whose they are: they go on once that is written down.
+    pub fn release(&self, word: &str) -> Vec<String> {
+        self.state.lock().ledger.release(word)
     }
 
     /// Whether somebody may lose something because of an edit.
@@ -254,16 +255,6 @@ impl Desk {
     /// There is nothing to take from somebody: whether she waited for a word or one was said, that is over.
     pub(super) fn loses_nothing(&self, who: &str) {
         self.state.lock().ledger.forget(who);
-    }
-
-    /// Whether somebody waits for a word, so that looking at her again changes nothing.
-    pub(super) fn braked(&self, who: &str) -> bool {
-        self.cell(who).is_some_and(|cell| cell.trouble == Some(Reason::Braked))
-    }
-
-    /// Whether somebody's account is tried again when its own time comes: it was refused for the same wish before.
-    pub(super) fn has_its_time(&self, who: &str, wish: &Wish, now: Timestamp) -> bool {
-        self.cell(who).is_some_and(|cell| cell.trouble.is_some() && cell.is_for(wish) && cell.next_try.is_some_and(|at| at > now))
     }
 
     pub(super) fn link(&self) -> Option<Link> {

@@ -93,7 +93,7 @@ mod tests {
 
     use super::*;
 
-    async fn patience(seconds: u64) -> Result<(), ConnectorError> {
+    fn patience(seconds: u64) -> Result<(), ConnectorError> {
         Err(ConnectorError::RateLimited { operation: "look".to_owned(), after: Some(Duration::from_secs(seconds)) })
     }
 
@@ -103,7 +103,7 @@ mod tests {
         let sent = AtomicUsize::new(0);
         let send = || throttle.send(async { Ok(sent.fetch_add(1, Ordering::Relaxed)) });
         send().await.expect("sent");
-        throttle.send(patience(60)).await.expect_err("patience");
+        throttle.send(async { patience(60) }).await.expect_err("patience");
         tokio::time::advance(Duration::from_secs(20)).await;
         // A shorter word does not shorten it.
         throttle.hold(Duration::from_secs(1));

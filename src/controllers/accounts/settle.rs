@@ -347,9 +347,9 @@ fn told(context: &Arc<Context>, desk: &Desk, link: &Link, (who, lane): (&str, La
     // What stands in the way may be moved without a word to usher.
     if cell.trouble.is_some() {
         cell.attempts = attempts(&cell, before.as_ref());
-        // Where a look at everybody tells of it, it is looked at alone only at first, and not at all for who is to have nothing.
+        // Where a look at everybody tells of it, it is looked at alone only at first, and not at all for who is locked out.
         let wait = patience(who, cell.attempts);
-        if !link.can.contains(&Capability::List) || cell.wanted() && wait < LAST_TRY / 2 {
+        if !link.can.contains(&Capability::List) || !locked_out(&cell) && wait < LAST_TRY / 2 {
             desk.push_after(who, lane.max(Lane::New), wait);
         }
     }
@@ -363,13 +363,18 @@ fn told(context: &Arc<Context>, desk: &Desk, link: &Link, (who, lane): (&str, La
     pushes::expect(context, desk, link, who, case);
 }
 
-/// How often it was looked whether something still stands in the way. Of who is to have nothing that is told, and does not change by looking.
+/// How often it was looked whether something still stands in the way. Of who is locked out that is told, and does not change by looking.
 pub(super) fn attempts(cell: &Cell, before: Option<&Cell>) -> i64 {
     match cell.trouble {
-        Some(_) if cell.wanted() => before.map_or(0, |before| before.attempts).saturating_add(1),
+        Some(_) if !locked_out(cell) => before.map_or(0, |before| before.attempts).saturating_add(1),
         Some(_) => 1,
         None => 0,
     }
+}
+
+/// Whether somebody is to have nothing, and cannot log in any more: whatever is left to be done is not urgent.
+fn locked_out(cell: &Cell) -> bool {
+    !cell.wanted() && matches!(cell.account.state.as_str(), "Disabled" | "Absent")
 }
 
 fn patience(who: &str, attempts: i64) -> Duration {
@@ -416,8 +421,7 @@ async fn failed(context: &Arc<Context>, desk: &Desk, link: &Link, (who, lane): (
     };
     cell.next_try = next_try(now, wait);
     // Who is locked out and cannot be deleted is not more urgent than who waits for an account.
-    let locked_out = !cell.wanted() && matches!(cell.account.state.as_str(), "Disabled" | "Absent");
-    desk.push_after(who, if locked_out { lane.max(Lane::Drift) } else { lane }, wait);
+    desk.push_after(who, if locked_out(&cell) { lane.max(Lane::Drift) } else { lane }, wait);
     desk.note(context, who, Some(cell), false);
 }
 

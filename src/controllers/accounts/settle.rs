@@ -139,7 +139,9 @@ pub(super) async fn settle(context: &Arc<Context>, desk: &Desk, who: &str, lane:
 
 /// Whether what made this necessary was seen to already: her own password, delivered while she was settled, asks for another look.
 fn settled_meanwhile(desk: &Desk, who: &str, case: &Case) -> bool {
-    desk.cell(who).is_some_and(|cell| cell.in_order() && cell.is_for(&case.desired.wish))
+    // What is left of who is locked out is told, and does not change by looking.
+    let over = |cell: &Cell| cell.in_order() || locked_out(cell) && !cell.left.is_empty();
+    desk.cell(who).is_some_and(|cell| over(&cell) && cell.is_for(&case.desired.wish))
 }
 
 /// Her Developer went meanwhile. What was done for her until a moment ago her receipt may not have seen.

@@ -13,6 +13,7 @@ pub mod grant;
 pub mod lock;
 pub mod metadata;
 pub mod provider;
+pub mod removals;
 pub mod role;
 mod schema;
 pub mod span;

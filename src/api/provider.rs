@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::environment::{Mode, SecretKey};
+pub use super::removals::{ProviderBrake, RecentRemovals};
 use super::schema::{Rule, conditions, rules};
 use super::span::Span;
 
@@ -439,6 +440,9 @@ pub struct ProviderStatus {
     /// While removals are held because there are too many at once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub brake: Option<ProviderBrake>,
+    /// What the brake must know when another replica goes on, or usher starts again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removals: Option<RecentRemovals>,
 }
 
 /// Where a Provider stands.
@@ -504,22 +508,6 @@ pub struct OrphanedAccount {
     pub developer: String,
     /// Why it is nobody's.
     pub why: String,
-}
-
-/// Removals that are held because there are too many at once.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-pub struct ProviderBrake {
-    /// Names exactly these removals. The annotation `usher.dev/release: <digest>` on the Provider lets them through.
-    pub digest: String,
-    /// How many accounts would lose something.
-    pub removals: i64,
-    /// Of how many.
-    pub population: i64,
-    /// When the first of them was held.
-    pub since: String,
-    /// Some of the people.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub sample: Vec<String>,
 }
 
 /// Which system a Provider is, with its settings.

@@ -64,18 +64,12 @@ pub enum ConnectorError {
         /// What is wrong with it, and the remedy.
         message: String,
     },
+    /// Nothing may be sent any more.
+    #[error("this replica of usher does not lead any more, so it sends nothing")]
+    NotLeading,
 }
 
-/// When to try again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retry {
-    /// After a while that grows.
-    Backoff,
-    /// After this long.
-    After(Duration),
-    /// When somebody has changed something.
-    OnChange,
-}
+pub use crate::plan::provider::Retry;
 
 impl ConnectorError {
     /// An error from whatever kept the system from answering.
@@ -86,7 +80,7 @@ impl ConnectorError {
     /// The bounded word for conditions, events and metrics.
     pub const fn reason(&self) -> Reason {
         match self {
-            Self::Unreachable { .. } | Self::Garbled { .. } => Reason::Unreachable,
+            Self::Unreachable { .. } | Self::Garbled { .. } | Self::NotLeading => Reason::Unreachable,
             Self::Unauthorized { .. } => Reason::Unauthorized,
             Self::RateLimited { .. } => Reason::RateLimited,
             Self::Rejected { .. } => Reason::ChangeRejected,
@@ -98,7 +92,7 @@ impl ConnectorError {
     /// When it is worth another try.
     pub const fn retry(&self) -> Retry {
         match self {
-            Self::Unreachable { .. } | Self::Garbled { .. } | Self::RateLimited { after: None, .. } => Retry::Backoff,
+            Self::Unreachable { .. } | Self::Garbled { .. } | Self::RateLimited { after: None, .. } | Self::NotLeading => Retry::Backoff,
             Self::RateLimited { after: Some(after), .. } => Retry::After(*after),
             Self::Unauthorized { .. } | Self::Rejected { .. } | Self::OwnsObjects { .. } | Self::InvalidSettings { .. } => Retry::OnChange,
         }

@@ -11,12 +11,14 @@ use crate::api::Provider;
 use crate::api::metadata::RELEASE;
 use crate::cluster::crds;
 use crate::cluster::error::Error;
+use crate::plan::entitlement::recorded;
 use crate::plan::provider::provider_status;
 use crate::plan::world::deleting;
 
-use super::accounts;
+use super::accounts::{self, Desk};
 use super::context::Context;
 use super::frame::{Done, Pass};
+use super::queue::Lane;
 use super::report::announce;
 
 /// Passes over Providers.
@@ -59,9 +61,15 @@ impl Providers {
             return Ok(Done { soon: Some(Duration::ZERO), ..Done::default() });
         }
         let desk = context.desks.open(context, provider);
-        if let Some(word) = provider.annotations().get(RELEASE) {
-            desk.release(word);
-        }
+        let freed = provider.annotations().get(RELEASE).map(|word| desk.release(word)).unwrap_or_default();
+        // Written down before it is carried out, so that whoever goes on after a crash asks for no other word.
+        let told = self.tell(provider, &desk).await;
+        freed.iter().for_each(|who| desk.push(who, Lane::New));
+        told
+    }
+
+    async fn tell(&self, provider: &Arc<Provider>, desk: &Desk) -> Result<Done, Error> {
+        let context = &self.context;
         let health = desk.health();
         if !health.known {
             accounts::look_at_all(context, std::iter::once(&provider.name_any()));
@@ -85,7 +93,10 @@ impl Providers {
         if crds::terminating(&context.client, "providers").await? {
             context.read_epoch().await?;
         } else {
-            let left = context.desks.close(context, &provider.name_any());
+            let name = provider.name_any();
+            // Without a look at everybody what was told of them is the best that is known.
+            let left = context.desks.close(context, &name);
+            let left = left.unwrap_or_else(|| context.memory.read(|content, _| recorded(&content.world, &name)));
             context.event(provider.as_ref(), true, "AccountsLeft", &format!("{left} accounts stay at the system as they are"));
         }
         context.objects.set_finalizer(provider.as_ref(), false).await?;

@@ -99,9 +99,11 @@ impl Queue {
         self.wake.notify_one();
     }
 
-    /// The names that wait now.
-    pub fn waiting(&self) -> Vec<String> {
-        self.inner.lock().places.keys().cloned().collect()
+    /// The names that wait now and came after another arrival, and which was the last of all. Whoever asks again and again need not look at all of them.
+    pub fn arrived_after(&self, seen: u64) -> (Vec<String>, u64) {
+        let inner = self.inner.lock();
+        let names = LANES.iter().flat_map(|lane| inner.ready.range((*lane, seen.saturating_add(1))..=(*lane, u64::MAX)));
+        (names.map(|(_, (name, _))| name.clone()).collect(), inner.arrivals)
     }
 
     /// Waits until a name is asked for.
@@ -117,7 +119,13 @@ impl Queue {
         (inner.ready.len(), oldest)
     }
 
-    /// The same of each lane. It looks at each name, so it is for who asks now and then.
+    /// How many names wait now or are being passed over.
+    pub fn unfinished(&self) -> usize {
+        let inner = self.inner.lock();
+        inner.ready.len() + inner.running.len()
+    }
+
+    /// How many names wait in each lane, and how long the first of it has. It looks at each name, so it is for who asks now and then.
     pub fn lanes(&self) -> [(Lane, usize, Duration); 5] {
         let inner = self.inner.lock();
         LANES.map(|lane| {
@@ -259,6 +267,19 @@ mod tests {
             queue.push("role", Lane::Departure);
             assert!(!queue.urgency("role").expect("it runs").makes_way());
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_came_since_are_told_apart() {
+        let queue = queue();
+        queue.push("ada", Lane::Sweep);
+        queue.push("bob", Lane::New);
+        let (mut first, seen) = queue.arrived_after(0);
+        first.sort();
+        assert_eq!(first, ["ada", "bob"]);
+        queue.push("eve", Lane::Departure);
+        queue.push("bob", Lane::New);
+        assert_eq!(queue.arrived_after(seen).0, ["eve"]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,13 +5,15 @@ use std::collections::{BTreeSet, VecDeque};
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 
-use crate::api::provider::{BrakeLimits, ProviderBrake};
+use crate::api::provider::{BrakeLimits, ProviderBrake, RecentRemovals};
 
 use super::developer::seconds;
 use super::settings::BRAKE_WINDOW;
 
 /// At most this many of those who wait are named.
 const SAMPLE: usize = 10;
+/// At most this many of those who were let through are remembered over a restart.
+const KEPT: usize = 500;
 
 /// Who lost something lately, and who waits to. Who waits does so until a word is said, however long that takes.
 #[derive(Debug, Default)]
@@ -28,14 +30,49 @@ pub struct Ledger {
     released: BTreeSet<String>,
     /// Until then everybody waits: something was held before a restart, and who lost something then is not known any more.
     closed_until: Option<Timestamp>,
+    /// What is remembered over a restart: how many lost something lately, rounded up so that not each of them is a write, and when that was.
+    count: usize,
+    counted_at: Option<Timestamp>,
+    /// And who was let through, as long as one of them is not done.
+    kept: Vec<String>,
 }
 
 impl Ledger {
-    /// A ledger that goes on after a restart, given what was told of those who waited.
-    pub fn resumed(told: Option<&ProviderBrake>, now: Timestamp) -> Self {
-        let Some(told) = told else { return Self::default() };
-        let since = told.since.parse().unwrap_or(now);
-        Self { since: Some(since), last: Some(since), closed_until: now.checked_add(BRAKE_WINDOW).ok(), ..Self::default() }
+    /// A ledger that goes on after a restart, given what was told of those who waited, and what was remembered.
+    pub fn resumed(told: Option<&ProviderBrake>, remembered: Option<&RecentRemovals>, now: Timestamp) -> Self {
+        let mut ledger = Self::default();
+        if let Some(told) = told {
+            ledger.since = Some(told.since.parse().unwrap_or(now));
+            ledger.last = ledger.since;
+            ledger.closed_until = now.checked_add(BRAKE_WINDOW).ok();
+        }
+        if let Some(remembered) = remembered {
+            ledger.kept.clone_from(&remembered.let_through);
+            ledger.released = remembered.let_through.iter().cloned().collect();
+            ledger.count = usize::try_from(remembered.lately).unwrap_or_default();
+            ledger.counted_at = remembered.as_of.parse().ok();
+            // Nobody knows any more who they were, nor when exactly.
+            let latest = ledger.counted_at.and_then(|at| at.checked_add(BRAKE_WINDOW / 2).ok()).map(|at| at.min(now));
+            ledger.lately.extend(latest.iter().flat_map(|at| std::iter::repeat_n((*at, String::new()), ledger.count)));
+        }
+        ledger
+    }
+
+    /// What must be known after a restart.
+    pub fn remembered(&self) -> Option<RecentRemovals> {
+        (self.counted_at.is_some() || !self.kept.is_empty()).then(|| RecentRemovals {
+            lately: i64::try_from(self.count).unwrap_or(i64::MAX),
+            as_of: self.counted_at.map(seconds).unwrap_or_default(),
+            let_through: self.kept.clone(),
+        })
+    }
+
+    fn count(&mut self, who: &str, now: Timestamp) {
+        self.lately.push_back((now, who.to_owned()));
+        let old = self.counted_at.is_none_or(|at| now.duration_since(at) > BRAKE_WINDOW / 2);
+        if old || self.lately.len() > self.count {
+            (self.count, self.counted_at) = (self.lately.len().next_power_of_two(), Some(now));
+        }
     }
 
     /// Whether somebody may lose something now; if not she waits. `population` counts the accounts that usher keeps there.
@@ -50,7 +87,7 @@ impl Ledger {
         }
         let open = self.closed_until.is_none_or(|until| until <= now);
         if open && !self.held.contains(who) && self.lately.len() < limit(limits, population) {
-            self.lately.push_back((now, who.to_owned()));
+            self.count(who, now);
             return true;
         }
         if self.held.is_empty() && open {
@@ -67,7 +104,9 @@ impl Ledger {
 
     /// Somebody waits no more: there is nothing to take from her.
     pub fn forget(&mut self, who: &str) {
-        self.released.remove(who);
+        if self.released.remove(who) && self.released.is_empty() {
+            self.kept.clear();
+        }
         if self.held.remove(who) && self.held.is_empty() {
             self.since = None;
         }
@@ -80,6 +119,7 @@ impl Ledger {
         }
         let freed: Vec<String> = std::mem::take(&mut self.held).into_iter().collect();
         self.released.extend(freed.iter().cloned());
+        self.kept = self.released.iter().take(KEPT).cloned().collect();
         (self.since, self.closed_until) = (None, None);
         freed
     }
@@ -165,11 +205,52 @@ mod tests {
         assert!(ledger.admits("a", LIMITS, 5, at(0)) && ledger.admits("b", LIMITS, 5, at(0)) && !ledger.admits("c", LIMITS, 5, at(0)));
         assert!(!ledger.admits("c", LIMITS, 5, at(500)), "time alone is no word");
         let told = ledger.told(5);
-        let mut resumed = Ledger::resumed(told.as_ref(), at(501));
+        let mut resumed = Ledger::resumed(told.as_ref(), ledger.remembered().as_ref(), at(501));
         assert!(!resumed.admits("c", LIMITS, 5, at(501)));
         assert_eq!(resumed.told(5), told, "and the word for it is the same");
         assert_eq!(resumed.release(&told.expect("braked").digest), ["c"]);
         assert!(resumed.admits("c", LIMITS, 5, at(502)) && resumed.admits("d", LIMITS, 5, at(502)));
+    }
+
+    #[test]
+    fn a_word_outlasts_a_restart_until_all_are_done() {
+        let mut ledger = Ledger::default();
+        let held = ["a", "b", "c", "d", "e"].iter().filter(|who| !ledger.admits(who, LIMITS, 5, at(0))).count();
+        assert_eq!(held, 3);
+        let word = ledger.told(5).expect("braked").digest;
+        assert_eq!(ledger.release(&word), ["c", "d", "e"]);
+        ledger.forget("c");
+        assert!(ledger.told(5).is_none(), "nobody waits, so nothing else tells of it");
+        let mut resumed = Ledger::resumed(None, ledger.remembered().as_ref(), at(1));
+        assert_eq!(resumed.remembered(), ledger.remembered(), "a restart writes nothing");
+        // What was done is seen to be done.
+        resumed.forget("c");
+        assert!(resumed.admits("d", LIMITS, 5, at(1)) && resumed.admits("e", LIMITS, 5, at(1)));
+        assert!(!resumed.admits("c", LIMITS, 5, at(1)) && !resumed.admits("f", LIMITS, 5, at(1)));
+        resumed.forget("d");
+        resumed.forget("e");
+        assert!(resumed.remembered().is_none_or(|it| it.let_through.is_empty()));
+    }
+
+    #[test]
+    fn a_restart_is_no_fresh_allowance() {
+        let limits = BrakeLimits { max_removals: 4, max_percent: 0 };
+        for used in 0..=4 {
+            for minute in [1, 4, 9] {
+                let mut ledger = Ledger::default();
+                let mut written = BTreeSet::new();
+                for number in 0..used {
+                    assert!(ledger.admits(&number.to_string(), limits, 0, at(number * minute / 4)));
+                    written.insert(ledger.remembered().map(|it| (it.lately, it.as_of)));
+                }
+                assert!(written.len() <= 4, "{written:?}");
+                let mut resumed = Ledger::resumed(None, ledger.remembered().as_ref(), at(minute));
+                let more = (0..9).filter(|number| resumed.admits(&format!("x{number}"), limits, 0, at(minute))).count();
+                assert!(more <= 4 - usize::try_from(used).expect("small"), "{more} after {used} within {minute} minutes");
+                let mut later = Ledger::resumed(None, ledger.remembered().as_ref(), at(minute + 16));
+                assert!(later.admits("y", limits, 0, at(minute + 16)), "that is over");
+            }
+        }
     }
 
     #[test]

@@ -328,6 +328,14 @@ pub fn concerned(world: &World, name: &str, now: Timestamp) -> BTreeSet<String> 
     people.map(|(person, _)| person.clone()).collect()
 }
 
+/// How many accounts at a Provider are told of: by those who are there, and by the receipts of those who are not.
+pub fn recorded(world: &World, name: &str) -> usize {
+    let told = |developer: &Developer| {
+        developer.status.iter().flat_map(|status| &status.accounts).any(|account| account.provider == name && account.id.is_some())
+    };
+    world.developers().filter(|(_, developer)| told(developer)).count() + debts(world, name).len()
+}
+
 /// Whether it is a receipt's matter what becomes of somebody's accounts: she is gone, and did not come back. Who is there has a Developer, which says so.
 pub fn owes(world: &World, departure: &Departure) -> bool {
     lasts(departure) && !world.developer(&departure.spec.developer.name).is_some_and(|developer| same_person(departure, developer))

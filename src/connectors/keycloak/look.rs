@@ -96,10 +96,12 @@ impl Keycloak {
         let groups: Vec<Group> = self.of_user(&user.id, "groups").await?;
         let administers = !self.management_roles(&["users", &user.id]).await?.is_empty() || self.is_service(&user).await?;
         let credentials = self.anything_issued(&user).await?;
+        // Without the note a list knows nothing of who is locked out: it is written once, also where there is nothing to revoke.
+        let unnoted = marks && !user.is_enabled() && !user.is_revoked();
         let mut account = user.account(marks);
         account.groups = groups.iter().map(|group| group.name().to_owned()).collect();
         account.administrator = administers;
-        account.credentials = credentials;
+        account.credentials = credentials || unnoted;
         Ok(account)
     }
 

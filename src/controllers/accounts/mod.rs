@@ -1,10 +1,13 @@
 //! Accounts in outside systems: a desk for each Provider, at which one person's account after another is settled. No desk waits for another, and nothing in
 //! the clusters waits for any of them.
 
+mod course;
 mod desk;
 mod hand;
 mod known;
+mod link;
 mod others;
+mod pushes;
 mod settle;
 mod sweep;
 
@@ -16,7 +19,7 @@ use parking_lot::Mutex;
 
 use crate::api::departure::TargetState;
 use crate::api::{Developer, Provider, Reason};
-use crate::plan::access::standing;
+use crate::plan::access::{standing, turned};
 use crate::plan::cell::Cell;
 use crate::plan::entitlement::{desired, left, possible};
 use crate::plan::provider::Health;
@@ -66,10 +69,10 @@ impl Desks {
         desk
     }
 
-    /// Closes the desk of a Provider. Returns how many accounts it kept.
-    pub fn close(&self, context: &Context, provider: &str) -> usize {
+    /// Closes the desk of a Provider. Returns how many accounts it kept, if it looked at everybody.
+    pub fn close(&self, context: &Context, provider: &str) -> Option<usize> {
         let desk = self.desks.lock().remove(provider);
-        desk.map(|desk| desk.close(context)).unwrap_or_default()
+        desk.and_then(|desk| desk.close(context))
     }
 
     /// How somebody's accounts stand, as far as they were looked at.
@@ -101,7 +104,13 @@ pub fn look(context: &Context, developer: &Developer) {
             // After a restart a look at everybody finds what was taken long ago, at less cost.
             let taken = cell.is_none() && told_gone(developer, desk.name());
             let leaves = standing(scene.world, developer, now).leaves() && !taken;
-            let lane = if leaves { Lane::Departure } else { Lane::New };
+            let since = cell.as_ref().map(|cell| cell.verified_at);
+            let lane = match since {
+                _ if leaves => Lane::Departure,
+                // Nobody edited anything.
+                Some(since) if turned(scene.world, developer, (since, now)) => Lane::Expiry,
+                _ => Lane::New,
+            };
             let unread = |cell: &Cell| cell.locks_unread && content.world.locks_readable();
             let same = cell.is_some_and(|cell| cell.is_for(&wanted) && cell.trouble != Some(Reason::Paused) && !unread(&cell));
             (concerns && !same).then_some(lane)
@@ -125,14 +134,14 @@ pub fn look_at_receipt(context: &Context, departure: &crate::api::Departure) {
     for desk in context.desks.all() {
         let target = format!("provider/{}", desk.name());
         let told = departure.status.iter().flat_map(|status| &status.targets).find(|it| it.target == target);
-        let taken = told.is_some_and(|it| matches!(it.state, TargetState::Gone | TargetState::Disabled | TargetState::Retained));
+        // What was looked at before a start, or while her Developer was there, is looked at again with everybody, at less cost.
+        let open = told.is_some_and(|it| matches!(it.state, TargetState::Pending | TargetState::Unreachable));
         let changed = context.memory.read(|content, scene| {
             let provider = content.world.live_providers().find(|(name, _)| *name == desk.name())?.1;
             let wanted = left(scene, (desk.name(), provider), departure, now);
             let cell = desk.cell(&who);
-            let concerns = cell.is_some() || told.is_some();
-            let lane = if taken && cell.is_none() { Lane::New } else { Lane::Departure };
-            (concerns && cell.is_none_or(|cell| !cell.is_for(&wanted))).then_some(lane)
+            let concerns = cell.is_some() || open;
+            (concerns && cell.is_none_or(|cell| !cell.is_for(&wanted))).then_some(Lane::Departure)
         });
         if let Some(lane) = changed {
             desk.push(&who, lane);

@@ -7,10 +7,12 @@ use crate::api::Mode;
 use crate::connectors::error::ConnectorError;
 use crate::plan::account::{Account, AccountKey, Capability, Presence, belongs, steps};
 use crate::plan::cell::Cell;
+use crate::plan::provider::Call;
 
 use super::super::context::Context;
-use super::desk::{Desk, Link};
+use super::desk::Desk;
 use super::hand::carry_out;
+use super::link::Link;
 use super::settle::{Case, Failure, ROUNDS, allowed, stands};
 
 /// How it ended.
@@ -41,7 +43,7 @@ pub(super) async fn settle(context: &Arc<Context>, desk: &Desk, link: &Link, who
 async fn one(context: &Arc<Context>, desk: &Desk, link: &Link, (who, id): (&str, &str), case: &Case) -> Result<Others, Failure> {
     let connector = link.connector.as_ref();
     for _ in 0..ROUNDS {
-        let Some(account) = find(link, id, case).await? else {
+        let Some(account) = find(link, id, case).await.map_err(|error| Failure::System(Call::Look, error))? else {
             desk.about(|known| known.forget_other(&case.desired.wish.owner.person, id));
             return Ok(Others::Left(Vec::new()));
         };

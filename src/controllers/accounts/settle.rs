@@ -11,24 +11,24 @@ use crate::cluster::error::Error;
 use crate::connectors::Connector;
 use crate::connectors::error::{ConnectorError, Retry};
 use crate::plan::access::paused;
-use crate::plan::account::{Account, AccountChange, AccountState, Capability, Managed, Presence, Steps, steps};
+use crate::plan::account::{Account, AccountChange, Capability, Managed, Presence, Steps, steps};
 use crate::plan::cell::{self, Cell};
 use crate::plan::entitlement::{Desired, and_given, desired, left, owes};
 use crate::plan::foresight::foreseen;
 use crate::plan::name::fraction;
+use crate::plan::provider::{self, Call, Moment};
 use crate::plan::recognition::{mistaken, recognized};
 
 use super::super::context::Context;
 use super::super::queue::Lane;
-use super::desk::{Desk, Link};
+use super::desk::Desk;
 use super::hand::{carry_out, observed};
+use super::link::Link;
 use super::others::{self, Others};
-use super::{RECEIPT, of_receipt};
+use super::{RECEIPT, of_receipt, pushes};
 
 /// However far it is, an account is as it should be after so many rounds, or somebody changes it at the same time.
 pub(super) const ROUNDS: usize = 6;
-/// How soon it is looked whether somebody pushed for the first time.
-const FIRST_LOOK: Duration = Duration::from_secs(5);
 /// How soon an account that somebody refused is tried again, and how late at most.
 const FIRST_TRY: Duration = Duration::from_secs(2);
 const LAST_TRY: Duration = Duration::from_mins(10);
@@ -48,7 +48,9 @@ pub(super) struct Case {
     /// Whether it was seen that she pushed.
     pub(super) committed: bool,
     /// Since when she is declared.
-    since: Option<Timestamp>,
+    pub(super) since: Option<Timestamp>,
+    /// When it was decided: what is sent for it is sent later.
+    began: Moment,
 }
 
 /// What is to be for somebody, by what is known now; nothing if she is nobody's concern any more.
@@ -73,7 +75,7 @@ pub(super) fn case(context: &Context, desk: &Desk, who: &str) -> Option<Case> {
             desk.about(|known| known.set_adopted(&desired.wish.owner.person, desired.adopted));
         }
         let paused = (stopped || paused(provider.as_ref())) && !desired.named;
-        Some(Case { provider, desired, paused, adds: world.locks_readable(), committed, since })
+        Some(Case { provider, desired, paused, adds: world.locks_readable(), committed, since, began: desk.moment() })
     })?;
     if case.desired.wish.presence == Presence::Active {
         desk.about(|known| known.set_entitled(&case.desired.wish.owner.person, context.epoch()));
@@ -120,7 +122,7 @@ pub(super) async fn settle(context: &Arc<Context>, desk: &Desk, who: &str, lane:
     for turn in 0..ROUNDS {
         let Some(link) = desk.link() else { return desk.push_after(who, lane, FIRST_TRY) };
         // A look at everybody is under way, which costs less than one at each; who leaves does not wait for it.
-        if lane > Lane::Departure && !desk.swept() && link.can.contains(&Capability::List) {
+        if lane > Lane::Departure && desk.expects_sweep() {
             return;
         }
         let Some(case) = case(context, desk, who) else { return gone(context, desk, who) };
@@ -134,7 +136,7 @@ pub(super) async fn settle(context: &Arc<Context>, desk: &Desk, who: &str, lane:
             return;
         }
         match with_others(context, desk, &link, who, &case, round(context, desk, &link, who, &case, &mut made).await).await {
-            Ok(End::Told(cell)) => return told(context, desk, &link, (who, lane), &case, cell).await,
+            Ok(End::Told(cell)) => return told(context, desk, &link, (who, lane), &case, cell),
             Ok(End::Braked(cell)) => return desk.keep(context, who, Some(cell), true),
             Ok(End::Spared) => {
                 let why = "one of usher's kinds is missing or was made anew, so the account is kept until a Binding explains it; suspend her to lock it out";
@@ -172,7 +174,9 @@ async fn with_others(
 
 /// Whether what made this necessary was seen to already: her own password, delivered while she was settled, asks for another look.
 fn settled_meanwhile(desk: &Desk, who: &str, case: &Case) -> bool {
-    desk.cell(who).is_some_and(|cell| cell.in_order() && !cell.locks_unread && cell.is_for(&case.desired))
+    // What is left of who is locked out is told, and does not change by looking.
+    let over = |cell: &Cell| cell.in_order() || locked_out(cell) && !cell.left.is_empty();
+    desk.cell(who).is_some_and(|cell| over(&cell) && !cell.locks_unread && cell.is_for(&case.desired))
 }
 
 /// Her Developer went meanwhile. What was done for her until a moment ago her receipt may not have seen.
@@ -208,16 +212,16 @@ async fn round(
 ) -> Result<End, Failure> {
     let connector = link.connector.as_ref();
     let mut desired = kept(connector, case.desired.clone());
-    let found = find(connector, &mut desired, link).await?;
+    let found = find(connector, &mut desired, link).await.map_err(|error| Failure::System(Call::Look, error))?;
     if !desk.uses(link) {
         return Ok(End::Changed);
     }
-    desk.answers(context);
+    desk.answers(context, Call::Look, case.began);
     if found.is_none() {
         desk.about(|known| known.set_id(&desired.wish.owner.person, None));
     }
     if lost_its_mark(found.as_ref(), made.take()) && link.can.contains(&Capability::Mark) {
-        desk.learn(link, connector.probe().await?);
+        desk.learn(link, connector.probe().await.map_err(|error| Failure::System(Call::Look, error))?);
         return Ok(End::Changed);
     }
     let all = steps(found.as_ref(), &desired.wish, &link.can);
@@ -259,7 +263,7 @@ async fn round(
         }
         match carry_out(context, desk, connector, who, (case, found.as_ref()), change).await {
             // A group that is not there keeps nobody out of the others.
-            Err(Failure::System(error @ ConnectorError::Rejected { .. })) if matches!(change, AccountChange::Join { .. }) => {
+            Err(Failure::System(_, error @ ConnectorError::Rejected { .. })) if matches!(change, AccountChange::Join { .. }) => {
                 refused = refused.or(Some(error));
             }
             other => {
@@ -268,6 +272,7 @@ async fn round(
                     desk.about(|known| known.set_id(&case.desired.wish.owner.person, id.as_deref()));
                 }
                 *made = id.filter(|_| matches!(change, AccountChange::Create { .. }));
+                desk.answers(context, Call::Change, case.began);
             }
         }
         if matches!(change, AccountChange::Create { .. } | AccountChange::Adopt { .. }) {
@@ -298,13 +303,13 @@ pub(super) fn stands(context: &Context, desk: &Desk, link: &Link, who: &str, cas
 
 /// Why a round ended early.
 pub(super) enum Failure {
-    System(ConnectorError),
+    System(Call, ConnectorError),
     Cluster(Error),
 }
 
 impl From<ConnectorError> for Failure {
     fn from(error: ConnectorError) -> Self {
-        Self::System(error)
+        Self::System(Call::Change, error)
     }
 }
 
@@ -329,34 +334,18 @@ pub(super) fn allowed(mut next: Steps, case: &Case) -> Steps {
 }
 
 /// Keeps what is told, and says when to look again.
-async fn told(context: &Arc<Context>, desk: &Desk, link: &Link, (who, lane): (&str, Lane), case: &Case, cell: Option<Cell>) {
+fn told(context: &Arc<Context>, desk: &Desk, link: &Link, (who, lane): (&str, Lane), case: &Case, cell: Option<Cell>) {
     let Some(mut cell) = cell else { return desk.keep(context, who, None, false) };
-    let enabled = cell.account.state == "Active";
-    let earlier = desk.cell_of(who, &case.desired);
-    let before = earlier.as_ref().and_then(|cell| cell.first_push);
-    cell.first_push = before;
-    let waits = enabled && cell.wanted() && !case.committed && before.is_none() && link.can.contains(&Capability::Activity);
-    if waits {
-        let account = Account { id: cell.account.id.clone().unwrap_or_default(), state: AccountState::Enabled, ..Account::default() };
-        let account = Account {
-            profile: crate::plan::account::Profile {
-                username: cell.account.username.clone().unwrap_or_default(),
-                ..account.profile.clone()
-            },
-            ..account
-        };
-        match link.connector.first_push(&account).await {
-            Ok(at) => cell.first_push = at,
-            Err(error) => tracing::debug!(provider = desk.name(), error = error.chain(), "cannot look for pushes"),
-        }
-        if cell.first_push.is_none() {
-            desk.push_after(who, Lane::Sweep, until_next_look(context, case));
-        }
-    }
+    let before = desk.cell_of(who, &case.desired);
+    cell.first_push = before.as_ref().and_then(|before| before.first_push);
     // What stands in the way may be moved without a word to usher.
     if cell.trouble.is_some() {
-        cell.attempts = earlier.map_or(0, |before| before.attempts).saturating_add(1);
-        desk.push_after(who, lane.max(Lane::New), patience(who, cell.attempts));
+        cell.attempts = attempts(&cell, before.as_ref());
+        // Where a look at everybody tells of it, it is looked at alone only at first, and not at all for who is locked out.
+        let wait = patience(who, cell.attempts);
+        if !link.can.contains(&Capability::List) || !locked_out(&cell) && wait < LAST_TRY / 2 {
+            desk.push_after(who, lane.max(Lane::New), wait);
+        }
     }
     if let Some(at) = cell.delete_at.filter(|_| cell.account.id.is_some() && !case.desired.held) {
         let wait = Duration::try_from(at.duration_since(context.now())).unwrap_or_default();
@@ -365,14 +354,21 @@ async fn told(context: &Arc<Context>, desk: &Desk, link: &Link, (who, lane): (&s
         }
     }
     desk.keep(context, who, Some(cell), false);
+    pushes::expect(context, desk, link, who, case);
 }
 
-/// The longer somebody has not pushed, the less often it is looked.
-fn until_next_look(context: &Context, case: &Case) -> Duration {
-    let most = Duration::try_from(case.provider.spec.verify_every.duration()).unwrap_or(LAST_TRY).max(FIRST_LOOK);
-    let now = context.now();
-    let age = Duration::try_from(now.duration_since(case.since.unwrap_or(now))).unwrap_or_default();
-    (age / 10).clamp(FIRST_LOOK, most)
+/// How often it was looked whether something still stands in the way. Of who is locked out that is told, and does not change by looking.
+pub(super) fn attempts(cell: &Cell, before: Option<&Cell>) -> i64 {
+    match cell.trouble {
+        Some(_) if !locked_out(cell) => before.map_or(0, |before| before.attempts).saturating_add(1),
+        Some(_) => 1,
+        None => 0,
+    }
+}
+
+/// Whether somebody is to have nothing, and cannot log in any more: whatever is left to be done is not urgent.
+fn locked_out(cell: &Cell) -> bool {
+    !cell.wanted() && matches!(cell.account.state.as_str(), "Disabled" | "Absent")
 }
 
 fn patience(who: &str, attempts: i64) -> Duration {
@@ -384,7 +380,7 @@ fn patience(who: &str, attempts: i64) -> Duration {
 async fn hers_alone(link: &Link, error: &ConnectorError) -> bool {
     match error {
         ConnectorError::Rejected { .. } | ConnectorError::OwnsObjects { .. } => true,
-        ConnectorError::RateLimited { .. } | ConnectorError::InvalidSettings { .. } => false,
+        ConnectorError::RateLimited { .. } | ConnectorError::InvalidSettings { .. } | ConnectorError::NotLeading => false,
         ConnectorError::Unreachable { .. } | ConnectorError::Unauthorized { .. } | ConnectorError::Garbled { .. } => {
             matches!(tokio::time::timeout(PROBE, link.connector.probe()).await, Ok(Ok(_)))
         }
@@ -395,8 +391,8 @@ async fn hers_alone(link: &Link, error: &ConnectorError) -> bool {
 async fn failed(context: &Arc<Context>, desk: &Desk, link: &Link, (who, lane): (&str, Lane), case: &Case, failure: Failure) {
     let now = context.now();
     let before = desk.cell_of(who, &case.desired);
-    let error = match failure {
-        Failure::System(error) => error,
+    let (call, error) = match failure {
+        Failure::System(call, error) => (call, error),
         Failure::Cluster(error) => {
             let cell = cell::troubled(desk.name(), &case.desired, before.as_ref(), (error.reason(), error.chain()), now);
             desk.push_after(who, lane, error.retry_after(u32::try_from(cell.attempts).unwrap_or_default()));
@@ -408,9 +404,8 @@ async fn failed(context: &Arc<Context>, desk: &Desk, link: &Link, (who, lane): (
         return desk.push(who, lane);
     }
     if !alone {
-        desk.fails(context, &error);
-        let next = desk.health().next_try;
-        troubles(context, desk, who, (error.reason(), error.chain()), next);
+        // She waits with the others, and is told with them.
+        desk.fails(context, call, &error, case.began);
         return desk.push(who, lane);
     }
     let mut cell = cell::troubled(desk.name(), &case.desired, before.as_ref(), (error.reason(), error.chain()), now);
@@ -419,12 +414,28 @@ async fn failed(context: &Arc<Context>, desk: &Desk, link: &Link, (who, lane): (
         Retry::Backoff | Retry::OnChange => patience(who, cell.attempts),
     };
     cell.next_try = next_try(now, wait);
-    desk.push_after(who, lane, wait);
+    // Who is locked out and cannot be deleted is not more urgent than who waits for an account.
+    desk.push_after(who, if locked_out(&cell) { lane.max(Lane::Drift) } else { lane }, wait);
     desk.note(context, who, Some(cell), false);
 }
 
 fn next_try(now: Timestamp, wait: Duration) -> Option<Timestamp> {
     jiff::SignedDuration::try_from(wait).ok().and_then(|wait| now.checked_add(wait).ok())
+}
+
+/// Whether it is told already how somebody's account stands while the system fails: nothing is to be done for her, or it was said before a start.
+pub(super) fn told_already(context: &Context, desk: &Desk, who: &str, reason: Reason) -> bool {
+    let Some(case) = case(context, desk, who) else { return true };
+    if let Some(cell) = desk.cell(who) {
+        return cell.in_order() && cell.is_for(&case.desired);
+    }
+    context.memory.read(|content, _| match who.strip_prefix(RECEIPT) {
+        Some(name) => content.world.departures().get(name).is_some_and(|departure| provider::told_in_receipt(departure, desk.name())),
+        None => {
+            let wanted = case.desired.wish.presence == Presence::Active;
+            content.world.developer(who).is_some_and(|developer| provider::told_already(developer, desk.name(), wanted, reason))
+        }
+    })
 }
 
 /// Tells that somebody waits for a system that fails.
@@ -436,8 +447,9 @@ pub(super) fn troubles(context: &Arc<Context>, desk: &Desk, who: &str, trouble: 
         return;
     }
     let mut cell = cell::troubled(desk.name(), &case.desired, before.as_ref(), trouble, context.now());
-    // It is looked at again in any case: what was wished is not what is.
-    cell.next_try = next;
+    // It is looked at again in any case: what was wished is not what is. When that is, is told once; each further try is the Provider's to tell.
+    let same = before.as_ref().filter(|before| before.trouble == cell.trouble && before.account.message == cell.account.message);
+    cell.next_try = same.map_or(next, |before| before.next_try);
     cell.attempts = before.map_or(0, |before| before.attempts);
     desk.note(context, who, Some(cell), false);
 }

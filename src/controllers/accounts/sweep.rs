@@ -6,22 +6,25 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::api::Mode;
 use crate::api::provider::{AccountCounts, OrphanedAccount};
-use crate::plan::account::{Account, Capability, Owner, Presence, Steps, belongs, steps};
-use crate::plan::cell;
-use crate::plan::entitlement::{concerned, debts, managed, owes};
+use crate::api::{Mode, Reason};
+use crate::connectors::error::ConnectorError;
+use crate::plan::account::{Account, AccountChange, AccountState, Capability, Owner, Presence, Steps, belongs, steps};
+use crate::plan::cell::{self, Cell};
+use crate::plan::entitlement::{concerned, debts, entitlements, managed, owes};
 use crate::plan::foresight::foreseen;
 use crate::plan::name::fraction;
 use crate::plan::person::Person;
+use crate::plan::provider::{Call, told_already, told_in_receipt};
 use crate::plan::recognition::{mistaken, recognized};
 
 use super::super::context::Context;
 use super::super::queue::Lane;
-use super::desk::{Desk, Link};
+use super::desk::Desk;
 use super::hand::observed;
+use super::link::Link;
 use super::settle::{Case, case, kept};
-use super::{of_receipt, others};
+use super::{RECEIPT, of_receipt, others, pushes};
 
 /// At most so many accounts that are nobody's are named.
 const MOST: usize = 10;
@@ -38,20 +41,20 @@ pub(super) async fn sweep(context: Arc<Context>, desk: Arc<Desk>) {
     if !link.can.contains(&Capability::List) {
         return one_by_one(&context, &desk, Duration::try_from(every).unwrap_or_default());
     }
-    let began = context.now();
+    let (began, asked) = (context.now(), desk.moment());
     let answer = link.connector.list(&groups).await;
     if !desk.uses(&link) {
         // Of another system, or by credentials of the past.
-        return desk.missed();
+        return desk.sweep_again();
     }
     match answer {
         Ok(accounts) => {
-            desk.answers(&context);
+            desk.answers(&context, Call::List, asked);
             look(&context, &desk, &link, &Listed::of(accounts), began);
         }
         Err(error) => {
-            desk.missed();
-            desk.fails(&context, &error);
+            desk.fails(&context, Call::List, &error, asked);
+            silent(&context, &desk, &link, &error).await;
             if !desk.swept() {
                 // Nobody was looked at yet: they wait, and it is told.
                 people(&context, &desk).iter().for_each(|who| desk.push(who, Lane::New));
@@ -60,17 +63,42 @@ pub(super) async fn sweep(context: Arc<Context>, desk: Arc<Desk>) {
     }
 }
 
-/// Where a system cannot list, each account is looked at, spread over the time until the next look.
+/// Whether it is only the list that a system does not give is asked at once: who waits for a single account need not wait for that.
+async fn silent(context: &Context, desk: &Desk, link: &Link, error: &ConnectorError) {
+    if matches!(error, ConnectorError::RateLimited { .. }) {
+        return;
+    }
+    let asked = desk.moment();
+    if let Err(error) = link.connector.probe().await
+        && desk.uses(link)
+    {
+        desk.fails(context, Call::Probe, &error, asked);
+    }
+}
+
+/// Where a system cannot list, each account is looked at, spread over the time until the next look. Only who has none is not kept waiting.
 fn one_by_one(context: &Context, desk: &Desk, every: Duration) {
-    let first = !desk.swept();
     desk.counted(None);
+    let now = context.now();
     for who in people(context, desk) {
-        if first {
-            desk.push(&who, Lane::New);
-        } else {
+        let known = desk.cell(&who).is_some() || told(context, desk, &who, now);
+        if known {
             desk.push_after(&who, Lane::Sweep, every.mul_f64(fraction(&who)));
+        } else {
+            desk.push(&who, Lane::New);
         }
     }
+}
+
+/// Whether it was told before a start that somebody's account is as it should be.
+fn told(context: &Context, desk: &Desk, who: &str, now: Timestamp) -> bool {
+    context.memory.read(|content, _| match who.strip_prefix(RECEIPT) {
+        Some(name) => content.world.departures().get(name).is_some_and(|departure| told_in_receipt(departure, desk.name())),
+        None => content.world.developer(who).is_some_and(|developer| {
+            let wanted = entitlements(&content.world, developer, now).contains_key(desk.name());
+            told_already(developer, desk.name(), wanted, Reason::Unreachable)
+        }),
+    })
 }
 
 fn people(context: &Context, desk: &Desk) -> BTreeSet<String> {
@@ -148,7 +176,7 @@ fn look(context: &Arc<Context>, desk: &Desk, link: &Link, listed: &Listed, began
             continue;
         };
         case.desired = kept(link.connector.as_ref(), case.desired);
-        let found = listed.find(&case, marks).cloned();
+        let found = listed.find(&case, marks).cloned().map(|account| vouched(account, desk.cell(&who).as_ref(), &case));
         let found = recognized(&mut case.desired, found, marks);
         if let Some(account) = found.as_ref().filter(|account| case.desired.key.id.is_none() && marked(account, &case)) {
             desk.about(|known| known.set_id(&case.desired.wish.owner.person, Some(&account.id)));
@@ -166,15 +194,15 @@ fn look(context: &Arc<Context>, desk: &Desk, link: &Link, listed: &Listed, began
         if !open && !unsure && desk.cell_of(&who, &case.desired).is_some_and(|cell| cell.verified_at > began && cell.in_order()) {
             continue;
         }
-        let settled = next.changes.is_empty() && next.obstacles.is_empty() && !open;
         if case.provider.spec.mode == Mode::Observe && !open {
             let would = foreseen(found.as_ref(), &case.desired.wish, &link.can);
             desk.keep(context, &who, told.map(|cell| observed(cell, &would)), false);
-        } else if settled && !awaits_push(desk, link, &who, &case) {
+        } else if next.changes.is_empty() && !open {
+            // What stands in the way the list tells as well as a look at her.
             desk.confirm(context, &who, told);
-        } else {
-            let lane = if case.desired.named { Lane::Departure } else { Lane::Drift };
-            desk.push(&who, lane);
+            pushes::expect(context, desk, link, &who, &case);
+        } else if open || !waits(desk, &who, &case, &next, now) {
+            desk.push(&who, lane(&case, found.as_ref()));
         }
     }
     let mut orphans = orphans(context, listed, &known);
@@ -192,12 +220,25 @@ fn marked(account: &Account, case: &Case) -> bool {
     belongs(account, wish) && account.owner.as_ref().is_some_and(|owner| owner.developer == wish.owner.developer)
 }
 
-/// Whether it is still to be seen when somebody first pushed.
-fn awaits_push(desk: &Desk, link: &Link, who: &str, case: &Case) -> bool {
-    link.can.contains(&Capability::Activity)
-        && case.desired.wish.presence == Presence::Active
-        && !case.committed
-        && desk.cell(who).is_none_or(|cell| cell.first_push.is_none())
+/// Whether somebody waits for a word, or for her own time to be tried again: looking at her now changes nothing.
+fn waits(desk: &Desk, who: &str, case: &Case, next: &Steps, now: Timestamp) -> bool {
+    let Some(cell) = desk.cell(who).filter(|cell| cell.is_for(&case.desired)) else { return false };
+    let braked = cell.trouble == Some(Reason::Braked) && next.changes.iter().any(AccountChange::removes);
+    braked || cell.trouble.is_some() && cell.next_try.is_some_and(|at| at > now)
+}
+
+/// An account with what is known better than a list knows it: who is locked out gets nothing issued any more, so what a look told of that stands.
+fn vouched(mut account: Account, cell: Option<&Cell>, case: &Case) -> Account {
+    let out = account.state == AccountState::Disabled && case.desired.wish.presence != Presence::Active;
+    let told = |cell: &Cell| cell.in_order() && cell.is_for(&case.desired) && cell.account.state == "Disabled" && !cell.credentials;
+    account.credentials &= !(out && cell.is_some_and(told));
+    account
+}
+
+/// Who can still log in, or has something that may still work, is more urgent than who is only to lose what is of no use to her.
+fn lane(case: &Case, found: Option<&Account>) -> Lane {
+    let works = found.is_some_and(|account| account.state != AccountState::Disabled || account.credentials);
+    if case.desired.named && works { Lane::Departure } else { Lane::Drift }
 }
 
 /// People who left and whose mark is still on an account, whatever their receipts tell.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
@@ -10,7 +12,7 @@ use crate::support::people::{developer, edit};
 use crate::support::systems::shared;
 use crate::support::{name, operated, wait_until};
 
-use super::proxy::HttpsProxy;
+use super::proxy::{HttpsProxy, Told};
 use super::{SOON, Service, bind, outside, tells};
 
 const CROWD: usize = 2_501;
@@ -100,4 +102,39 @@ async fn a_look_at_thousands_loses_nobody_touches_nobody_and_costs_pages() {
         after.iter().filter(|user| user["userName"].as_str().is_some_and(|it| it.starts_with("stranger-"))).collect();
     assert_eq!(strangers, before.iter().collect::<Vec<_>>(), "no stranger is touched");
     assert!(people.iter().all(|person| names(&after).contains(&json!(person).to_string())));
+}
+
+/// Ten at whom the system breaks, among two hundred: the others have their accounts while it still does.
+#[tokio::test]
+async fn ten_at_whom_a_system_breaks_delay_nobody_of_two_hundred() {
+    let shared_plane = operated().await;
+    let client = &shared_plane.client;
+    let (service, proxy) = Service::behind_proxy(client, json!({})).await;
+    let role = outside(client, &[&service]).await;
+    let people: Vec<String> = (0..200).map(|_| name("ada")).collect();
+    let poisoned: BTreeSet<String> = people.iter().step_by(20).cloned().collect();
+    let breaks = Arc::new(AtomicBool::new(true));
+    let (bad, on) = (poisoned.clone(), breaks.clone());
+    proxy.instead(move |asked| {
+        let poisoned = || asked.json()["userName"].as_str().is_some_and(|name| bad.contains(name));
+        (on.load(Ordering::Relaxed) && asked.changes() && poisoned()).then(|| Told::json(500, &json!({"detail": "NullPointerException"})))
+    });
+    for some in people.chunks(100) {
+        bind(client, &role, &some.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    }
+    futures::future::join_all(people.iter().map(|person| developer(client, person, json!({})))).await;
+    let has = async |least: usize| {
+        wait_until(&format!("{least} have accounts"), SOON, async || {
+            let users = everybody(&service).await;
+            let active = users.iter().filter(|user| user["active"] == true).count();
+            if active >= least { Ok(active) } else { Err(active) }
+        })
+        .await
+    };
+    assert_eq!(has(people.len() - poisoned.len()).await, people.len() - poisoned.len());
+    let first = poisoned.first().expect("some");
+    assert_ne!(super::told(client, first, &service.provider).await["state"], "Active");
+    crate::support::people::reaches(client, "Provider", &service.provider, "/status/state", "Connected").await;
+    breaks.store(false, Ordering::Relaxed);
+    assert_eq!(has(people.len()).await, people.len());
 }

@@ -2,17 +2,20 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, Patch, PatchParams};
-use serde_json::json;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
 
-use crate::support::people::{developer, edit, reaches};
+use crate::support::client::{condition, kind};
+use crate::support::people::{developer, edit, reaches, remove, subject};
 use crate::support::{name, operated, wait_until};
 
 use super::proxy::{Asked, Told};
-use super::{NAMESPACE, SOON, Service, bind, outside, receipt, says, tells, told};
+use super::{NAMESPACE, SOON, Service, bind, outside, receipt, says, started, tells, told};
 
 /// Whether a request is for a page of everybody, and not for somebody.
 fn lists(asked: &Asked) -> bool {
@@ -161,4 +164,191 @@ async fn a_group_that_is_missing_is_said_and_the_others_are_given() {
     assert!(message.contains("there is no group absent"), "{message}");
     edit(client, "Developer", &person, json!({"state": "Departed"})).await;
     receipt(client, &person, &service.provider, "Disabled").await;
+}
+
+/// What makes an account.
+fn makes(asked: &Asked) -> bool {
+    asked.changes() && asked.path.ends_with("/Users")
+}
+
+/// One request is answered with a time to wait while others are under way: until it is over nothing is sent for anybody, whatever the others came to.
+#[tokio::test]
+async fn a_time_to_wait_is_waited_for_whatever_else_is_answered() {
+    const WAIT: Duration = Duration::from_secs(10);
+    let shared = operated().await;
+    let client = &shared.client;
+    let (service, proxy) = Service::behind_proxy(client, json!({})).await;
+    let role = outside(client, &[&service]).await;
+    let people: Vec<String> = (0..12).map(|_| name("ada")).collect();
+    bind(client, &role, &people.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    reaches(client, "Provider", &service.provider, "/status/state", "Connected").await;
+    let told_at: Arc<Mutex<Option<Instant>>> = Arc::default();
+    let early: Arc<Mutex<Vec<(Duration, String)>>> = Arc::default();
+    let (said, seen) = (told_at.clone(), early.clone());
+    proxy.instead(move |asked| {
+        let mut said = said.lock();
+        match *said {
+            None if makes(asked) => {
+                *said = Some(Instant::now());
+                Some(Told::patience(WAIT.as_secs()))
+            }
+            // What was sent before the answer arrived is no fault.
+            Some(at) if at.elapsed() > WAIT / 4 && at.elapsed() < WAIT * 9 / 10 => {
+                seen.lock().push((at.elapsed(), format!("{} {}", asked.method, asked.path)));
+                None
+            }
+            _ => None,
+        }
+    });
+    for person in &people {
+        developer(client, person, json!({})).await;
+    }
+    says(client, "Provider", &service.provider, "Connected", "RateLimited").await;
+    for person in &people {
+        service.shows(person, true, &["developers"]).await;
+    }
+    assert!(told_at.lock().expect("it was asked").elapsed() >= WAIT);
+    assert!(early.lock().is_empty(), "{:?}", early.lock());
+    reaches(client, "Provider", &service.provider, "/status/state", "Connected").await;
+}
+
+/// No system gets more requests in a second than its Provider allows, nor more than a few at once.
+#[tokio::test]
+async fn a_system_gets_no_more_at_once_than_it_is_good_for() {
+    const PER_SECOND: usize = 8;
+    const AT_ONCE: usize = 4;
+    let shared = operated().await;
+    let client = &shared.client;
+    let ((service, proxy), well) =
+        tokio::join!(Service::behind_proxy(client, json!({"requestsPerSecond": PER_SECOND})), Service::new(client, json!({})));
+    let role = outside(client, &[&service, &well]).await;
+    let people: Vec<String> = (0..12).map(|_| name("ada")).collect();
+    bind(client, &role, &people.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    reaches(client, "Provider", &service.provider, "/status/state", "Connected").await;
+    let times: Arc<Mutex<Vec<Instant>>> = Arc::default();
+    let seen = times.clone();
+    proxy.instead(move |_| {
+        seen.lock().push(Instant::now());
+        None
+    });
+    proxy.hold(makes);
+    for person in &people {
+        developer(client, person, json!({})).await;
+    }
+    let made = || proxy.asked().iter().filter(|asked| makes(asked)).count();
+    wait_until("as many as may be are under way", SOON, async || if made() >= AT_ONCE { Ok(()) } else { Err(made()) }).await;
+    for person in &people {
+        tells(client, person, &well.provider, "Active").await;
+    }
+    assert_eq!(made(), AT_ONCE, "everybody was asked for, and the other system has all of them");
+    proxy.let_go();
+    for person in &people {
+        tells(client, person, &service.provider, "Active").await;
+    }
+    let times = times.lock();
+    // What was saved up within a second, and what is allowed in the next; and a clock that is not ours.
+    let most = times
+        .iter()
+        .enumerate()
+        .map(|(at, first)| times[at..].iter().take_while(|it| it.duration_since(*first) < Duration::from_secs(1)).count());
+    assert!(most.clone().max() <= Some(2 * PER_SECOND + 2), "{:?}", most.max());
+    let all = times.last().expect("requests").duration_since(*times.first().expect("requests"));
+    let least = (times.len() - 2 * PER_SECOND) * 1000 / PER_SECOND * 9 / 10;
+    assert!(all.as_millis() >= least as u128, "{} in {all:?}", times.len());
+}
+
+/// It lets itself be read and takes no change: that is told as one outage, with who waits and the next try, and is over when it is over.
+#[tokio::test]
+async fn a_system_that_takes_no_change_is_quarantined_and_heals_without_a_hand() {
+    let shared = operated().await;
+    let client = &shared.client;
+    let (service, proxy) = Service::behind_proxy(client, json!({})).await;
+    let role = outside(client, &[&service]).await;
+    let people: Vec<String> = (0..6).map(|_| name("ada")).collect();
+    bind(client, &role, &people.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    reaches(client, "Provider", &service.provider, "/status/state", "Connected").await;
+    proxy.instead(|asked| asked.changes().then(|| Told::json(429, &json!({"detail": "not now"}))));
+    for person in &people {
+        developer(client, person, json!({})).await;
+    }
+    for person in &people {
+        says(client, "Developer", person, "AccountsSynced", "RateLimited").await;
+    }
+    let version = async |person: &str| kind(client, "Developer").await.get(person).await.expect("a Developer").metadata.resource_version;
+    let mut before = Vec::new();
+    for person in &people {
+        before.push(version(person).await);
+    }
+    reaches(client, "Provider", &service.provider, "/status/state", "Quarantined").await;
+    says(client, "Provider", &service.provider, "Ready", "Quarantined").await;
+    let summary = kind(client, "Provider").await.get(&service.provider).await.expect("a Provider").data["status"]["summary"].clone();
+    assert!(summary["queue"].as_str().is_some_and(|queue| queue.parse().is_ok_and(|queue: usize| queue >= people.len())), "{summary}");
+    assert_ne!(summary["nextTry"], "", "{summary}");
+    for (person, before) in people.iter().zip(before) {
+        assert_eq!(version(person).await, before, "each further try is the Provider's to tell");
+    }
+    proxy.instead(|_| None);
+    for person in &people {
+        tells(client, person, &service.provider, "Active").await;
+    }
+    reaches(client, "Provider", &service.provider, "/status/state", "Connected").await;
+}
+
+/// A process that is gone: while it is, access in the cluster, the other system and departures are there as ever; and it heals without a hand.
+#[tokio::test]
+async fn a_system_that_is_stopped_delays_nobody_else_and_heals_without_a_hand() {
+    let (_shared, client, stage) = started().await;
+    let client = &client;
+    let (mut sick, well) = tokio::join!(Service::alone(client), Service::new(client, json!({})));
+    let role = name("role");
+    let entry = json!({"name": "work", "environments": [stage.environment], "clusterRoles": ["view"]});
+    let accounts: Vec<Value> = [&sick, &well].map(|it| json!({"provider": it.provider, "groups": ["developers"]})).into();
+    crate::support::people::declare(client, "Role", &role, json!({"access": [entry], "accounts": accounts})).await;
+    let (leaver, comer) = (name("bob"), name("ada"));
+    bind(client, &role, &[&leaver, &comer]).await;
+    developer(client, &leaver, json!({})).await;
+    sick.shows(&leaver, true, &["developers"]).await;
+    well.shows(&leaver, true, &["developers"]).await;
+    crate::support::client::ready(client, &leaver).await;
+
+    sick.own.as_ref().expect("a server of its own").kill();
+    developer(client, &comer, json!({})).await;
+    edit(client, "Developer", &leaver, json!({"state": "Departed"})).await;
+    well.shows(&comer, true, &["developers"]).await;
+    well.shows(&leaver, false, &[]).await;
+    let seen = wait_until("her identity is told", SOON, async || {
+        let developer = kind(client, "Developer").await.get(&comer).await.expect("a Developer");
+        if developer.data["status"]["identities"].is_array() { Ok(developer) } else { Err(developer.data.to_string()) }
+    })
+    .await;
+    wait_until("she may work in the cluster", SOON, async || {
+        if crate::support::access::can(client, &subject(&seen), "get", "pods", Some(&stage.shared)).await { Ok(()) } else { Err("no") }
+    })
+    .await;
+    let message = says(client, "Developer", &comer, "AccountsSynced", "Unreachable").await;
+    assert!(message.contains(&format!("see kubectl get uprov {}", sick.provider)) && message.contains("next try at"), "{message}");
+    let receipt_while = receipt(client, &leaver, &sick.provider, "Unreachable").await;
+    assert_ne!(receipt_while.data["status"]["summary"]["accessGone"], "", "{:?}", receipt_while.data);
+    let next_try =
+        async || kind(client, "Provider").await.get(&sick.provider).await.expect("a Provider").data["status"]["summary"]["nextTry"].clone();
+    for _ in 0..2 {
+        let before = next_try().await;
+        wait_until("it was tried again", SOON, async || if next_try().await == before { Err(before.clone()) } else { Ok(()) }).await;
+    }
+    let developer = kind(client, "Developer").await.get(&comer).await.expect("a Developer");
+    assert_eq!(
+        condition(&developer, "AccountsSynced").expect("a condition")["message"],
+        message,
+        "her cell tells of the outage, not of each try"
+    );
+
+    sick.own = Some(sick.own.take().expect("a server of its own").restart().await);
+    sick.shows(&comer, true, &["developers"]).await;
+    sick.shows(&leaver, false, &[]).await;
+    receipt(client, &leaver, &sick.provider, "Disabled").await;
+    reaches(client, "Provider", &sick.provider, "/status/state", "Connected").await;
+    crate::support::client::ready(client, &comer).await;
+    for provider in [&sick.provider, &well.provider] {
+        remove(client, "Provider", provider).await;
+    }
 }

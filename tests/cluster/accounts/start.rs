@@ -1,5 +1,7 @@
 //! A start of the operator, and kinds of usher's that go: neither changes anything at a system (DESIGN.md, promises 6 and 9).
 
+use futures::future::join_all;
+use kube::api::ListParams;
 use serde_json::json;
 
 use crate::support::audit::{Audit, lines};
@@ -47,7 +49,7 @@ async fn neither_a_start_nor_kinds_that_go_change_any_account() {
     for person in others.iter().take(6) {
         receipt(client, person, &service.provider, "Disabled").await;
         wait_until("her receipt is complete", SOON, async || {
-            let departures = kind(client, "Departure").await.list(&kube::api::ListParams::default()).await.expect("receipts");
+            let departures = kind(client, "Departure").await.list(&ListParams::default()).await.expect("receipts");
             let mut hers = departures.items.iter().filter(|it| it.data["spec"]["developer"]["name"] == *person);
             if hers.all(|it| it.data["status"]["state"] == "Complete") { Ok(()) } else { Err("no") }
         })
@@ -106,4 +108,76 @@ async fn neither_a_start_nor_kinds_that_go_change_any_account() {
     for person in stay {
         service.shows(person, true, &["developers"]).await;
     }
+}
+
+/// How many left, at a system that cannot say that nothing of theirs works any more: their receipts stay open.
+const LEAVERS: usize = 200;
+/// What one who comes may cost: to be looked for, made, put into a group and looked at again.
+const NEWCOMER: usize = 16;
+
+/// Who left long ago and is locked out costs pages at a look at everybody and at a start, and stands before nobody who comes.
+#[tokio::test]
+async fn who_left_without_a_revocation_costs_pages() {
+    let plane = ControlPlane::exclusive(AuditLevel::Metadata).await;
+    let client = &plane.admin_client().await;
+    let values = ["environments.default=false", "starterRoles=false", "offboarding.brake.maxRemovals=1000", PATIENT[0], PATIENT[1]];
+    let install = Install::new(&plane, &values).await;
+    let mut operator = Operator::start_with(&install, &["--identity", "usher-0"]).await;
+    operator.ready().await;
+    let (service, proxy) = Service::behind_proxy(client, json!({"verifyEvery": "24h"})).await;
+    edit(client, "Provider", &service.provider, json!({"scim": {"disablingRevokes": false}})).await;
+    let role = outside(client, &[&service]).await;
+    let people: Vec<String> = (0..LEAVERS).map(|_| name("ada")).collect();
+    let (first, second) = (name("eve"), name("eve"));
+    for some in people.chunks(100) {
+        bind(client, &role, &some.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    }
+    bind(client, &role, &[&first, &second]).await;
+    join_all(people.iter().map(|person| developer(client, person, json!({})))).await;
+    wait_until("all are let in", SOON * 2, async || {
+        let developers = kind(client, "Developer").await.list(&ListParams::default()).await.expect("people");
+        let active = developers.items.iter().filter(|it| it.data["status"]["accounts"][0]["state"] == "Active").count();
+        if active == LEAVERS { Ok(()) } else { Err(active) }
+    })
+    .await;
+    join_all(people.iter().map(|person| edit(client, "Developer", person, json!({"state": "Departed"})))).await;
+    wait_until("all receipts tell what is left", SOON * 2, async || {
+        let receipts = kind(client, "Departure").await.list(&ListParams::default()).await.expect("receipts");
+        let told = receipts.items.iter().filter(|it| it.data["status"]["targets"][0]["state"] == "Failed").count();
+        if told == LEAVERS { Ok(()) } else { Err(told) }
+    })
+    .await;
+    // Half of them are gone altogether.
+    join_all(people.iter().step_by(2).map(|person| remove(client, "Developer", person))).await;
+    let settled = async || {
+        loop {
+            let before = proxy.asked().len();
+            Audit::from_now(&plane).still(std::time::Duration::from_secs(3)).await;
+            if proxy.asked().len() == before {
+                return;
+            }
+        }
+    };
+    settled().await;
+
+    proxy.forget();
+    // The same system by other words: everybody is looked at again.
+    edit(client, "Provider", &service.provider, json!({"requestsPerSecond": 20})).await;
+    developer(client, &first, json!({})).await;
+    let look = async |comes: &str| {
+        tells(client, comes, &service.provider, "Active").await;
+        let looked = || proxy.asked().iter().any(|asked| asked.path.contains("/Users?") && !asked.path.contains("filter="));
+        wait_until("everybody is looked at", SOON, async || if looked() { Ok(()) } else { Err("no") }).await;
+        settled().await;
+        let asked = proxy.asked().len();
+        assert!(asked <= ENOUGH + LEAVERS.div_ceil(100) + NEWCOMER, "{asked}: {:?}", proxy.counts());
+    };
+    look(&first).await;
+
+    operator.kill();
+    proxy.forget();
+    developer(client, &second, json!({})).await;
+    operator.restart().await;
+    operator.ready().await;
+    look(&second).await;
 }

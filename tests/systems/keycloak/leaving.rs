@@ -88,6 +88,7 @@ async fn a_list_knows_who_was_revoked() {
     assert_eq!(listed().await, (true, true));
     apply(set(false)).await;
     assert_eq!(listed().await, (false, true), "she may come back");
+    assert!(read(connector.as_ref(), &id, &NONE).await.credentials, "as long as a list does not know it a look does not say otherwise");
     for _ in 0..2 {
         apply(AccountChange::RevokeCredentials { id: id.clone() }).await;
         assert_eq!(listed().await, (false, false));

@@ -189,10 +189,11 @@ impl Desk {
 
 impl State {
     fn next(&mut self) -> Option<oneshot::Sender<Turn>> {
-        self.turns += 1;
+        let number = self.turns + 1;
         let oldest = || self.waiting.keys().min_by_key(|(_, arrival)| *arrival).copied();
         let urgent = || self.waiting.keys().next().copied();
-        let place = if self.turns.is_multiple_of(OLDEST_EVERY) { oldest() } else { urgent() }?;
+        let place = if number.is_multiple_of(OLDEST_EVERY) { oldest() } else { urgent() }?;
+        self.turns = number;
         self.waiting.remove(&place)
     }
 

@@ -175,27 +175,31 @@ fn look(context: &Arc<Context>, desk: &Desk, link: &Link, listed: &Listed, began
             desk.keep(context, &who, None, false);
             continue;
         };
+        // What is told is for what was asked for: another look compares it with that.
+        let asked = case.desired.clone();
         case.desired = kept(link.connector.as_ref(), case.desired);
-        let found = listed.find(&case, marks).cloned().map(|account| vouched(account, desk.cell(&who).as_ref(), &case));
-        let found = recognized(&mut case.desired, found, marks);
-        if let Some(account) = found.as_ref().filter(|account| case.desired.key.id.is_none() && marked(account, &case)) {
+        let found = listed.find(&case, marks).cloned();
+        let mut desired = std::mem::replace(&mut case.desired, asked);
+        let found = found.map(|account| vouched(account, desk.cell(&who).as_ref(), &case));
+        let found = recognized(&mut desired, found, marks);
+        if let Some(account) = found.as_ref().filter(|account| desired.key.id.is_none() && marked(account, &case)) {
             desk.about(|known| known.set_id(&case.desired.wish.owner.person, Some(&account.id)));
         }
         let others: Vec<&Account> = listed.others(&case, found.as_ref()).collect();
         let ids = others.iter().map(|account| account.id.clone()).collect();
         desk.about(|known| known.add_others(&case.desired.wish.owner.person, ids));
         known.extend(found.iter().map(|account| account.id.clone()));
-        let next = steps(found.as_ref(), &case.desired.wish, &link.can);
+        let next = steps(found.as_ref(), &desired.wish, &link.can);
         let told = cell::cell(desk.name(), &case.desired, found.as_ref(), &next, now);
         desk.seen(&who, told.as_ref());
         // Who was looked at since the list was begun is better known than the list knows her.
-        let open = others::concern(&case) && others.iter().any(|it| steps(Some(it), &case.desired.wish, &link.can) != Steps::default());
+        let open = others::concern(&case) && others.iter().any(|it| steps(Some(it), &desired.wish, &link.can) != Steps::default());
         let unsure = desk.cell(&who).is_some_and(|cell| cell.unsure);
         if !open && !unsure && desk.cell_of(&who, &case.desired).is_some_and(|cell| cell.verified_at > began && cell.in_order()) {
             continue;
         }
         if case.provider.spec.mode == Mode::Observe && !open {
-            let would = foreseen(found.as_ref(), &case.desired.wish, &link.can);
+            let would = foreseen(found.as_ref(), &desired.wish, &link.can);
             desk.keep(context, &who, told.map(|cell| observed(cell, &would)), false);
         } else if next.changes.is_empty() && !open {
             // What stands in the way the list tells as well as a look at her.

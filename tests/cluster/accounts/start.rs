@@ -115,24 +115,24 @@ const LEAVERS: usize = 200;
 /// What one who comes may cost: to be looked for, made, put into a group and looked at again.
 const NEWCOMER: usize = 16;
 
-/// Who left long ago and is locked out costs pages at a look at everybody, and stands before nobody who comes.
+/// Who left long ago and is locked out costs pages at a look at everybody and at a start, and stands before nobody who comes.
 #[tokio::test]
 async fn who_left_without_a_revocation_costs_pages() {
     let plane = ControlPlane::exclusive(AuditLevel::Metadata).await;
     let client = &plane.admin_client().await;
     let values = ["environments.default=false", "starterRoles=false", "offboarding.brake.maxRemovals=1000", PATIENT[0], PATIENT[1]];
     let install = Install::new(&plane, &values).await;
-    let operator = Operator::start_with(&install, &["--identity", "usher-0"]).await;
+    let mut operator = Operator::start_with(&install, &["--identity", "usher-0"]).await;
     operator.ready().await;
     let (service, proxy) = Service::behind_proxy(client, json!({"verifyEvery": "24h"})).await;
     edit(client, "Provider", &service.provider, json!({"scim": {"disablingRevokes": false}})).await;
     let role = outside(client, &[&service]).await;
     let people: Vec<String> = (0..LEAVERS).map(|_| name("ada")).collect();
-    let first = name("eve");
+    let (first, second) = (name("eve"), name("eve"));
     for some in people.chunks(100) {
         bind(client, &role, &some.iter().map(String::as_str).collect::<Vec<_>>()).await;
     }
-    bind(client, &role, &[&first]).await;
+    bind(client, &role, &[&first, &second]).await;
     join_all(people.iter().map(|person| developer(client, person, json!({})))).await;
     wait_until("all are let in", SOON * 2, async || {
         let developers = kind(client, "Developer").await.list(&ListParams::default()).await.expect("people");
@@ -173,4 +173,11 @@ async fn who_left_without_a_revocation_costs_pages() {
         assert!(asked <= ENOUGH + LEAVERS.div_ceil(100) + NEWCOMER, "{asked}: {:?}", proxy.counts());
     };
     look(&first).await;
+
+    operator.kill();
+    proxy.forget();
+    developer(client, &second, json!({})).await;
+    operator.restart().await;
+    operator.ready().await;
+    look(&second).await;
 }

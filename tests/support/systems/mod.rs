@@ -39,7 +39,7 @@ impl System {
     fn start_with(name: &str, variables: &[(&str, &str)]) -> Result<Self, String> {
         // Elsewhere the operator is a process of its own.
         if env!("CARGO_CRATE_NAME") == "systems" {
-            evidence::trace_connectors();
+            evidence::listen();
         }
         let mut command = script::run(&format!("systems/{name}"), &format!("-{name}"));
         command.envs(variables.iter().copied());

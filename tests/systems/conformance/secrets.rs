@@ -1,53 +1,17 @@
 //! Nothing that is printed, told or logged has a secret in it.
 
 use std::collections::BTreeSet;
-use std::io::Write;
-use std::sync::OnceLock;
 
-use parking_lot::Mutex;
 use secrecy::ExposeSecret;
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::{Layer, Registry, fmt};
 use usher::connectors::error::ConnectorError;
 use usher::plan::account::{AccountChange, Managed};
 
 use super::{Fault, Target, named, owner, profile};
+use crate::support::evidence::{listen, logged};
 
 const NONE: Managed = Managed::Only(BTreeSet::new());
 /// What is in every answer that repeats what was asked.
 const ECHO: &str = "you said";
-
-/// All that usher logged in this process. It is one log for all tests: what is spawned logs from anywhere.
-static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
-
-struct Log;
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        LOG.lock().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-/// From now on all that usher logs is kept, whatever its level.
-fn listen() {
-    static ONCE: OnceLock<()> = OnceLock::new();
-    ONCE.get_or_init(|| {
-        let all = Targets::new().with_target("usher", LevelFilter::TRACE);
-        let layer = fmt::layer().with_ansi(false).with_writer(|| Log).with_filter(all);
-        tracing::subscriber::set_global_default(Registry::default().with(layer)).expect("the only one");
-        tracing::trace!(target: "usher", "the log is heard");
-    });
-}
-
-fn logged() -> String {
-    String::from_utf8_lossy(&LOG.lock()).into_owned()
-}
 
 /// All that people may get to see of an error.
 fn told(error: &ConnectorError) -> String {

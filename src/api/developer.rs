@@ -382,6 +382,9 @@ pub struct AccountStatus {
     /// Whether the account was there before usher, which took it over: its owner has a password, and is issued none until hers is revoked.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub adopted: bool,
+    /// Which definitions of usher's kinds were there when a Role of hers last gave her the account: while they are others, it takes nothing that no Binding is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<String>,
     /// What is wrong, and the remedy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,

@@ -122,6 +122,7 @@ pub fn cell(name: &str, desired: &Desired, found: Option<&Account>, left: &Steps
             groups: groups.map(|groups| i64::try_from(groups).unwrap_or(i64::MAX)),
             given_groups: given.unwrap_or_default(),
             adopted,
+            epoch: desired.epoch.clone(),
             message: (!words.is_empty()).then(|| words.join("; ")),
         },
         wish: desired.wish.clone(),
@@ -168,6 +169,7 @@ pub fn troubled(name: &str, desired: &Desired, before: Option<&Cell>, (reason, m
             // What status tells is all that tells of it after a start.
             given_groups: before.map_or_else(|| desired.given.clone(), |before| before.account.given_groups.clone()),
             adopted: desired.adopted,
+            epoch: desired.epoch.clone(),
             message: Some(message),
         },
         wish: desired.wish.clone(),
@@ -392,6 +394,7 @@ mod tests {
             pinned: None,
             adopted: false,
             given: BTreeSet::from(["developers".to_owned()]),
+            epoch: None,
             asked_at: None,
         }
     }

@@ -48,6 +48,8 @@ pub struct Desired {
     pub adopted: bool,
     /// The groups that her status says usher gave her: they are usher's to take, and stay told until the account was looked at.
     pub given: BTreeSet<String>,
+    /// Which definitions of usher's kinds were there when she was last entitled.
+    pub epoch: Option<String>,
     /// Since when she is to be gone, by the receipt of it: what was seen before says nothing of her leaving.
     pub asked_at: Option<Timestamp>,
 }
@@ -189,6 +191,7 @@ pub fn desired(scene: Scene<'_>, (name, provider): (&str, &Provider), developer:
         recorded,
         adopted: false,
         given,
+        epoch: before.and_then(|account| account.epoch.clone()),
         asked_at: departure.map(|departure| departure.spec.requested_at.0),
     };
     if before.is_some_and(|account| account.adopted) { desired.of_adopted() } else { desired }
@@ -228,6 +231,7 @@ pub fn left(scene: Scene<'_>, (name, provider): (&str, &Provider), departure: &D
         recorded,
         adopted: false,
         given: BTreeSet::new(),
+        epoch: None,
         asked_at: Some(departure.spec.requested_at.0),
     }
 }

@@ -68,6 +68,7 @@ mod tests {
             pinned: pinned.map(str::to_owned),
             adopted: false,
             given: BTreeSet::new(),
+            epoch: None,
             asked_at: None,
         }
     }

@@ -10,8 +10,6 @@ pub(super) struct Known {
     others: BTreeMap<String, BTreeSet<String>>,
     /// Whose accounts were taken over.
     adopted: BTreeSet<String>,
-    /// The epoch of usher's kinds in which they were last seen to be entitled.
-    entitled: BTreeMap<String, String>,
 }
 
 impl Known {
@@ -51,16 +49,6 @@ impl Known {
             self.adopted.insert(person.to_owned());
         } else {
             self.adopted.remove(person);
-        }
-    }
-
-    pub(super) fn epoch(&self, person: &str) -> Option<String> {
-        self.entitled.get(person).cloned()
-    }
-
-    pub(super) fn set_entitled(&mut self, person: &str, epoch: Option<String>) {
-        if let Some(epoch) = epoch {
-            self.entitled.insert(person.to_owned(), epoch);
         }
     }
 }

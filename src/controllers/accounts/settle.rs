@@ -56,7 +56,7 @@ pub(super) struct Case {
 /// What is to be for somebody, by what is known now; nothing if she is nobody's concern any more.
 pub(super) fn case(context: &Context, desk: &Desk, who: &str) -> Option<Case> {
     let now = context.now();
-    let case = context.memory.read(|content, scene| {
+    let mut case = context.memory.read(|content, scene| {
         let world = &content.world;
         let provider = world.live_providers().find(|(name, _)| *name == desk.name())?.1.clone();
         let (mut desired, stopped, committed, since) = if let Some(name) = who.strip_prefix(RECEIPT) {
@@ -78,7 +78,7 @@ pub(super) fn case(context: &Context, desk: &Desk, who: &str) -> Option<Case> {
         Some(Case { provider, desired, paused, adds: world.locks_readable(), committed, since, began: desk.moment() })
     })?;
     if case.desired.wish.presence == Presence::Active {
-        desk.about(|known| known.set_entitled(&case.desired.wish.owner.person, context.epoch()));
+        case.desired.epoch = context.epoch().or(case.desired.epoch);
     }
     Some(case)
 }
@@ -87,6 +87,7 @@ pub(super) fn case(context: &Context, desk: &Desk, who: &str) -> Option<Case> {
 fn remembered(desk: &Desk, who: &str, desired: &mut Desired) {
     let person = desired.wish.owner.person.clone();
     let before = desk.cell_of(who, desired).map(|cell| cell.account).unwrap_or_default();
+    desired.epoch = before.epoch.or(desired.epoch.take());
     let managed = std::mem::replace(&mut desired.wish.managed, Managed::All);
     desired.wish.managed = and_given(managed, &before.given_groups);
     let earlier = [desired.recorded.clone(), before.id];
@@ -246,7 +247,7 @@ async fn round(
         return Ok(End::Told(told(&next)));
     }
     // What disappears with one of usher's kinds ends nothing, and nor does that it is not back yet when the kind is.
-    if removes && !desired.written && !whole(context, desk, &desired.wish.owner.person).await? {
+    if removes && !desired.written && !whole(context, desired.epoch.as_deref()).await? {
         return Ok(End::Spared);
     }
     if removes && !desired.named && !desk.admits(&case.provider, who, now) {
@@ -288,9 +289,9 @@ fn lost_its_mark(found: Option<&Account>, made: Option<String>) -> bool {
 }
 
 /// Whether usher's kinds are there, and the same as when somebody was last seen to be entitled.
-async fn whole(context: &Context, desk: &Desk, person: &str) -> Result<bool, Error> {
+async fn whole(context: &Context, then: Option<&str>) -> Result<bool, Error> {
     let now = context.read_epoch().await?;
-    Ok(now.is_some_and(|now| desk.about(|known| known.epoch(person)).is_none_or(|then| then == now)))
+    Ok(now.is_some_and(|now| then.is_none_or(|then| then == now)))
 }
 
 /// Whether what was decided is so still. Whoever left or was locked since is given nothing any more, and who is to keep something does not lose it.

@@ -16,6 +16,15 @@ use super::finding::Finding;
 use super::person::Person;
 use super::world::World;
 
+/// Why usher leaves something undone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undone {
+    /// It only looks.
+    Observed,
+    /// Nothing is added before Locks can be read again.
+    LocksUnread,
+}
+
 /// How one person's account at one Provider stands.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cell {
@@ -41,10 +50,10 @@ pub struct Cell {
     pub first_push: Option<Timestamp>,
     /// Since when she is to be gone, as far as that was known when it was looked at.
     pub asked_at: Option<Timestamp>,
-    /// Whether something is added only when Locks can be read again.
-    pub locks_unread: bool,
     /// Whether it is not known yet what other accounts bear her mark.
     pub unsure: bool,
+    /// Why something was left undone that usher would do.
+    pub undone: Option<Undone>,
 }
 
 impl Cell {
@@ -58,10 +67,10 @@ impl Cell {
         self.wish.presence == Presence::Active
     }
 
-    /// Whether it was looked at for the same wish, and the same leaving. Which groups of others are managed besides is seen when everybody is looked at.
+    /// Whether it was looked at for the same wish, and the same leaving; what was left undone there is to be done as soon as usher may. Which groups of others are managed besides is seen when everybody is looked at.
     pub fn is_for(&self, desired: &Desired) -> bool {
         let same = Wish { managed: desired.wish.managed.clone(), ..self.wish.clone() } == desired.wish;
-        same && self.asked_at == desired.asked_at
+        same && self.asked_at == desired.asked_at && (desired.observes || self.undone != Some(Undone::Observed))
     }
 
     /// Whether it tells of the person who has the name now. One of an earlier person of that name tells nothing.
@@ -135,8 +144,8 @@ pub fn cell(name: &str, desired: &Desired, found: Option<&Account>, left: &Steps
         next_try: None,
         first_push: None,
         asked_at: desired.asked_at,
-        locks_unread: false,
         unsure: false,
+        undone: None,
     })
 }
 
@@ -182,8 +191,8 @@ pub fn troubled(name: &str, desired: &Desired, before: Option<&Cell>, (reason, m
         next_try: None,
         first_push: before.and_then(|before| before.first_push),
         asked_at: desired.asked_at,
-        locks_unread: false,
         unsure: false,
+        undone: None,
     }
 }
 
@@ -395,6 +404,7 @@ mod tests {
             adopted: false,
             given: BTreeSet::from(["developers".to_owned()]),
             epoch: None,
+            observes: false,
             asked_at: None,
         }
     }
@@ -443,5 +453,14 @@ mod tests {
         let others = left.with_others(vec!["account old bears her mark, too".to_owned()]);
         let accounts = super::super::receipt::accounts(&World::default(), &departure, &[others]);
         assert!(accounts.targets.iter().all(|target| target.state == TargetState::Failed) && accounts.leftovers.len() == 1, "{accounts:?}");
+    }
+
+    #[test]
+    fn what_was_left_undone_by_observing_is_done_as_soon_as_usher_may() {
+        let enforced = desired("uid-1", Presence::Active);
+        let observing = Desired { observes: true, ..enforced.clone() };
+        let undone = Cell { undone: Some(Undone::Observed), ..seen(&observing) };
+        assert!(undone.is_for(&observing) && !undone.is_for(&enforced));
+        assert!(seen(&observing).is_for(&enforced), "there was nothing to do");
     }
 }

@@ -50,6 +50,8 @@ pub struct Desired {
     pub given: BTreeSet<String>,
     /// Which definitions of usher's kinds were there when she was last entitled.
     pub epoch: Option<String>,
+    /// Whether usher only looks.
+    pub observes: bool,
     /// Since when she is to be gone, by the receipt of it: what was seen before says nothing of her leaving.
     pub asked_at: Option<Timestamp>,
 }
@@ -192,6 +194,7 @@ pub fn desired(scene: Scene<'_>, (name, provider): (&str, &Provider), developer:
         adopted: false,
         given,
         epoch: before.and_then(|account| account.epoch.clone()),
+        observes: provider.spec.mode == Mode::Observe,
         asked_at: departure.map(|departure| departure.spec.requested_at.0),
     };
     if before.is_some_and(|account| account.adopted) { desired.of_adopted() } else { desired }
@@ -232,6 +235,7 @@ pub fn left(scene: Scene<'_>, (name, provider): (&str, &Provider), departure: &D
         adopted: false,
         given: BTreeSet::new(),
         epoch: None,
+        observes: provider.spec.mode == Mode::Observe,
         asked_at: Some(departure.spec.requested_at.0),
     }
 }

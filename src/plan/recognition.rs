@@ -69,6 +69,7 @@ mod tests {
             adopted: false,
             given: BTreeSet::new(),
             epoch: None,
+            observes: false,
             asked_at: None,
         }
     }

@@ -8,7 +8,7 @@ use crate::api::metadata::{ACCOUNTS_SECRET, DEVELOPER};
 use crate::cluster::accounts::{Delivery, deliver};
 use crate::connectors::{Applied, Connector};
 use crate::plan::account::{Account, AccountChange};
-use crate::plan::cell::Cell;
+use crate::plan::cell::{Cell, Undone};
 use crate::plan::change::labels;
 use crate::plan::cluster::ClusterKey;
 use crate::plan::entitlement::{delivered_note, delivery};
@@ -21,6 +21,7 @@ use super::settle::{Case, Failure};
 pub(super) fn observed(mut cell: Cell, would: &[AccountChange]) -> Cell {
     let would: Vec<String> = would.iter().map(words).collect();
     if !would.is_empty() {
+        cell.undone = Some(Undone::Observed);
         let would = format!("only observed: would {}", would.join(", "));
         cell.account.message = Some(cell.account.message.map_or_else(|| would.clone(), |obstacle| format!("{obstacle}; {would}")));
     }

@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use crate::api::departure::TargetState;
 use crate::api::{Developer, Provider, Reason};
 use crate::plan::access::{standing, turned};
-use crate::plan::cell::Cell;
+use crate::plan::cell::{Cell, Undone};
 use crate::plan::entitlement::{desired, left, possible};
 use crate::plan::provider::Health;
 
@@ -111,7 +111,7 @@ pub fn look(context: &Context, developer: &Developer) {
                 Some(since) if turned(scene.world, developer, (since, now)) => Lane::Expiry,
                 _ => Lane::New,
             };
-            let unread = |cell: &Cell| cell.locks_unread && content.world.locks_readable();
+            let unread = |cell: &Cell| cell.undone == Some(Undone::LocksUnread) && content.world.locks_readable();
             let same = cell.is_some_and(|cell| cell.is_for(&wanted) && cell.trouble != Some(Reason::Paused) && !unread(&cell));
             (concerns && !same).then_some(lane)
         });

@@ -12,7 +12,7 @@ use crate::connectors::Connector;
 use crate::connectors::error::{ConnectorError, Retry};
 use crate::plan::access::paused;
 use crate::plan::account::{Account, AccountChange, Capability, Managed, Presence, Steps, steps};
-use crate::plan::cell::{self, Cell};
+use crate::plan::cell::{self, Cell, Undone};
 use crate::plan::entitlement::{Desired, and_given, desired, left, owes};
 use crate::plan::foresight::foreseen;
 use crate::plan::name::fraction;
@@ -177,7 +177,7 @@ async fn with_others(
 fn settled_meanwhile(desk: &Desk, who: &str, case: &Case) -> bool {
     // What is left of who is locked out is told, and does not change by looking.
     let over = |cell: &Cell| cell.in_order() || locked_out(cell) && !cell.left.is_empty();
-    desk.cell(who).is_some_and(|cell| over(&cell) && !cell.locks_unread && cell.is_for(&case.desired))
+    desk.cell(who).is_some_and(|cell| over(&cell) && cell.undone != Some(Undone::LocksUnread) && cell.is_for(&case.desired))
 }
 
 /// Her Developer went meanwhile. What was done for her until a moment ago her receipt may not have seen.
@@ -232,7 +232,7 @@ async fn round(
     let now = context.now();
     let told = |left: &Steps| {
         let cell = cell::cell(desk.name(), &case.desired, found.as_ref(), left, now);
-        cell.map(|cell| Cell { locks_unread: unread, ..cell })
+        cell.map(|cell| Cell { undone: unread.then_some(Undone::LocksUnread), ..cell })
     };
     if case.provider.spec.mode == Mode::Observe {
         let would = if case.adds { foreseen(found.as_ref(), &desired.wish, &link.can) } else { next.changes.clone() };

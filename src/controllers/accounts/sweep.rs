@@ -195,7 +195,12 @@ fn look(context: &Arc<Context>, desk: &Desk, link: &Link, listed: &Listed, began
         // Who was looked at since the list was begun is better known than the list knows her.
         let open = others::concern(&case) && others.iter().any(|it| steps(Some(it), &desired.wish, &link.can) != Steps::default());
         let unsure = desk.cell(&who).is_some_and(|cell| cell.unsure);
-        if !open && !unsure && desk.cell_of(&who, &case.desired).is_some_and(|cell| cell.verified_at > began && cell.in_order()) {
+        if !open
+            && !unsure
+            && desk
+                .cell_of(&who, &case.desired)
+                .is_some_and(|cell| cell.verified_at > began && cell.in_order() && cell.is_for(&case.desired))
+        {
             continue;
         }
         if case.provider.spec.mode == Mode::Observe && !open {

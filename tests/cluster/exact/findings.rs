@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{DEVELOP, GET, Stage, VIEW};
 use crate::support::access::Matrix;
+use crate::support::fleet::gone;
 
 const DEV: &[&str] = &["dev-pay", "dev-web"];
 
@@ -190,7 +191,12 @@ async fn the_younger_of_one_identity_has_nothing_and_takes_nothing_along() {
         };
         stage.step(what, with_ada.clone(), edit).await;
     }
-    stage.step("deleted", with_ada.clone(), async |stage| stage.delete("Developer", "eve").await).await;
+    let goes = async |stage: &Stage| {
+        stage.delete("Developer", "eve").await;
+        // What is declared before that would be an edit of her who goes.
+        gone(&stage.client, "Developer", &stage.name("eve")).await;
+    };
+    stage.step("deleted", with_ada.clone(), goes).await;
     // The other way round: when the older leaves, the name is the younger's.
     stage.step("eve is back", with_ada.clone(), async |stage| stage.developer("eve", bobs.clone()).await).await;
     let hers: Matrix = &with_ada | &stage.cells(&["bob"], &["prod-pay", "prod-web"], DEVELOP);

@@ -9,8 +9,9 @@ CARGO ?= cargo
 TEST_THREADS ?= 8
 # The number of people in `make bench`.
 N ?= 500
-# Only one part of it: make bench ONLY=accounts.
+# Only one part of it: make bench ONLY=accounts; of accounts only one system: SYSTEM=ldap.
 ONLY ?=
+SYSTEM ?=
 
 .PHONY: help
 help: ## List the targets
@@ -92,7 +93,7 @@ check-generated: ## crds/, the chart's copies and docs/reference/ are fresh
 
 .PHONY: bench
 bench: tools ## Measure N people against bare clients that write the same: make bench N=500, or one part of it: ONLY=accounts
-	$(CARGO) bench --locked --bench bench -- --people $(N) $(if $(ONLY),--only $(ONLY))
+	$(CARGO) bench --locked --bench bench -- --people $(N) $(if $(ONLY),--only $(ONLY)) $(if $(SYSTEM),--system $(SYSTEM))
 
 # ---- Make it ---------------------------------------------------------------------------------
 

@@ -50,6 +50,9 @@ struct Options {
     /// Measure this part only
     #[arg(long)]
     only: Option<Part>,
+    /// Of accounts: in this system only, such as ldap
+    #[arg(long)]
+    system: Option<String>,
     /// Where the results go as JSON
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench.json"))]
     output: std::path::PathBuf,
@@ -85,7 +88,7 @@ async fn main() -> ExitCode {
             Part::Settled => settled::measure(options.people).await,
             Part::Leaving => leaving::measure(options.people).await,
             Part::Handover => handover::measure().await,
-            Part::Accounts => accounts::measure(options.people).await,
+            Part::Accounts => accounts::measure(options.people, options.system.as_deref()).await,
             Part::Outage => outage::measure().await,
         });
     }

@@ -48,6 +48,8 @@ pub struct Run {
     seconds: f64,
     /// Requests a person.
     requests: f64,
+    /// Writes into the cluster a person.
+    writes: f64,
 }
 
 /// All runs with one system.
@@ -64,17 +66,17 @@ struct Runs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Writes {
     None,
-    /// The Secret with the first password, and the status.
+    /// The Secret with the first password, what she is told, her Grant, and the status.
     OfTheOperator,
 }
 
 /// Measures how fast accounts come into being in each system.
-pub async fn measure(people: usize) -> Vec<Row> {
+pub async fn measure(people: usize, only: Option<&str>) -> Vec<Row> {
     let people = people.min(MOST_PEOPLE);
     eprintln!("accounts: a control plane, the chart, the operator and {people} people");
     let house = House::with(people).await;
     let mut rows = Vec::new();
-    for (system, make) in SYSTEMS {
+    for (system, make) in SYSTEMS.into_iter().filter(|(system, _)| only.is_none_or(|only| only == *system)) {
         let mut runs = Runs::default();
         for round in 0..ROUNDS {
             // Who is first has the colder machine: they take turns at that, too.
@@ -114,6 +116,11 @@ fn rows_of(system: &str, people: usize, runs: &Runs) -> Vec<Row> {
         Row::beside(format!("{people} accounts in {system}, s, vs a bare client of the system alone"), took, alone),
         Row::beside(format!("accounts/s in {system}"), count / took, count / bare),
         Row::beside(format!("requests an account in {system}"), requests(&runs.usher), requests(&runs.bare)),
+        Row::beside(
+            format!("writes into the cluster an account in {system}"),
+            median(&runs.usher, |run| run.writes),
+            writer::WRITES as f64,
+        ),
     ]
 }
 
@@ -164,7 +171,8 @@ async fn by_bare_client(house: &House, system: &str, make: Make, writes: Writes)
         Writes::OfTheOperator => house.instead(all(&bare, &place, house, writes)).await,
     };
     eprintln!("  {system}: a bare client took {seconds:.2} s, writes into the cluster: {writes:?}");
-    Run { seconds, requests: bare.requests() as f64 }
+    let written = if writes == Writes::None { 0 } else { writer::WRITES };
+    Run { seconds, requests: bare.requests() as f64, writes: written as f64 }
 }
 
 /// Makes all accounts. How they stand is written beside the work on others, as the operator does.
@@ -180,7 +188,7 @@ async fn all(bare: &Bare, place: &Place, house: &House, writes: Writes) -> f64 {
                 if writes == Writes::OfTheOperator {
                     writer.secret(number).await;
                     let writer = writer.clone();
-                    told.lock().await.push(tokio::spawn(async move { writer.status(number).await }));
+                    told.lock().await.push(tokio::spawn(async move { writer.tell(number).await }));
                 }
             }
         }

@@ -51,7 +51,7 @@ impl House {
         let pid = operator.pid().as_raw_nonzero().get();
         let ready = people::all_ready(&admin, people, "accounts", || usage::runs(pid));
         tokio::join!(ready, people::declare(&admin, 0..people, |_| {}));
-        let writer = Writer::new(client_of(&install.kubeconfig()).await, people);
+        let writer = Writer::new(client_of(&install.kubeconfig()).await, people, ROLE).await;
         Self { plane, operator, admin, writer, people }
     }
 
@@ -79,11 +79,12 @@ impl House {
     /// Declares a system, lets everybody have an account there, and takes both back.
     pub async fn run(&self, place: &Place, provider: &str) -> Run {
         self.declare(place, provider).await;
-        let before = self.calls(provider).await;
+        let before = (self.calls(provider).await, self.measured("usher_api_writes_total", "").await);
         let seconds = self.give(place, provider).await;
-        let requests = (self.calls(provider).await - before) / self.people as f64;
+        let requests = (self.calls(provider).await - before.0) / self.people as f64;
+        let writes = (self.measured("usher_api_writes_total", "").await - before.1) / self.people as f64;
         self.take_back(provider).await;
-        Run { seconds, requests }
+        Run { seconds, requests, writes }
     }
 
     /// Declares a system, and waits until usher has looked at it.
@@ -168,7 +169,7 @@ impl House {
 
     async fn measured(&self, series: &str, provider: &str) -> f64 {
         let (_, text) = self.operator.get("/metrics").await.expect("a scrape");
-        let label = format!("provider=\"{provider}\"");
+        let label = if provider.is_empty() { String::new() } else { format!("provider=\"{provider}\"") };
         let its = text.lines().filter(|line| line.starts_with(series) && line.contains(&label));
         its.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }

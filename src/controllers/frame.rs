@@ -65,8 +65,7 @@ impl Frame {
     pub async fn run(self) {
         let this = Arc::new(self);
         let queue = this.queue.clone();
-        this.metrics
-            .watch_queue(this.pass.kind(), move || queue.lanes().map(|(lane, length, oldest)| (lane.word(), length, oldest)).to_vec());
+        this.metrics.watch_queue(this.pass.kind(), move || queue.lanes());
         let places = Arc::new(Semaphore::new(this.concurrency));
         let mut running = JoinSet::new();
         loop {

@@ -111,12 +111,9 @@ impl Queue {
         self.wake.notified().await;
     }
 
-    /// How many names wait now, and how long the first of a lane has at most. It is asked with every pass, so it must not look at each of them.
-    pub fn backlog(&self) -> (usize, Duration) {
-        let inner = self.inner.lock();
-        let first = LANES.iter().filter_map(|lane| inner.lane(*lane).next());
-        let oldest = first.map(|(_, (_, since))| since.elapsed()).max().unwrap_or_default();
-        (inner.ready.len(), oldest)
+    /// How many names wait now.
+    pub fn backlog(&self) -> usize {
+        self.inner.lock().ready.len()
     }
 
     /// How many names wait now or are being passed over.
@@ -125,13 +122,14 @@ impl Queue {
         inner.ready.len() + inner.running.len()
     }
 
-    /// How many names wait in each lane, and how long the first of it has. It looks at each name, so it is for who asks now and then.
-    pub fn lanes(&self) -> [(Lane, usize, Duration); 5] {
+    /// How many names wait in each lane, by its word, and how long the first of it has. It looks at each name, so it is for who asks now and then.
+    pub fn lanes(&self) -> Vec<(&'static str, usize, Duration)> {
         let inner = self.inner.lock();
-        LANES.map(|lane| {
+        let told = LANES.map(|lane| {
             let oldest = inner.lane(lane).map(|(_, (_, since))| since.elapsed()).max();
-            (lane, inner.lane(lane).count(), oldest.unwrap_or_default())
-        })
+            (lane.word(), inner.lane(lane).count(), oldest.unwrap_or_default())
+        });
+        told.to_vec()
     }
 }
 
@@ -238,7 +236,7 @@ mod tests {
         queue.push("ada", Lane::Departure);
         assert_eq!(queue.next().await, ("ada".to_owned(), Lane::Departure));
         assert_eq!(queue.next().await.0, "bob");
-        assert_eq!(queue.backlog().0, 0);
+        assert_eq!(queue.backlog(), 0);
     }
 
     #[tokio::test(start_paused = true)]
@@ -247,7 +245,7 @@ mod tests {
         queue.push("ada", Lane::New);
         assert_eq!(queue.next().await.0, "ada");
         queue.push("ada", Lane::Drift);
-        assert_eq!(queue.backlog().0, 0);
+        assert_eq!(queue.backlog(), 0);
         queue.done("ada");
         assert_eq!(queue.next().await, ("ada".to_owned(), Lane::Drift));
     }

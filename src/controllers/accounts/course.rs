@@ -87,7 +87,7 @@ impl Desk {
 
     /// Nothing is under way. If nobody waits either, nothing fails.
     pub(super) fn rests(&self, context: &Context) {
-        if self.queue.backlog().0 == 0 && self.state.lock().course.rests(self.moment()) {
+        if self.queue.backlog() == 0 && self.state.lock().course.rests(self.moment()) {
             context.queues.providers.push(self.name(), Lane::New);
         }
     }

@@ -107,7 +107,7 @@ impl Desk {
         let state = State { ledger: Ledger::resumed(told, removals, context.now()), ..State::default() };
         let queue = Queue::new(Duration::ZERO);
         let waiting = queue.clone();
-        let lanes = move || waiting.lanes().map(|(lane, length, oldest)| (lane.word(), length, oldest)).to_vec();
+        let lanes = move || waiting.lanes();
         let number = context.metrics.desk_opened(&name, lanes);
         let desk = Arc::new(Self {
             name,

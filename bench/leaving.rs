@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use kube::Client;
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
@@ -79,12 +80,19 @@ async fn leaves(client: &Client, name: &str) -> Duration {
     let api: Api<Developer> = Api::all(client.clone());
     let since = Instant::now();
     api.patch(name, &PatchParams::default(), &Patch::Merge(json!({"spec": {"state": "Departed"}}))).await.expect("she leaves");
-    for place in &places {
-        while can(client, &subject, "get", "pods", Some(place)).await {
-            assert!(since.elapsed() < GIVE_UP, "{name} still may work in {place}");
-        }
-    }
+    until_denied(client, &subject, places, since).await;
     since.elapsed()
+}
+
+/// Asks about one place until it is denied there, which is little work for the API server, and then about all that are left at once.
+async fn until_denied(client: &Client, subject: &Subject, mut places: Vec<String>, since: Instant) {
+    while let Some(place) = places.first() {
+        while can(client, subject, "get", "pods", Some(place)).await {
+            assert!(since.elapsed() < GIVE_UP, "{subject:?} still may work in {place}");
+        }
+        let asked = places.into_iter().map(async |place| can(client, subject, "get", "pods", Some(&place)).await.then_some(place));
+        places = join_all(asked).await.into_iter().flatten().collect();
+    }
 }
 
 /// The value that such a share of times does not exceed.

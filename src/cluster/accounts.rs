@@ -56,8 +56,8 @@ pub async fn deliver(cluster: &Cluster, memory: &Memory, delivery: &Delivery) ->
     let api: Api<Secret> = Api::namespaced(cluster.client().clone(), secret.namespace().as_deref().unwrap_or_default());
     let manager = format!("usher-account-{}", delivery.provider);
     let parameters = PatchParams::apply(&manager).force();
-    let applied = cluster.pen().write(api.patch(ACCOUNTS_SECRET, &parameters, &Patch::Apply(&secret))).await?;
+    let applied = cluster.pen().write::<Secret, _>("apply", api.patch(ACCOUNTS_SECRET, &parameters, &Patch::Apply(&secret))).await?;
     let applied = applied.map_err(|error| failed::<Secret>("apply", &secret.metadata, error))?;
-    memory.put(&ClusterKey::Home, without_values(applied));
+    memory.put_answer(&ClusterKey::Home, without_values(applied));
     Ok(())
 }

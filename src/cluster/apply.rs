@@ -96,9 +96,9 @@ impl Cluster {
     }
 
     async fn create<K: Written>(&self, api: &Api<K>, object: &K) -> Result<(), Error> {
-        match self.pen.write(api.create(&parameters(), object)).await? {
+        match self.pen.write::<K, _>("create", api.create(&parameters(), object)).await? {
             Ok(created) => {
-                self.memory.put(&self.key, created);
+                self.memory.put_answer(&self.key, created);
                 Ok(())
             }
             Err(error) if conflict(&error) => self.look_again(api, object.meta()).await,
@@ -107,9 +107,9 @@ impl Cluster {
     }
 
     async fn replace<K: Written>(&self, api: &Api<K>, object: &K) -> Result<(), Error> {
-        match self.pen.write(api.replace(&object.name_any(), &parameters(), object)).await? {
+        match self.pen.write::<K, _>("update", api.replace(&object.name_any(), &parameters(), object)).await? {
             Ok(replaced) => {
-                self.memory.put(&self.key, replaced);
+                self.memory.put_answer(&self.key, replaced);
                 Ok(())
             }
             Err(error) if conflict(&error) || not_found(&error) => self.look_again(api, object.meta()).await,
@@ -122,7 +122,7 @@ impl Cluster {
         let preconditions = Preconditions { uid: meta.uid.clone(), resource_version: None };
         let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         let key = (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
-        match self.pen.write(api.delete(&key.1, &parameters)).await? {
+        match self.pen.write::<K, _>("delete", api.delete(&key.1, &parameters)).await? {
             Ok(answer) => {
                 match answer.left().filter(|object| object.meta().deletion_timestamp.is_some()) {
                     Some(terminating) => self.memory.put(&self.key, terminating),
@@ -170,7 +170,7 @@ impl Cluster {
             "annotations": merge(old.and_then(|meta| meta.annotations.as_ref()), object.annotations()),
         }});
         let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        match self.pen.write(api.patch_metadata(&object.name_any(), &parameters, &Patch::Merge(patch))).await? {
+        match self.pen.write::<Namespace, _>("patch", api.patch_metadata(&object.name_any(), &parameters, &Patch::Merge(patch))).await? {
             Ok(patched) => {
                 self.memory.put(&self.key, Namespace { metadata: patched.metadata, ..Namespace::default() });
                 Ok(())
@@ -183,7 +183,7 @@ impl Cluster {
     /// ConfigMaps are made by server-side apply, which RBAC can limit to one name.
     async fn apply_config_map(&self, object: &ConfigMap) -> Result<(), Error> {
         let applied = self.apply(object).await?;
-        self.memory.put(&self.key, applied);
+        self.memory.put_answer(&self.key, applied);
         Ok(())
     }
 
@@ -200,12 +200,13 @@ impl Cluster {
         let api: Api<K> = Api::namespaced(self.client.clone(), object.namespace().as_deref().unwrap_or_default());
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
         let failed = |error| failed::<K>("apply", object.meta(), error);
-        let applied = self.pen.write(api.patch(&object.name_any(), &parameters, &Patch::Apply(&object))).await?.map_err(failed)?;
+        let applied =
+            self.pen.write::<K, _>("apply", api.patch(&object.name_any(), &parameters, &Patch::Apply(&object))).await?.map_err(failed)?;
         match surplus(&object, &applied) {
             None => Ok(applied),
             Some(patch) => {
                 let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-                self.pen.write(api.patch(&object.name_any(), &parameters, &Patch::Merge(patch))).await?.map_err(failed)
+                self.pen.write::<K, _>("patch", api.patch(&object.name_any(), &parameters, &Patch::Merge(patch))).await?.map_err(failed)
             }
         }
     }

@@ -63,6 +63,15 @@ pub enum Seen {
     Personal(BTreeSet<String>),
 }
 
+/// By what a change was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// A watch.
+    Watch,
+    /// The answer to a write of our own, which is as it was meant to be.
+    Answer,
+}
+
 /// What is kept.
 #[derive(Debug, Default)]
 pub struct Content {
@@ -119,7 +128,7 @@ impl Gone {
 pub struct Memory {
     content: RwLock<Content>,
     settings: Settings,
-    listener: Mutex<Option<UnboundedSender<Seen>>>,
+    listener: Mutex<Option<UnboundedSender<(Seen, By)>>>,
 }
 
 /// A kind of object that is kept.
@@ -152,7 +161,7 @@ impl Memory {
     }
 
     /// From now on every change is told.
-    pub fn listen(&self) -> UnboundedReceiver<Seen> {
+    pub fn listen(&self) -> UnboundedReceiver<(Seen, By)> {
         let (sender, receiver) = unbounded_channel();
         *self.listener.lock() = Some(sender);
         receiver
@@ -166,7 +175,16 @@ impl Memory {
     }
 
     /// Takes in an object as it is now, unless a newer version is kept already.
-    pub fn put<K: Kept>(&self, cluster: &ClusterKey, mut object: K) {
+    pub fn put<K: Kept>(&self, cluster: &ClusterKey, object: K) {
+        self.take_in(cluster, object, By::Watch);
+    }
+
+    /// Takes in what a write of our own was answered with, where that is what was meant. Whoever wrote it goes on with it, and needs no other look.
+    pub fn put_answer<K: Kept>(&self, cluster: &ClusterKey, object: K) {
+        self.take_in(cluster, object, By::Answer);
+    }
+
+    fn take_in<K: Kept>(&self, cluster: &ClusterKey, mut object: K, by: By) {
         // The answer to a write has them, and nobody reads them: they would be most of what is kept.
         object.meta_mut().managed_fields = None;
         let key = key_of(&object);
@@ -176,7 +194,7 @@ impl Memory {
             .is_some_and(|kept| kept.meta().uid == object.meta().uid && version(kept.as_ref()) >= version(&object));
         if !buried && !older {
             let seen = K::put(&mut content, &self.settings, cluster, &key, Some(Arc::new(object)));
-            self.tell(seen);
+            self.tell(seen, by);
         }
     }
 
@@ -189,7 +207,7 @@ impl Memory {
         }
         if kept {
             let seen = K::put(&mut content, &self.settings, cluster, key, None);
-            self.tell(seen);
+            self.tell(seen, By::Watch);
         }
     }
 
@@ -201,13 +219,13 @@ impl Memory {
     /// Takes in whether Locks are read, and whether their kind is going away or missing, each if known.
     pub fn set_locks_readable(&self, read: Option<bool>, going: Option<bool>) {
         let changed = self.content.write().world.set_locks_readable(read, going);
-        self.tell(changed.then_some(Seen::LocksReadable));
+        self.tell(changed.then_some(Seen::LocksReadable), By::Watch);
     }
 
-    fn tell(&self, seen: Option<Seen>) {
+    fn tell(&self, seen: Option<Seen>, by: By) {
         if let (Some(seen), Some(listener)) = (seen, self.listener.lock().as_ref()) {
             // Nobody listens any more once this replica stops leading.
-            let _ = listener.send(seen);
+            let _ = listener.send((seen, by));
         }
     }
 }

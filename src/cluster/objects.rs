@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::object::HasStatus;
 use kube::{Api, Client, ResourceExt};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -42,16 +43,24 @@ impl Objects {
     /// Writes a status if it differs. Returns whether it did.
     pub async fn write_status<K, S>(&self, object: &K, old: Option<&S>, new: &S) -> Result<bool, Error>
     where
-        K: Written + kube::Resource<Scope = kube::core::ClusterResourceScope>,
+        K: Written + HasStatus<Status = S> + kube::Resource<Scope = kube::core::ClusterResourceScope>,
         S: Serialize + PartialEq,
     {
         if old == Some(new) {
             return Ok(false);
         }
         let patch = json!({"status": difference(old, new)});
-        match self.pen.write(self.api::<K>().patch_status(&object.name_any(), &parameters(), &Patch::Merge(patch))).await? {
+        match self
+            .pen
+            .write::<K, _>("status", self.api::<K>().patch_status(&object.name_any(), &parameters(), &Patch::Merge(patch)))
+            .await?
+        {
             Ok(patched) => {
-                self.memory.put(&ClusterKey::Home, patched);
+                if patched.status() == Some(new) {
+                    self.memory.put_answer(&ClusterKey::Home, patched);
+                } else {
+                    self.memory.put(&ClusterKey::Home, patched);
+                }
                 Ok(true)
             }
             Err(error) if not_found(&error) => Ok(false),
@@ -72,7 +81,7 @@ impl Objects {
             return Ok(false);
         }
         let patch = json!({"metadata": {"finalizers": finalizers, "resourceVersion": object.resource_version()}});
-        match self.pen.write(self.api::<K>().patch(&object.name_any(), &parameters(), &Patch::Merge(patch))).await? {
+        match self.pen.write::<K, _>("patch", self.api::<K>().patch(&object.name_any(), &parameters(), &Patch::Merge(patch))).await? {
             Ok(patched) => {
                 let gone = patched.meta().deletion_timestamp.is_some() && patched.finalizers().is_empty();
                 if gone {
@@ -98,7 +107,7 @@ impl Objects {
     {
         let preconditions = Preconditions { uid: object.uid(), resource_version: object.resource_version() };
         let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        match self.pen.write(self.api::<K>().delete(&object.name_any(), &parameters)).await? {
+        match self.pen.write::<K, _>("delete", self.api::<K>().delete(&object.name_any(), &parameters)).await? {
             Ok(_) => Ok(()),
             Err(error) if not_found(&error) || conflict(&error) => Ok(()),
             Err(error) => Err(failed::<K>("delete", object.meta(), error)),
@@ -112,7 +121,7 @@ impl Objects {
     {
         let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         let api = self.api::<K>();
-        let made = match self.pen.write(api.create(&parameters, record)).await? {
+        let made = match self.pen.write::<K, _>("create", api.create(&parameters, record)).await? {
             Err(error) if conflict(&error) => api.get(&record.name_any()).await,
             other => other,
         };
@@ -125,7 +134,7 @@ impl Objects {
     pub async fn keep_revision(&self, revision: &ControllerRevision) -> Result<(), Error> {
         let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         let api: Api<ControllerRevision> = Api::namespaced(self.client.clone(), revision.metadata.namespace.as_deref().unwrap_or_default());
-        match self.pen.write(api.create(&parameters, revision)).await? {
+        match self.pen.write::<ControllerRevision, _>("create", api.create(&parameters, revision)).await? {
             Ok(made) => {
                 self.memory.put(&ClusterKey::Home, made);
                 Ok(())
@@ -140,7 +149,7 @@ impl Objects {
     pub async fn purge<K: Written>(&self, api: &Api<K>, object: &K) -> Result<(), Error> {
         let preconditions = Preconditions { uid: object.uid(), resource_version: object.resource_version() };
         let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        match self.pen.write(api.delete(&object.name_any(), &parameters)).await? {
+        match self.pen.write::<K, _>("delete", api.delete(&object.name_any(), &parameters)).await? {
             Ok(_) => {}
             Err(error) if not_found(&error) => {}
             Err(error) if conflict(&error) => {
@@ -158,7 +167,8 @@ impl Objects {
             "metadata": {"labels": grant.labels(), "resourceVersion": grant.resource_version()},
             "spec": grant.spec,
         });
-        match self.pen.write(self.api::<Grant>().patch(&grant.name_any(), &parameters(), &Patch::Merge(patch))).await? {
+        match self.pen.write::<Grant, _>("patch", self.api::<Grant>().patch(&grant.name_any(), &parameters(), &Patch::Merge(patch))).await?
+        {
             Ok(patched) => {
                 self.memory.put(&ClusterKey::Home, patched);
                 Ok(())

@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Duration;
 
+use kube::Resource;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::plan::lane::{LANES, Lane};
+use crate::telemetry::metrics::Metrics;
 
 use super::error::{Error, too_many};
 use super::leader::Mandate;
@@ -75,12 +77,13 @@ impl Urgency {
 pub struct Pen {
     mandate: Mandate,
     desk: Arc<Desk>,
+    metrics: Arc<Metrics>,
 }
 
 impl Pen {
     /// One for a replica with a mandate.
-    pub fn new(mandate: Mandate) -> Self {
-        Self { mandate, desk: Arc::default() }
+    pub fn new(mandate: Mandate, metrics: Arc<Metrics>) -> Self {
+        Self { mandate, desk: Arc::default(), metrics }
     }
 
     /// Refuses once this replica may not write any more.
@@ -88,11 +91,15 @@ impl Pen {
         self.mandate.check()
     }
 
-    /// Sends a write when it is its turn.
+    /// Sends a write when it is its turn, and counts it by kind and verb.
     ///
     /// # Errors
     /// When this replica may not write any more, or the work makes way for something more urgent. What the API server says is the value.
-    pub async fn write<T>(&self, request: impl Future<Output = kube::Result<T>>) -> Result<kube::Result<T>, Error> {
+    pub async fn write<K: Resource<DynamicType = ()>, T>(
+        &self,
+        verb: &str,
+        request: impl Future<Output = kube::Result<T>>,
+    ) -> Result<kube::Result<T>, Error> {
         let urgency = URGENCY.try_with(Clone::clone).ok();
         // What is written outside of a pass is somebody's command, or what a pass waits for.
         let _turn = self.desk.turn(urgency.as_ref().map_or(Lane::New, |urgency| urgency.lane())).await;
@@ -103,6 +110,9 @@ impl Pen {
         self.mandate.check()?;
         let answer = request.await;
         self.desk.answered(answer.as_ref().is_err_and(too_many));
+        if answer.is_ok() {
+            self.metrics.wrote(&K::kind(&()), verb);
+        }
         Ok(answer)
     }
 }
@@ -216,6 +226,8 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::core::v1::Namespace;
+
     use super::*;
 
     async fn waits(desk: &Arc<Desk>, lane: Lane) -> tokio::task::JoinHandle<Turn> {
@@ -292,12 +304,12 @@ mod tests {
 
     #[tokio::test]
     async fn what_makes_way_writes_nothing_more() {
-        let pen = Pen::new(Mandate::default());
+        let pen = Pen::new(Mandate::default(), Arc::default());
         let urgency = Urgency::new(Lane::New);
         urgency.make_way();
-        let answer = urgency.during(pen.write(async { kube::Result::Ok(()) })).await;
+        let answer = urgency.during(pen.write::<Namespace, _>("create", async { kube::Result::Ok(()) })).await;
         assert!(matches!(answer, Err(Error::MadeWay)), "{answer:?}");
-        let answer = pen.write(async { kube::Result::Ok(()) }).await;
+        let answer = pen.write::<Namespace, _>("create", async { kube::Result::Ok(()) }).await;
         assert!(matches!(answer, Err(Error::NotLeading)), "{answer:?}");
     }
 }

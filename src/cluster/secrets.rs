@@ -54,7 +54,7 @@ pub async fn write_kubeconfig(cluster: &Cluster, memory: &Arc<Memory>, plan: &Cr
     }
     secret.data = Some(BTreeMap::from([(KUBECONFIG_KEY.to_owned(), ByteString(text.into_bytes()))]));
     let applied = cluster.apply(&secret).await?;
-    memory.put(&ClusterKey::Home, without_values(applied));
+    memory.put_answer(&ClusterKey::Home, without_values(applied));
     Ok(())
 }
 
@@ -72,7 +72,7 @@ async fn issue(cluster: &Cluster, account: &str, lifetime: SignedDuration) -> Re
     let meta = ObjectMeta { name: Some(account.to_owned()), namespace: Some(IDENTITIES_NAMESPACE.to_owned()), ..ObjectMeta::default() };
     let answer = cluster
         .pen()
-        .write(api.create_token_request(account, &PostParams::default(), &request))
+        .write::<TokenRequest, _>("create", api.create_token_request(account, &PostParams::default(), &request))
         .await?
         .map_err(|error| failed::<ServiceAccount>("issue a token for", &meta, error))?;
     let status = answer.status.unwrap_or_default();

@@ -82,7 +82,6 @@ impl Bindings {
             (previous.unwrap_or_default(), now),
         );
         if context.objects.write_status(binding.as_ref(), binding.status.as_ref(), &status).await? {
-            context.metrics.wrote("Binding", "status");
             announce(context, binding.as_ref(), previous, &status.conditions);
         }
         Ok(Done { recheck_at, ..Done::default() })

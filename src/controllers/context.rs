@@ -158,7 +158,7 @@ impl Carried {
 impl Context {
     /// Puts together what every controller works with.
     pub fn new(memory: Arc<Memory>, client: Client, mandate: Mandate, metrics: Arc<Metrics>, recorder: Recorder, export: Exporter) -> Self {
-        let pen = Pen::new(mandate);
+        let pen = Pen::new(mandate, metrics.clone());
         let home = Cluster::new(ClusterKey::Home, client.clone(), memory.clone(), pen.clone());
         Self {
             objects: Objects::new(client.clone(), memory.clone(), pen),
@@ -249,7 +249,6 @@ impl Context {
             Verb::Replace => "update",
             Verb::Delete => "delete",
         };
-        self.metrics.wrote(step.change.kind(), verb);
         tracing::debug!(verb, kind = step.change.kind(), object = crate::cluster::apply::title(step.change.meta()), "wrote");
         Ok(())
     }

@@ -43,6 +43,8 @@ const CREDENTIALS_GO_AFTER: Duration = Duration::from_secs(5);
 const DEBTS_GO_AFTER: Duration = Duration::from_secs(10);
 /// Work that is under way is not told in the status before this.
 const SETTLES_WITHIN: Duration = Duration::from_secs(1);
+/// The same of accounts of somebody who has been told how she stands: outside systems take their time, and each word of it is a write in the way of others.
+const ACCOUNTS_SETTLE_WITHIN: Duration = Duration::from_secs(5);
 /// How soon to look again for what takes longer; changes that are seen wake a pass sooner.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
@@ -205,7 +207,6 @@ impl Developers {
         if let Some(write) = &credentials.write {
             match write_kubeconfig(cluster, &context.memory, write, now).await {
                 Ok(()) => {
-                    context.metrics.wrote("Secret", "apply");
                     progress.wrote = true;
                 }
                 Err(error) => {
@@ -409,16 +410,15 @@ impl Developers {
             developer_status(&content.world, &developer, &progress.plan, (&progress.held, &progress.accounts, &progress.findings), now)
         });
         let previous = developer.status.as_ref();
-        let under_way = self.under_way(&developer.name_any(), &progress.findings);
-        if under_way == Some(SETTLES_WITHIN) {
-            return Ok(under_way);
+        let under_way = self.under_way(&developer, &progress.findings);
+        if let Some(UnderWay { told: false, look_again }) = under_way {
+            return Ok(look_again);
         }
         if context.objects.write_status(developer.as_ref(), previous, &status).await? {
-            context.metrics.wrote("Developer", "status");
             self.measure(&developer, &status, now);
             announce(context, developer.as_ref(), previous.map(|status| status.conditions.as_slice()), &status.conditions);
         }
-        Ok(under_way)
+        Ok(under_way.and_then(|it| it.look_again))
     }
 
     /// Measures what was told for the first time.
@@ -440,16 +440,30 @@ impl Developers {
         }
     }
 
-    /// How long to wait for what is under way. A status that only says so is not written at first: most work is done in a moment.
-    fn under_way(&self, name: &str, findings: &[Finding]) -> Option<Duration> {
+    /// What is under way, if anything. A status that only says so is not written at first: most work is done in a moment.
+    fn under_way(&self, developer: &Developer, findings: &[Finding]) -> Option<UnderWay> {
+        let name = developer.name_any();
         let passing = |finding: &Finding| matches!(finding.reason, Reason::Progressing | Reason::Departing);
         let mut since = self.since.lock();
         if !findings.iter().any(passing) {
-            since.remove(name);
+            since.remove(&name);
             return None;
         }
-        let waited = since.entry(name.to_owned()).or_insert_with(Instant::now).elapsed();
-        let only = findings.iter().all(passing);
-        Some(if only && waited < SETTLES_WITHIN { SETTLES_WITHIN } else { LOOK_AGAIN })
+        let waited = since.entry(name).or_insert_with(Instant::now).elapsed();
+        let only_accounts = findings.iter().all(|finding| finding.condition == ConditionType::AccountsSynced);
+        let settles = if only_accounts && developer.status.is_some() { ACCOUNTS_SETTLE_WITHIN } else { SETTLES_WITHIN };
+        if findings.iter().all(passing) && waited < settles {
+            return Some(UnderWay { told: false, look_again: Some(settles.saturating_sub(waited)) });
+        }
+        // When an account is as it should be its desk says so.
+        Some(UnderWay { told: true, look_again: (!only_accounts).then_some(LOOK_AGAIN) })
     }
+}
+
+/// What is under way.
+struct UnderWay {
+    /// Whether it has taken so long that the status says so.
+    told: bool,
+    /// When to look again.
+    look_again: Option<Duration>,
 }

@@ -76,7 +76,6 @@ impl Environments {
         status.conditions =
             conditions(&ENVIRONMENT_CONDITIONS, &findings, ready, environment.metadata.generation, (previous.unwrap_or_default(), now));
         if context.objects.write_status(environment.as_ref(), environment.status.as_ref(), &status).await? {
-            context.metrics.wrote("Environment", "status");
             announce(context, environment.as_ref(), previous, &status.conditions);
         }
         Ok(Done::default())

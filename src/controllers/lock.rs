@@ -196,7 +196,6 @@ impl Locks {
         let status = lock_status(&present, found, now);
         let wrote = context.objects.write_status(present.as_ref(), present.status.as_ref(), &status).await?;
         if wrote {
-            context.metrics.wrote("Lock", "status");
             announce(context, present.as_ref(), present.status.as_ref().map(|status| status.conditions.as_slice()), &status.conditions);
         }
         Ok(wrote)

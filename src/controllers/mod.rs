@@ -67,7 +67,7 @@ pub async fn run(context: Arc<Context>, relisted: Arc<Notify>) {
     loop {
         tokio::select! {
             change = seen.recv() => match change {
-                Some(change) => triggers::wake(&context, &change),
+                Some((change, by)) => triggers::wake(&context, &change, by),
                 None => return,
             },
             () = relisted.notified() => {

@@ -81,7 +81,6 @@ impl Providers {
         let status = provider_status(provider, &health, context.now());
         let previous = provider.status.as_ref();
         if context.objects.write_status(provider.as_ref(), previous, &status).await? {
-            context.metrics.wrote("Provider", "status");
             announce(context, provider.as_ref(), previous.map(|status| status.conditions.as_slice()), &status.conditions);
         }
         Ok(Done::default())

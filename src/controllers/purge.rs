@@ -90,7 +90,6 @@ impl Purges {
             match self.context.objects.purge(api, record.as_ref()).await {
                 Ok(()) => {
                     done.wrote = true;
-                    self.context.metrics.wrote(&K::kind(&()), "delete");
                 }
                 Err(error) => done.errors.push(error),
             }

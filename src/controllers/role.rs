@@ -241,7 +241,6 @@ impl Roles {
         });
         let Some(revision) = revision else { return Ok(()) };
         context.objects.keep_revision(&revision).await?;
-        context.metrics.wrote("ControllerRevision", "create");
         context.queues.records.push(REVISIONS, Lane::Sweep);
         Ok(())
     }
@@ -262,7 +261,6 @@ impl Roles {
         });
         let status = role_status(&role, &rounds.plan, &findings, applied, now);
         if context.objects.write_status(role.as_ref(), role.status.as_ref(), &status).await? {
-            context.metrics.wrote("Role", "status");
             announce(context, role.as_ref(), role.status.as_ref().map(|status| status.conditions.as_slice()), &status.conditions);
         }
         Ok(())

@@ -8,7 +8,7 @@ use kube::{Resource, ResourceExt};
 
 use crate::api::metadata::{CLUSTER_PREFIX, DELETE_AT, DEVELOPER, ENVIRONMENT, PAUSED, RELEASE, ROLE, ROLE_PREFIX, WORKSPACE};
 use crate::api::{Binding, Departure, Developer, Environment, Grant, Lock, Provider, Role};
-use crate::cluster::memory::Seen;
+use crate::cluster::memory::{By, Seen};
 use crate::plan::access::{active_people, holders, lock_holds, roles_of_binding, roles_of_developer, standing};
 use crate::plan::cluster::{Bound, ClusterKey, RbacBinding};
 use crate::plan::departures::lasts;
@@ -24,9 +24,9 @@ use super::queue::Lane;
 const BATCH: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Wakes all that a change concerns.
-pub fn wake(context: &Context, seen: &Seen) {
+pub fn wake(context: &Context, seen: &Seen, by: By) {
     match seen {
-        Seen::Developer(name, old, new) => developer(context, name, old.as_deref(), new.as_deref()),
+        Seen::Developer(name, old, new) => developer(context, name, old.as_deref(), new.as_deref(), by),
         Seen::Role(name, old, new) => role(context, name, old.as_ref(), new.as_ref()),
         Seen::Binding(name, old, new) => binding(context, name, old.as_deref(), new.as_deref()),
         Seen::Environment(name, old, new) => environment(context, name, old.as_ref(), new.as_ref()),
@@ -36,7 +36,7 @@ pub fn wake(context: &Context, seen: &Seen) {
         Seen::RoleBinding(old, new) => bound(context, old.as_ref(), new.as_ref()),
         Seen::ClusterRoleBinding(old, new) => bound(context, old.as_ref(), new.as_ref()),
         Seen::ClusterRole(name, roles, came_or_went) => cluster_role(context, name, roles, *came_or_went),
-        Seen::Personal(developers) => developers.iter().for_each(|developer| context.queues.developers.push(developer, Lane::Drift)),
+        Seen::Personal(developers) => developers.iter().for_each(|developer| personal(context, developer, by)),
         Seen::Stranger(name) => stranger(context, name),
         Seen::Lock(name, old, new) => lock(context, name, old.as_deref(), new.as_deref()),
         Seen::LocksReadable => wake_all(context),
@@ -94,12 +94,12 @@ fn matters<K: Resource>(old: Option<&K>, new: Option<&K>, same_spec: impl Fn(&K,
         || note(old) != note(new)
 }
 
-fn developer(context: &Context, name: &str, old: Option<&Developer>, new: Option<&Developer>) {
+fn developer(context: &Context, name: &str, old: Option<&Developer>, new: Option<&Developer>, by: By) {
     count(context, old, new);
     let queues = &context.queues;
     if !matters(old, new, |old, new| old.spec == new.spec) {
         let drifted = old.zip(new).is_some_and(|(old, new)| old.status != new.status);
-        if drifted {
+        if drifted && by == By::Watch {
             queues.developers.push(name, Lane::Sweep);
         }
         return;
@@ -139,6 +139,18 @@ fn developer(context: &Context, name: &str, old: Option<&Developer>, new: Option
             }
         }
     });
+}
+
+/// Something of somebody's own changed. What was made or changed for her needs no other look; but when she leaves others may wait for what her next pass says.
+fn personal(context: &Context, name: &str, by: By) {
+    let leaves = || {
+        context.memory.read(|content, _| {
+            content.world.developer(name).is_none_or(|developer| standing(&content.world, developer, context.now()).leaves())
+        })
+    };
+    if by == By::Watch || leaves() {
+        context.queues.developers.push(name, Lane::Drift);
+    }
 }
 
 fn role(context: &Context, name: &str, old: Option<&Arc<Role>>, new: Option<&Arc<Role>>) {

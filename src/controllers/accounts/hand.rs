@@ -89,6 +89,5 @@ pub(super) async fn carry_out(
     let url = case.provider.spec.system().map(|system| system.url().to_owned()).unwrap_or_default();
     let parcel = Delivery { meta, provider: desk.name().to_owned(), username: account.profile.username.clone(), password, url };
     deliver(home, &context.memory, &parcel).await?;
-    context.metrics.wrote("Secret", "apply");
     Ok(id)
 }

@@ -152,16 +152,16 @@ async fn who_left_without_a_revocation_costs_pages() {
     bind(client, &role, &[&first, &second]).await;
     join_all(people.iter().map(|person| developer(client, person, json!({})))).await;
     wait_until("all are let in", SOON * 2, async || {
-        let developers = kind(client, "Developer").await.list(&ListParams::default()).await.expect("people");
+        let developers = kind(client, "Developer").await.list(&ListParams::default()).await.map_err(|error| error.to_string())?;
         let active = developers.items.iter().filter(|it| it.data["status"]["accounts"][0]["state"] == "Active").count();
-        if active == LEAVERS { Ok(()) } else { Err(active) }
+        if active == LEAVERS { Ok(()) } else { Err(active.to_string()) }
     })
     .await;
     join_all(people.iter().map(|person| edit(client, "Developer", person, json!({"state": "Departed"})))).await;
     wait_until("all receipts tell what is left", SOON * 2, async || {
-        let receipts = kind(client, "Departure").await.list(&ListParams::default()).await.expect("receipts");
+        let receipts = kind(client, "Departure").await.list(&ListParams::default()).await.map_err(|error| error.to_string())?;
         let told = receipts.items.iter().filter(|it| it.data["status"]["targets"][0]["state"] == "Failed").count();
-        if told == LEAVERS { Ok(()) } else { Err(told) }
+        if told == LEAVERS { Ok(()) } else { Err(told.to_string()) }
     })
     .await;
     // Half of them are gone altogether.

@@ -135,6 +135,7 @@ async fn who_left_and_who_is_locked_are_not_written_to() {
 async fn every_write_of_an_onboarding_is_made_once() {
     let house = House::new(3).await;
     let eve = Member { name: "eve".to_owned(), web: true, ops: false };
+    let before = (summed(&house.operator, "usher_api_writes_total").await, summed(&house.operator, PASSES).await);
     let writes = house
         .writes_of(async {
             client::apply(&house.client, &json!(developer(&eve)).to_string()).await;
@@ -165,7 +166,23 @@ async fn every_write_of_an_onboarding_is_made_once() {
     ];
     assert_eq!(stored(&writes), expected.map(|(what, count)| (what.to_owned(), count)).into(), "{}", lines(&writes));
     assert_once(&writes);
+    let (told, passes) =
+        (summed(&house.operator, "usher_api_writes_total").await - before.0, summed(&house.operator, PASSES).await - before.1);
+    let really = stored(&writes).values().sum::<usize>();
+    assert_eq!(told, f64::from(u32::try_from(really).expect("few")), "what the operator counts is what the API server was asked");
+    assert!(passes <= MOST_PASSES, "{passes} passes over Developers: what she is given is no reason to look at her again");
     house.plane.stop().await;
+}
+
+/// Passes over people.
+const PASSES: &str = "usher_reconciles_total{kind=\"Developer\"";
+/// When she comes, after the finalizer, and when bindings name her; bursts become one. It was eight.
+const MOST_PASSES: f64 = 10.0;
+
+/// All of a series in a scrape of the operator.
+async fn summed(operator: &Operator, series: &str) -> f64 {
+    let (_, text) = operator.get("/metrics").await.expect("a scrape");
+    text.lines().filter(|line| line.starts_with(series)).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
 }
 
 #[tokio::test]

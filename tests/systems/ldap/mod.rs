@@ -1,5 +1,6 @@
 //! LDAP, against OpenLDAP's slapd: one of its own for each test, as it starts in a fifth of a second.
 
+mod cost;
 mod limits;
 mod locking;
 mod membership;

@@ -7,6 +7,7 @@ mod membership;
 mod people;
 mod proxy;
 mod server;
+mod strangers;
 
 use std::sync::Arc;
 

@@ -6,6 +6,7 @@ mod names;
 mod rights;
 mod server;
 mod sessions;
+mod size;
 mod strangers;
 
 use std::collections::BTreeMap;

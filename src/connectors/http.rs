@@ -10,6 +10,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Method, RequestBuilder, StatusCode, Url};
 use serde::de::DeserializeOwned;
 
+use super::bounded::{MOST_BYTES, too_large};
 use super::error::ConnectorError;
 use super::throttle::Throttle;
 use super::tls;
@@ -17,8 +18,6 @@ use super::tls;
 /// How long a connection may take, and a request as a whole.
 const CONNECT: Duration = Duration::from_secs(5);
 const WHOLE: Duration = Duration::from_secs(20);
-/// A larger answer is not read: no page of any system is as large.
-const MOST_BYTES: u64 = 32 * 1024 * 1024;
 /// Of what a system says no more than this is told.
 const MOST_WORDS: usize = 300;
 /// However long a system asks to wait, it is asked again after this.
@@ -95,8 +94,7 @@ impl Http {
         while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
             body.extend_from_slice(&chunk);
             if u64::try_from(body.len()).unwrap_or(u64::MAX) > MOST_BYTES {
-                let message = format!("the answer is larger than {MOST_BYTES} bytes");
-                return Err(ConnectorError::Garbled { operation: operation.to_owned(), message });
+                return Err(too_large(operation));
             }
         }
         Ok(Answer { status, headers, body, operation: operation.to_owned() })

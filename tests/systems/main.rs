@@ -13,6 +13,7 @@
 )]
 
 mod conformance;
+mod flood;
 mod gitea;
 mod keycloak;
 mod ldap;

@@ -8,6 +8,7 @@ mod dn;
 mod groups;
 mod person;
 mod refusal;
+mod way;
 mod wire;
 
 use std::collections::BTreeSet;

@@ -10,16 +10,18 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use ldap3::controls::{Assertion, Control, ControlType, MakeCritical, PagedResults, PostRead, PostReadResp, RawControl};
 use ldap3::exop::PasswordModify;
-use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapResult, Mod, Scope, SearchEntry};
+use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult, Mod, Scope, SearchEntry, StdStream};
 use rustls::ClientConfig;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
+use crate::connectors::bounded::{Allowance, too_large};
 use crate::connectors::error::ConnectorError;
 use crate::connectors::throttle::Throttle;
 
 use super::refusal::{broken, code, error, garbled, said, silent};
+use super::way;
 
 /// How long a connection with TLS may take, and a request as a whole.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -110,6 +112,7 @@ struct Kept {
     ldap: Ldap,
     used: Instant,
     spent: Spent,
+    allowance: Arc<Allowance>,
 }
 
 /// Whether something went wrong on a connection, so that nobody knows what is still to come on it.
@@ -137,25 +140,29 @@ impl Wire {
             && there.used.elapsed() < IDLE
         {
             there.used = Instant::now();
-            return Ok(Line { wire: self, ldap: there.ldap.clone(), spent: there.spent.clone() });
+            return Ok(Line { wire: self, ldap: there.ldap.clone(), spent: there.spent.clone(), allowance: there.allowance.clone() });
         }
         *kept = None;
         let line = self.open(operation).await?;
-        *kept = Some(Kept { ldap: line.ldap.clone(), used: Instant::now(), spent: line.spent.clone() });
+        let (ldap, spent, allowance) = (line.ldap.clone(), line.spent.clone(), line.allowance.clone());
+        *kept = Some(Kept { ldap, used: Instant::now(), spent, allowance });
         Ok(line)
     }
 
     /// A connection of one's own: a directory reads one list at a time on each.
     pub async fn open(&self, operation: &str) -> Result<Line<'_>, ConnectorError> {
-        let settings = LdapConnSettings::new().set_conn_timeout(CONNECT).set_config(self.tls.clone());
-        // ldaps:// has TLS from the first byte on; there this setting says nothing.
-        let settings = settings.set_starttls(true);
-        let connected = AssertUnwindSafe(LdapConnAsync::with_settings(settings, &self.url)).catch_unwind().await;
-        let connected = connected.map_err(|_| garbled(operation, "the answer to StartTLS is none"))?;
-        let (connection, ldap) = connected.map_err(|error| broken(operation, error))?;
+        let allowance = Arc::new(Allowance::default());
+        let connect = AssertUnwindSafe(self.connect(allowance.clone())).catch_unwind();
+        let (connection, ldap) = match timeout(CONNECT, connect).await {
+            Ok(Ok(Ok(connected))) => connected,
+            Ok(_) if allowance.is_exceeded() => return Err(too_large(operation)),
+            Ok(Ok(Err(error))) => return Err(broken(operation, error)),
+            Ok(Err(_)) => return Err(garbled(operation, "the answer to StartTLS is none")),
+            Err(_) => return Err(silent(operation)),
+        };
         // It ends with the last one who holds `ldap`, or when the other side ends it: who waits for an answer hears of that.
         tokio::spawn(connection.drive().map(drop));
-        let line = Line { wire: self, ldap, spent: Spent::default() };
+        let line = Line { wire: self, ldap, spent: Spent::default(), allowance };
         let bound = line.ask(operation, |mut ldap| async move { ldap.simple_bind(&self.bind_dn, self.password.expose_secret()).await });
         let bound = bound.await?;
         match bound.rc {
@@ -166,6 +173,13 @@ impl Wire {
             }),
         }
     }
+
+    async fn connect(&self, allowance: Arc<Allowance>) -> Result<(LdapConnAsync, Ldap), LdapError> {
+        let socket = way::connect(&self.url, allowance).await?;
+        let settings = LdapConnSettings::new().set_std_stream(StdStream::Tcp(socket)).set_config(self.tls.clone());
+        // ldaps:// has TLS from the first byte on; there this setting says nothing.
+        LdapConnAsync::with_settings(settings.set_starttls(true), &self.url).await
+    }
 }
 
 /// A connection in use.
@@ -173,6 +187,7 @@ pub(super) struct Line<'a> {
     wire: &'a Wire,
     ldap: Ldap,
     spent: Spent,
+    allowance: Arc<Allowance>,
 }
 
 impl Line<'_> {
@@ -191,7 +206,11 @@ impl Line<'_> {
         // The library panics at an answer that is none: that is the directory's failure, and must stay one.
         let answer = timeout(WHOLE, AssertUnwindSafe(call(self.ldap.clone())).catch_unwind()).await;
         let failure = match answer {
-            Ok(Ok(Ok(answer))) => return Ok(answer),
+            Ok(Ok(Ok(answer))) => {
+                self.allowance.renew();
+                return Ok(answer);
+            }
+            _ if self.allowance.is_exceeded() => too_large(operation),
             Ok(Ok(Err(error))) => broken(operation, error),
             Ok(Err(_)) => garbled(operation, "the answer is not as the protocol has it"),
             Err(_) => silent(operation),

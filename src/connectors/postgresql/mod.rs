@@ -6,6 +6,7 @@
 mod leaving;
 mod server;
 mod statements;
+mod way;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -27,6 +28,8 @@ use super::{Applied, Connector, Secrets, password};
 
 /// Longer names the server would cut to this, in silence.
 const LONGEST_NAME: usize = 63;
+/// Of a longer comment no more is read, and it is not written.
+const LONGEST_COMMENT: usize = 10_000;
 /// No role has it.
 const NO_OID: Oid = 0;
 
@@ -82,6 +85,10 @@ impl Postgresql {
 
     async fn adopt(&self, operation: &str, id: Oid, owner: &Owner) -> Result<(), ConnectorError> {
         let found = self.look(operation, Some(id), "").await?.ok_or_else(|| rejected(operation, "there is no such account"))?;
+        if found.comment.chars().count() > LONGEST_COMMENT {
+            let message = format!("its comment has more than {LONGEST_COMMENT} characters, and the mark is to stand there; shorten it");
+            return Err(rejected(operation, message));
+        }
         self.change(operation, &statements::comment(id, &marked(&found.comment, owner))).await
     }
 

@@ -18,9 +18,11 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::api::provider;
 
 use super::super::Secrets;
+use super::super::bounded::{Allowance, too_large};
 use super::super::error::ConnectorError;
 use super::super::throttle::Throttle;
 use super::super::tls;
+use super::way::Way;
 
 /// How long a connection may take, and a request as a whole.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -52,8 +54,35 @@ pub struct Server {
     tls: MakeRustlsConnect,
     throttle: Arc<Throttle>,
     /// Connections that nobody uses. The server does what comes by one of them one after another, so requests at once take several.
-    idle: Mutex<Vec<Client>>,
+    idle: Mutex<Vec<Session>>,
     places: Semaphore,
+}
+
+/// A connection.
+struct Session {
+    client: Client,
+    allowance: Arc<Allowance>,
+}
+
+impl Session {
+    /// What the server answers to one request.
+    async fn ask<T>(
+        &self,
+        operation: &str,
+        request: impl AsyncFnOnce(&Client) -> Result<T, Error>,
+    ) -> Result<Result<T, Refusal>, ConnectorError> {
+        let answer = match request(&self.client).await {
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(Refusal::read(&error).ok_or_else(|| self.lost(operation, error))?),
+        };
+        self.allowance.renew();
+        Ok(answer)
+    }
+
+    /// Why there is no answer.
+    fn lost(&self, operation: &str, error: Error) -> ConnectorError {
+        if self.allowance.is_exceeded() { too_large(operation) } else { ConnectorError::unreachable(operation, error) }
+    }
 }
 
 impl Debug for Server {
@@ -109,16 +138,15 @@ impl Server {
         let mut config = self.config.clone();
         config.dbname(database);
         let call = async {
-            let client = self.open(operation, &config).await.map_err(|error| no_entry(operation, database, error))?;
-            let done = client.batch_execute(statements).await;
+            let session = self.open(operation, &config).await.map_err(|error| no_entry(operation, database, error))?;
             let operation = format!("{operation} in database {database}");
-            done.map_err(|error| match Refusal::read(&error) {
-                Some(refusal) if refusal.code == SqlState::INSUFFICIENT_PRIVILEGE => {
+            let done = session.ask(&operation, async |client| client.batch_execute(statements).await).await?;
+            done.map_err(|refusal| match refusal {
+                refusal if refusal.code == SqlState::INSUFFICIENT_PRIVILEGE => {
                     let message = format!("{}; grant usher's role and the one that gets it what is missing there", refusal.words);
                     ConnectorError::Rejected { operation, message }
                 }
-                Some(refusal) => refusal.into_error(&operation, About::Account),
-                None => ConnectorError::unreachable(operation, error),
+                refusal => refusal.into_error(&operation, About::Account),
             })
         };
         // On the heap: a connection in the making is large.
@@ -147,12 +175,9 @@ impl Server {
         let call = async {
             // Nobody closes it, so there is always a place in the end.
             let _place = self.places.acquire().await;
-            let client = self.client(operation).await?;
-            let answer = match request(&client).await {
-                Ok(answer) => Ok(answer),
-                Err(error) => Err(Refusal::read(&error).ok_or_else(|| ConnectorError::unreachable(operation, error))?),
-            };
-            self.idle.lock().push(client);
+            let session = self.session(operation).await?;
+            let answer = session.ask(operation, request).await?;
+            self.idle.lock().push(session);
             Ok(answer)
         };
         let answer = timeout(WHOLE, call).await.unwrap_or_else(|_| Err(late(operation)));
@@ -164,25 +189,33 @@ impl Server {
     }
 
     /// A connection that nobody uses, or a new one.
-    async fn client(&self, operation: &str) -> Result<Client, ConnectorError> {
-        while let Some(client) = self.idle.lock().pop() {
-            if !client.is_closed() {
-                return Ok(client);
+    async fn session(&self, operation: &str) -> Result<Session, ConnectorError> {
+        while let Some(session) = self.idle.lock().pop() {
+            if !session.client.is_closed() {
+                return Ok(session);
             }
         }
         self.open(operation, &self.config).await.map_err(|error| error.into_error(operation))
     }
 
-    async fn open(&self, operation: &str, config: &Config) -> Result<Client, OpenError> {
+    async fn open(&self, operation: &str, config: &Config) -> Result<Session, OpenError> {
         let hosts = u32::try_from(config.get_hosts().len()).unwrap_or(1);
+        let allowance = Arc::new(Allowance::default());
         let open = async {
-            let (client, connection) = config.connect(self.tls.clone()).await.map_err(OpenError::Refused)?;
+            let way = Way { tls: self.tls.clone(), allowance: allowance.clone() };
+            let (client, connection) = config.connect(way).await?;
             // Ends with the client; what goes wrong with it, the client's next request tells.
             tokio::spawn(async move { drop(connection.await) });
-            client.batch_execute(BEGIN).await.map_err(OpenError::Refused)?;
+            client.batch_execute(BEGIN).await?;
             Ok(client)
         };
-        timeout(CONNECT * hosts, open).await.unwrap_or_else(|_| Err(OpenError::Late(late(operation))))
+        let client = match timeout(CONNECT * hosts, open).await {
+            Ok(Err(_)) if allowance.is_exceeded() => Err(OpenError::Useless(too_large(operation))),
+            Ok(opened) => opened.map_err(OpenError::Refused),
+            Err(_) => Err(OpenError::Useless(late(operation))),
+        }?;
+        allowance.renew();
+        Ok(Session { client, allowance })
     }
 }
 
@@ -197,7 +230,7 @@ fn first_value(message: &SimpleQueryMessage) -> Option<String> {
 #[derive(Debug)]
 enum OpenError {
     Refused(Error),
-    Late(ConnectorError),
+    Useless(ConnectorError),
 }
 
 impl OpenError {
@@ -205,7 +238,7 @@ impl OpenError {
     fn into_error(self, operation: &str) -> ConnectorError {
         let error = match self {
             Self::Refused(error) => error,
-            Self::Late(error) => return error,
+            Self::Useless(error) => return error,
         };
         let Some(refusal) = Refusal::read(&error) else { return ConnectorError::unreachable(operation, error) };
         let operation = operation.to_owned();
@@ -222,7 +255,7 @@ fn no_entry(operation: &str, database: &str, error: OpenError) -> ConnectorError
     let operation = format!("{operation} in database {database}");
     let refusal = match &error {
         OpenError::Refused(error) => Refusal::read(error),
-        OpenError::Late(_) => None,
+        OpenError::Useless(_) => None,
     };
     match refusal {
         Some(refusal) if refusal.is_about_entry() => {

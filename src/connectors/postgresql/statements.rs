@@ -9,12 +9,13 @@ use tokio_postgres::types::Oid;
 /// What every account is told by. `$1` is an oid, `$2` a name.
 ///
 /// - A role that nobody can log in as counts as let in while a session of it is open that usher may not end.
+/// - Of a comment a character more than usher reads is told, so that it sees that there is more.
 /// - A password may work unless it has run out: usher may not read whether there is one. So it lets the passwords of roles run out that are to have none, which
 ///   their holders cannot undo.
 macro_rules! accounts {
     ($rest:literal) => {
         concat!(
-            "SELECT r.oid, r.rolname::text AS login, shobj_description(r.oid, 'pg_authid') AS comment,
+            "SELECT r.oid, r.rolname::text AS login, left(shobj_description(r.oid, 'pg_authid'), 10001) AS comment,
                 r.rolcanlogin OR (s.usesysid IS NOT NULL AND NOT pg_has_role('pg_signal_backend', 'USAGE')) AS enabled,
                 r.rolsuper OR r.rolcreaterole OR r.rolbypassrls OR r.rolreplication OR r.rolname = current_user OR r.rolname ^@ 'pg_' AS administrator,
                 coalesce(r.rolvaliduntil > now(), true) OR s.usesysid IS NOT NULL AS credentials,

@@ -38,6 +38,7 @@ enum Mode {
 pub struct TcpProxy {
     address: SocketAddr,
     mode: Arc<watch::Sender<Mode>>,
+    answered: Arc<AtomicU64>,
     task: JoinHandle<()>,
 }
 
@@ -52,19 +53,25 @@ impl TcpProxy {
     pub async fn start(target: &str) -> Self {
         let (listener, address) = listen().await;
         let mode = Arc::new(watch::Sender::new(Mode::Pass));
-        let (target, told) = (target.to_owned(), mode.clone());
+        let answered = Arc::new(AtomicU64::default());
+        let (target, told, count) = (target.to_owned(), mode.clone(), answered.clone());
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                connections.spawn(carry(client, target.clone(), told.clone()));
+                connections.spawn(carry(client, target.clone(), told.clone(), count.clone()));
             }
         });
-        Self { address, mode, task }
+        Self { address, mode, answered, task }
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// How many bytes of answers have passed.
+    pub fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
     }
 
     /// From now on bytes pass.
@@ -84,7 +91,7 @@ impl TcpProxy {
 }
 
 /// Carries one connection to its end.
-async fn carry(mut client: TcpStream, target: String, mode: Arc<watch::Sender<Mode>>) {
+async fn carry(mut client: TcpStream, target: String, mode: Arc<watch::Sender<Mode>>, passed: Arc<AtomicU64>) {
     let Ok(mut server) = TcpStream::connect(&target).await else { return };
     let (mut asked, mut answered) = (vec![0; 16 * 1024], vec![0; 16 * 1024]);
     loop {
@@ -107,6 +114,7 @@ async fn carry(mut client: TcpStream, target: String, mode: Arc<watch::Sender<Mo
                     if now == Mode::Pass && client.write_all(&answered[..count]).await.is_err() {
                         return;
                     }
+                    passed.fetch_add(count as u64, Ordering::Relaxed);
                 }
                 _ => return,
             },

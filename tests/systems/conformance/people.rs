@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use usher::connectors::Connector;
 use usher::connectors::error::ConnectorError;
-use usher::plan::account::{Account, AccountChange, Capability, Managed, Owner};
+use usher::plan::account::{Account, AccountChange, Capability, Managed, Owned, Owner, steps};
 
+use super::recovery::goals;
 use super::{Target, can, converge, named, owner, profile, read, wish};
 
 const NONE: Managed = Managed::Only(BTreeSet::new());
@@ -81,4 +83,31 @@ pub async fn no_page_is_lost(target: &dyn Target) {
     assert!(listed.credentials || !account.credentials, "a list may not know that nothing was issued, but never that something was");
     assert_eq!(Account { credentials: account.credentials, ..listed.clone() }, account, "a list tells of her what a look does");
     assert!(all.iter().filter(|account| account.profile.username.starts_with("stranger-")).all(|account| account.owner.is_none()));
+}
+
+/// All that usher does for its own people, from the first day to the last. Afterwards they are gone. stranger-1 is somebody else.
+pub async fn work_among_strangers(connector: &dyn Connector, groups: &[String; 2]) {
+    let able = connector.probe().await.expect("it answers");
+    let bob = converge(connector, &wish("bob", groups)).await.0.expect("an account").id;
+    for goal in goals(groups) {
+        let (account, _) = converge(connector, &goal).await;
+        for managed in [Managed::All, goal.managed.clone()] {
+            for listed in connector.list(&managed).await.expect("a list") {
+                let idle = listed.owner.is_some() || steps(Some(&listed), &goal, &able).changes.is_empty();
+                assert!(idle, "{listed:?} is to be changed for {goal:?}");
+            }
+        }
+        let Some(account) = account else { continue };
+        for (username, is_free) in [("stranger-1", false), ("countess", true)] {
+            let change = AccountChange::SetProfile { id: account.id.clone(), profile: connector.keeps(profile(username)) };
+            assert_eq!(connector.apply(&change).await.is_ok(), is_free, "{username}");
+        }
+        connector.apply(&AccountChange::IssuePassword { id: account.id.clone() }).await.expect("issued");
+        let back = AccountChange::SetProfile { id: account.id, profile: connector.keeps(goal.profile.clone()) };
+        connector.apply(&back).await.expect("renamed back");
+    }
+    let create = AccountChange::Create { profile: connector.keeps(profile("stranger-1")), owner: owner("eve") };
+    let error = connector.apply(&create).await.expect_err("the name is taken");
+    assert!(matches!(error, ConnectorError::Rejected { .. }), "{}", error.chain());
+    connector.apply(&AccountChange::Delete { id: bob, owned: Owned::Keep }).await.expect("deleted");
 }

@@ -17,7 +17,7 @@ async fn cut(target: &dyn Target, change: &AccountChange) {
 }
 
 /// What somebody is to have, one thing after another, so that each sort of change comes first once.
-fn goals(groups: &[String; 2]) -> Vec<Wish> {
+pub(super) fn goals(groups: &[String; 2]) -> Vec<Wish> {
     let [_, releases] = groups;
     let mut wished = wish("ada", groups);
     wished.groups.remove(releases);

@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use usher::api::provider::{Ldap, LockOut};
+use usher::connectors::bounded::MOST_BYTES;
 use usher::connectors::error::{ConnectorError, Retry};
 use usher::plan::account::{Capability, Managed};
 
 use crate::conformance::{Fault, Target, made, named};
+use crate::flood::Flood;
 use crate::proxy::TcpProxy;
 
 use super::Directory;
-use super::server::Server;
+use super::server::{Server, add_value};
 
 const NONE: Managed = Managed::Only(BTreeSet::new());
 
@@ -163,4 +165,38 @@ async fn a_system_that_is_unavailable_ails() {
     let connector = directory.faulty(Fault::Broken).await.expect("a proxy");
     let error = connector.list(&NONE).await.expect_err("it is unavailable");
     assert!(error.ails() && error.chain().contains("unavailable"), "{}", error.chain());
+}
+
+/// Somebody fills her entry with what she may write, until nothing could hold it: it is not read, and others are found still.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_is_far_too_large_is_not_read() {
+    let directory = Directory::start(LockOut::Password).await;
+    let (_, bob) = (made(directory.usher().as_ref(), "ada").await, made(directory.usher().as_ref(), "bob").await);
+    directory.server.set(&directory.server.person("ada"), "objectClass", &["inetOrgPerson", "ldapPublicKey"]).await;
+    let mut root = directory.server.root().await;
+    for letter in 'a'..='t' {
+        let key = letter.to_string().repeat(3_500_000);
+        add_value(&mut root, &directory.server.person("ada"), "sshPublicKey", &key).await;
+    }
+    let proxy = TcpProxy::start(&format!("127.0.0.1:{}", directory.server.env("PORT"))).await;
+    let connector = directory.at(&format!("ldaps://{}", proxy.address()), &directory.server.ca());
+    let look = async || connector.find(&named("ada"), &NONE).await.map(drop);
+    let list = async || connector.list(&NONE).await.map(drop);
+    for answer in [look().await, list().await] {
+        let error = answer.expect_err("nobody reads all that");
+        assert!(matches!(error, ConnectorError::Garbled { .. }) && error.to_string().contains("larger than"), "{}", error.chain());
+    }
+    assert!(proxy.answered() < 3 * MOST_BYTES, "{} bytes for two answers of 70 million", proxy.answered());
+    let found = connector.find(&named("bob"), &NONE).await.expect("an answer").expect("an account");
+    assert_eq!(found.id, bob.0);
+}
+
+/// A message that claims to be two gigabytes long, and goes on and on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_without_end_is_left() {
+    let directory = Directory::start(LockOut::Password).await;
+    let flood = Flood::start(None, &[0x30, 0x84, 0x7f, 0xff, 0xff, 0xff, 2, 1, 1, 0x61, 0x84, 0x7f, 0xff, 0xff, 0xf0]).await;
+    let error = directory.at(&format!("ldaps://{}", flood.address), &flood.ca).probe().await.expect_err("it has no end");
+    assert!(matches!(error, ConnectorError::Garbled { .. }) && error.to_string().contains("larger than"), "{}", error.chain());
+    assert!(flood.taken() < 2 * MOST_BYTES, "{}", flood.taken());
 }

@@ -1,11 +1,13 @@
 //! LDAP, against OpenLDAP's slapd: one of its own for each test, as it starts in a fifth of a second.
 
+mod cost;
 mod limits;
 mod locking;
 mod membership;
 mod people;
 mod proxy;
 mod server;
+mod strangers;
 
 use std::sync::Arc;
 

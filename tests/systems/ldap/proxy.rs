@@ -100,6 +100,11 @@ impl LdapProxy {
         self.rules.lock().asked.values().sum()
     }
 
+    /// The same by what was asked for: bind, search …
+    pub fn counts(&self) -> BTreeMap<&'static str, usize> {
+        self.rules.lock().asked.iter().map(|(operation, count)| (name(*operation), *count)).collect()
+    }
+
     /// How many connections there were so far.
     pub fn connections(&self) -> usize {
         self.rules.lock().connections
@@ -205,4 +210,20 @@ fn operation_at(message: &[u8]) -> usize {
 
 fn operation(message: &[u8]) -> u8 {
     message[operation_at(message)]
+}
+
+/// What a request is called.
+fn name(operation: u8) -> &'static str {
+    match operation {
+        0x60 => "bind",
+        0x63 => "search",
+        0x42 => "unbind",
+        0x6e => "compare",
+        0x66 => "modify",
+        0x68 => "add",
+        0x4a => "delete",
+        0x6c => "rename",
+        0x77 => "extended",
+        _ => "another",
+    }
 }

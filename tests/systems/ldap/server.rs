@@ -1,5 +1,6 @@
 //! A slapd of a test's own, by `hack/systems/ldap`.
 
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::process::Command;
 
@@ -7,6 +8,9 @@ use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, Scope, SearchEntry};
 use tempfile::TempDir;
 
 use crate::support::script::{self, Script, off_thread};
+
+/// The values of each attribute.
+pub type Entry = BTreeMap<String, Vec<Vec<u8>>>;
 
 /// A slapd. It ends with the test.
 pub struct Server {
@@ -123,6 +127,17 @@ impl Server {
         let found = self.root().await.search(dn, Scope::Base, "(objectClass=*)", [attribute]).await.expect("an answer");
         let entries = found.0.into_iter().map(SearchEntry::construct);
         entries.flat_map(|mut entry| entry.attrs.remove(attribute).unwrap_or_default()).collect()
+    }
+
+    /// All that the directory has, each entry with all its attributes, the server's own about who changed it and when among them.
+    pub async fn everything(&self) -> BTreeMap<String, Entry> {
+        let found = self.root().await.search(self.env("BASE_DN"), Scope::Subtree, "(objectClass=*)", ["*", "+"]).await;
+        let (entries, _) = found.expect("an answer").success().expect("all of it");
+        let entries = entries.into_iter().map(SearchEntry::construct);
+        let texts = |attributes: HashMap<String, Vec<String>>| {
+            attributes.into_iter().map(|(name, values)| (name, values.into_iter().map(String::into_bytes).collect()))
+        };
+        entries.map(|entry| (entry.dn, texts(entry.attrs).chain(entry.bin_attrs).collect())).collect()
     }
 
     /// Gives an attribute of an entry these values.

@@ -1,14 +1,18 @@
 //! PostgreSQL: the real server, with a role for usher that has no more rights than the documentation asks for.
 
+mod cost;
 mod leaving;
 mod names;
 mod rights;
 mod server;
 mod sessions;
+mod size;
+mod strangers;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -91,6 +95,16 @@ impl Postgres {
 
     async fn value<T: for<'a> tokio_postgres::types::FromSql<'a>>(&self, query: &str) -> T {
         self.admin.query_one(query, &[]).await.unwrap_or_else(|error| panic!("{query}: {error:?}")).get(0)
+    }
+
+    /// Changes a setting of the server, which hears of it a moment later.
+    async fn set(&self, setting: &str, value: &str) {
+        self.run(&format!("ALTER SYSTEM SET {setting} = '{value}'")).await;
+        self.run("SELECT pg_reload_conf()").await;
+        let until = Instant::now() + Duration::from_secs(10);
+        while self.value::<String>(&format!("SELECT current_setting('{setting}')")).await != value {
+            assert!(Instant::now() < until, "it never hears of {setting}");
+        }
     }
 
     fn password(&self) -> &str {

@@ -1,5 +1,6 @@
 //! Servers for tests: roles are the whole server's, so each test has one to itself. One that a test is done with is emptied, and the next one gets it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -10,6 +11,16 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::{Client, Config, Error};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use usher::connectors::tls;
+
+/// What the server keeps by role, row for row, with the transaction that wrote the row last; and the sessions that are open.
+const ROWS: &str = "SELECT r.rolname::text, what FROM pg_authid r JOIN (
+        SELECT oid AS role, concat('pg_authid ', xmin, to_jsonb(a)) AS what FROM pg_authid a
+        UNION ALL SELECT member, concat('pg_auth_members ', xmin, to_jsonb(m)) FROM pg_auth_members m
+        UNION ALL SELECT objoid, concat('pg_shdescription ', xmin, to_jsonb(d)) FROM pg_shdescription d WHERE classoid = 'pg_authid'::regclass
+        UNION ALL SELECT setrole, concat('pg_db_role_setting ', xmin, to_jsonb(s)) FROM pg_db_role_setting s
+        UNION ALL SELECT refobjid, concat('pg_shdepend ', xmin, to_jsonb(d)) FROM pg_shdepend d WHERE refclassid = 'pg_authid'::regclass
+        UNION ALL SELECT usesysid, concat('session ', pid, ' ', backend_start) FROM pg_stat_activity
+    ) kept ON kept.role = r.oid";
 
 static FREE: Mutex<Vec<Server>> = Mutex::new(Vec::new());
 
@@ -114,4 +125,14 @@ impl Server {
 /// As many statements as one likes with one name in each, escaped.
 pub fn named(statement: &str, name: &str) -> String {
     statement.replace("{name}", &escape_identifier(name)).replace("{text}", &escape_literal(name))
+}
+
+/// All that the server keeps of each role but usher's own and the superuser's.
+pub async fn everything(admin: &Client) -> BTreeMap<String, BTreeSet<String>> {
+    let mut roles: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for row in admin.query(ROWS, &[]).await.expect("rows") {
+        roles.entry(row.get(0)).or_default().insert(row.get(1));
+    }
+    roles.retain(|role, _| !["usher", "postgres"].contains(&role.as_str()));
+    roles
 }

@@ -9,7 +9,7 @@ use crate::plan::account::{AccountChange, Owner, Profile};
 use super::groups::Member;
 use super::person::{Manner, attribute, is_told_password, lock_without_password, unlock_by_policy, withdraw_sign};
 use super::refusal::{code, rejected, said};
-use super::wire::{Edit, Entry, Line, changed_meanwhile, done, done_or};
+use super::wire::{Edit, Entry, Line, changed_meanwhile, done, done_or, replace};
 use super::{Directory, dn};
 
 /// How often an entry is read again because somebody else changed it.
@@ -37,6 +37,7 @@ impl Directory {
             AccountChange::Leave { id, group } => {
                 let (entry, groups) = tokio::try_join!(self.by_id(line, operation, id), self.groups.named(line, operation, group))?;
                 if let Some(entry) = entry {
+                    self.finish(line, operation, &entry).await?;
                     let profile = self.account(operation, &entry)?.profile;
                     self.groups.leave(line, operation, super::member(&entry, &profile), &groups).await?;
                 }
@@ -121,26 +122,62 @@ impl Directory {
     async fn set_profile(&self, line: &Line<'_>, operation: &str, id: &str, profile: &Profile) -> Result<(), ConnectorError> {
         let entry =
             self.edit(line, operation, id, |entry| self.manner.set_profile(entry, profile)).await?.ok_or_else(|| gone(operation))?;
+        self.finish(line, operation, &entry).await?;
         let there = self.account(operation, &entry)?.profile.username;
         if there == profile.username {
             return Ok(());
         }
-        let names = dn::naming(&entry.dn).is_some_and(|(named_by, _)| named_by == attribute::USERNAME);
         let old = Member { dn: &entry.dn, username: &there };
         let groups = self.groups.with(line, operation, old).await?;
-        let dn = if names {
-            let (naming, rest) = dn::renamed(&entry.dn, attribute::USERNAME, &profile.username);
-            self.vacate(line, operation, Member { dn: &format!("{naming},{rest}"), username: &profile.username }).await?;
-            let result = line.rename(operation, &entry.dn, &naming).await?;
-            if matches!(result.rc, code::ENTRY_EXISTS | code::CONSTRAINT) {
-                return Err(rejected(operation, taken(&said(&result))));
+        if groups.is_empty() {
+            return self.call(line, operation, &entry, &profile.username).await.map(drop);
+        }
+        // Where there is no room for a note, as the attribute takes one value only, it goes without.
+        line.modify(operation, &entry.dn, vec![self.manner.note(&there)], None).await?;
+        match self.call(line, operation, &entry, &profile.username).await {
+            Ok(dn) => {
+                self.groups.rename(line, operation, old, Member { dn: &dn, username: &profile.username }, &groups).await?;
+                self.forget_former(line, operation, &dn, &there).await
             }
-            done(operation, &result)?;
-            format!("{naming},{rest}")
+            Err(refused @ ConnectorError::Rejected { .. }) => {
+                self.forget_former(line, operation, &entry.dn, &there).await?;
+                Err(refused)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Gives an entry another login. Returns its name then.
+    async fn call(&self, line: &Line<'_>, operation: &str, entry: &Entry, username: &str) -> Result<String, ConnectorError> {
+        let dn = dn::with_login(&entry.dn, attribute::USERNAME, username);
+        let result = if dn == entry.dn {
+            line.modify(operation, &dn, vec![replace(attribute::USERNAME, [username.into()])], None).await?
         } else {
-            entry.dn.clone()
+            self.vacate(line, operation, Member { dn: &dn, username }).await?;
+            line.rename(operation, &entry.dn, &dn::renamed(&entry.dn, attribute::USERNAME, username).0).await?
         };
-        self.groups.rename(line, operation, old, Member { dn: &dn, username: &profile.username }, &groups).await
+        if matches!(result.rc, code::ENTRY_EXISTS | code::CONSTRAINT) {
+            return Err(rejected(operation, taken(&said(&result))));
+        }
+        done(operation, &result).map(|()| dn)
+    }
+
+    /// Brings a new login to its end that was cut short: groups that name her by the one before do so by this one, unless that is somebody else's by now.
+    async fn finish(&self, line: &Line<'_>, operation: &str, entry: &Entry) -> Result<(), ConnectorError> {
+        let Some(former) = self.manner.former(entry) else { return Ok(()) };
+        let profile = self.account(operation, entry)?.profile;
+        if self.by_username(line, operation, &former).await?.is_none_or(|there| there.dn == entry.dn) {
+            let dn = dn::with_login(&entry.dn, attribute::USERNAME, &former);
+            let old = Member { dn: &dn, username: &former };
+            let groups = self.groups.with(line, operation, old).await?;
+            self.groups.rename(line, operation, old, super::member(entry, &profile), &groups).await?;
+        }
+        self.forget_former(line, operation, &entry.dn, &former).await
+    }
+
+    async fn forget_former(&self, line: &Line<'_>, operation: &str, dn: &str, former: &str) -> Result<(), ConnectorError> {
+        let result = line.modify(operation, dn, vec![self.manner.forget(former)], None).await?;
+        done_or(operation, &result, &[code::NO_SUCH_ATTRIBUTE, code::NO_SUCH_OBJECT])
     }
 
     /// Groups may name somebody who is gone, by a name that is now to be another one's: those memberships are not hers.
@@ -215,6 +252,7 @@ impl Directory {
 
     async fn delete(&self, line: &Line<'_>, operation: &str, id: &str) -> Result<(), ConnectorError> {
         let Some(entry) = self.by_id(line, operation, id).await? else { return Ok(()) };
+        self.finish(line, operation, &entry).await?;
         let profile = self.account(operation, &entry)?.profile;
         let member = super::member(&entry, &profile);
         // Before the entry goes: afterwards nobody knows whom a group means, and the next one of her name would be in it.

@@ -49,6 +49,17 @@ pub(super) fn renamed<'a>(dn: &'a str, attribute: &str, value: &str) -> (String,
     (format!("{attribute}={}", dn_escape(value)), dn.get(first.len() + 1..).unwrap_or_default())
 }
 
+/// The name of an entry after it got another login: where that does not name it, the same.
+pub(super) fn with_login(dn: &str, attribute: &str, login: &str) -> String {
+    match naming(dn) {
+        Some((named_by, _)) if named_by == attribute => {
+            let (naming, rest) = renamed(dn, attribute, login);
+            format!("{naming},{rest}")
+        }
+        _ => dn.to_owned(),
+    }
+}
+
 /// Splits where a character is not escaped.
 fn split(text: &str, at: impl Fn(char) -> bool) -> Vec<&str> {
     let mut escaped = false;

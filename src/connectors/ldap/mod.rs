@@ -106,6 +106,12 @@ impl Directory {
         Err(ConnectorError::Unauthorized { operation: operation.to_owned(), status })
     }
 
+    /// By what groups may know somebody: her DN and her login, and those that she had before a new login that was cut short.
+    fn names(&self, entry: &Entry, profile: &Profile) -> Vec<(String, String)> {
+        let former = self.manner.former(entry).map(|former| (dn::with_login(&entry.dn, attribute::USERNAME, &former), former));
+        std::iter::once((entry.dn.clone(), profile.username.clone())).chain(former).collect()
+    }
+
     fn account(&self, operation: &str, entry: &Entry) -> Result<Account, ConnectorError> {
         let none = || garbled(operation, format!("the directory does not tell the entryUUID of {}; let usher's bind DN read it", entry.dn));
         self.manner.account(entry).ok_or_else(none)
@@ -191,7 +197,9 @@ impl Connector for Directory {
         if account.state == AccountState::Disabled && !person::is_told_password(entry) {
             account.credentials |= !line.lacks(&operation, &entry.dn, attribute::PASSWORD).await?;
         }
-        account.groups = self.groups.of(&line, &operation, member(entry, &account.profile), managed).await?;
+        for (dn, username) in self.names(entry, &account.profile) {
+            account.groups.extend(self.groups.of(&line, &operation, Member { dn: &dn, username: &username }, managed).await?);
+        }
         Ok(Some(account))
     }
 
@@ -213,7 +221,8 @@ impl Connector for Directory {
         let members = self.groups.all(&line, operation, managed).await?;
         let account = |entry: &Entry| {
             let mut account = self.account(operation, entry)?;
-            account.groups = members.of(member(entry, &account.profile));
+            let names = self.names(entry, &account.profile);
+            account.groups = names.iter().flat_map(|(dn, username)| members.of(Member { dn, username })).collect();
             Ok(account)
         };
         people.iter().map(account).collect()

@@ -36,6 +36,8 @@ const ASIDE: &[u8] = b"{SSHA}!usher-locked!";
 const KEY_ASIDE: &[u8] = b"# usher-locked: ";
 /// What begins the title of a key that usher put there.
 const KEY_TITLE: &str = "usher: ";
+/// What begins the note of the login that somebody had before, beside her mark, as long as groups may name her by it.
+const FORMER: &str = "usher-was/";
 
 /// How accounts are kept in one directory.
 #[derive(Debug)]
@@ -57,9 +59,14 @@ impl Manner {
 
     /// The account that an entry is, but for its groups; nothing if the directory does not tell its id.
     pub fn account(&self, entry: &Entry) -> Option<Account> {
+        let mut profile = profile(entry);
+        if self.former(entry).is_some() {
+            // A new login was cut short. This is what no profile is to be, so it is set again, and that is brought to its end.
+            profile.display_name.clear();
+        }
         Some(Account {
             id: entry.text(attribute::ID)?.to_owned(),
-            profile: profile(entry),
+            profile,
             state: self.state(entry),
             groups: BTreeSet::new(),
             owner: entry.texts(&self.mark).find_map(Owner::read),
@@ -83,6 +90,22 @@ impl Manner {
         let passwords = entry.values(attribute::PASSWORD);
         let aside = !passwords.is_empty() && passwords.iter().all(|value| value.starts_with(ASIDE));
         aside || (self.lock_out == LockOut::Policy && is_locked_by_policy(entry))
+    }
+
+    /// The login that somebody had before, if groups may name her by it still.
+    pub fn former(&self, entry: &Entry) -> Option<String> {
+        let former = entry.texts(&self.mark).find_map(|text| text.strip_prefix(FORMER))?;
+        (former != profile(entry).username).then(|| former.to_owned())
+    }
+
+    /// Notes a login that somebody is about to lose.
+    pub fn note(&self, username: &str) -> Edit {
+        add(&self.mark, format!("{FORMER}{username}"))
+    }
+
+    /// Takes the note away.
+    pub fn forget(&self, username: &str) -> Edit {
+        delete(&self.mark, format!("{FORMER}{username}"))
     }
 
     /// The mark becomes this one. Others' values of the attribute stay.
@@ -137,7 +160,7 @@ impl Manner {
         edits
     }
 
-    /// What changes about a profile but for the login, where that names the entry.
+    /// What changes about a profile but for the login.
     pub fn set_profile(&self, entry: &Entry, wanted: &Profile) -> Vec<Edit> {
         let there = profile(entry);
         let mut edits = Vec::new();
@@ -148,9 +171,6 @@ impl Manner {
         }
         if there.email != wanted.email {
             edits.extend(emails(entry, &wanted.email));
-        }
-        if there.username != wanted.username && names != attribute::USERNAME {
-            edits.push(replace(attribute::USERNAME, [wanted.username.clone().into_bytes()]));
         }
         if there.ssh_keys != wanted.ssh_keys {
             let others = entry.values(attribute::KEY).iter().filter(|value| usher_key(value).is_none()).cloned();

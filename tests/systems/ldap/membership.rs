@@ -13,19 +13,19 @@ use super::Directory;
 
 const NOBODY: &str = "cn=empty-membership-placeholder";
 /// The sorts of groups, the attribute with their members, and whether they may be empty.
-const SORTS: [(&str, &str, bool); 3] =
+pub const SORTS: [(&str, &str, bool); 3] =
     [("groupOfNames", "member", false), ("groupOfUniqueNames", "uniqueMember", false), ("posixGroup", "memberUid", true)];
 
-async fn make(connector: &dyn Connector, person: &str) -> String {
+pub async fn make(connector: &dyn Connector, person: &str) -> String {
     let create = AccountChange::Create { profile: connector.keeps(profile(person)), owner: owner(person) };
     connector.apply(&create).await.expect("made").id.expect("an id")
 }
 
-async fn change(connector: &dyn Connector, change: AccountChange) {
+pub async fn change(connector: &dyn Connector, change: AccountChange) {
     connector.apply(&change).await.unwrap_or_else(|error| panic!("{change:?}: {}", error.chain()));
 }
 
-fn join(id: &str, group: &str) -> AccountChange {
+pub fn join(id: &str, group: &str) -> AccountChange {
     AccountChange::Join { id: id.to_owned(), group: group.to_owned() }
 }
 

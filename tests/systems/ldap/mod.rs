@@ -6,6 +6,7 @@ mod locking;
 mod membership;
 mod people;
 mod proxy;
+mod renaming;
 mod server;
 mod strangers;
 

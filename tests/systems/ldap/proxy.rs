@@ -16,12 +16,14 @@ use crate::proxy::{certified, listen};
 
 /// The operations of RFC 4511 by the byte that begins them.
 const SEARCH_DONE: u8 = 0x65;
-const CHANGES: [u8; 5] = [0x67, 0x69, 0x6b, 0x6d, 0x78];
+const RENAMED: u8 = 0x6d;
+const CHANGES: [u8; 5] = [0x67, 0x69, 0x6b, RENAMED, 0x78];
 
 /// What is to happen to answers.
 #[derive(Default)]
 struct Rules {
-    cut: bool,
+    /// The answers at which the connection is cut, and how many of them pass before.
+    cut: Option<(&'static [u8], usize)>,
     unavailable: bool,
     without_controls: bool,
     /// The next answer to a search waits for the second, after it has told the first that it does.
@@ -29,6 +31,20 @@ struct Rules {
     /// How often each operation was asked for.
     asked: BTreeMap<u8, usize>,
     connections: usize,
+}
+
+impl Rules {
+    /// Whether the connection is cut instead of passing this answer on.
+    fn cuts(&mut self, operation: u8) -> bool {
+        match &mut self.cut {
+            Some((which, _)) if !which.contains(&operation) => false,
+            Some((_, left @ 1..)) => {
+                *left -= 1;
+                false
+            }
+            cut => cut.take().is_some(),
+        }
+    }
 }
 
 /// Takes LDAP over TLS with a certificate of a CA of its own.
@@ -75,7 +91,17 @@ impl LdapProxy {
 
     /// The next change is made, and the connection is cut instead of answering it.
     pub fn cut_next_change(&self) {
-        self.rules.lock().cut = true;
+        self.cut_change_after(0);
+    }
+
+    /// So many changes are answered; the next one is made, and the connection is cut instead.
+    pub fn cut_change_after(&self, answered: usize) {
+        self.rules.lock().cut = Some((&CHANGES, answered));
+    }
+
+    /// The same for the next new name of an entry, whatever is changed before.
+    pub fn cut_next_rename(&self) {
+        self.rules.lock().cut = Some((&[RENAMED], 0));
     }
 
     /// From now on every search ends with `unavailable`.
@@ -144,7 +170,7 @@ async fn carry(client: TcpStream, acceptor: TlsAcceptor, target: String, upstrea
 /// An answer as it is passed on; nothing if the connection is cut instead.
 async fn treated(message: Vec<u8>, rules: &Mutex<Rules>) -> Option<Vec<u8>> {
     let operation = operation(&message);
-    if CHANGES.contains(&operation) && std::mem::take(&mut rules.lock().cut) {
+    if rules.lock().cuts(operation) {
         return None;
     }
     if operation != SEARCH_DONE {

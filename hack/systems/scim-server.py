@@ -1,7 +1,8 @@
 """Serves SCIM with scim2-server's own parts, under TLS and with data that outlives a crash. Its own command has neither.
 
-Started by hack/systems/scim as: scim-server.py PORT FOLDER CERTIFICATE KEY, with the bearer token in SCIM_TOKEN.
-Each /NAME/v2 is a tenant with resources of its own, made by the first request.
+Started by hack/systems/scim as: scim-server.py PORT FOLDER CERTIFICATE KEY, with the administrator's bearer token in SCIM_TOKEN.
+Each /NAME/v2 is a tenant with resources of its own, made by the first request. In FOLDER/NAME.tokens there may be tokens for that
+tenant alone, which may be exchanged while it runs.
 """
 
 import json
@@ -63,6 +64,22 @@ class KeptStorage(InMemoryStorage):
             self.write(resource_type, resource_id, None)
 
 
+class Tenant(BearerTokenApplication):
+    """Looks at each request which tokens are good by now."""
+
+    def __init__(self, file, *parts, **options):
+        self.file = file
+        super().__init__(*parts, **options)
+
+    @property
+    def bearer_tokens(self):
+        return self.good_everywhere | set(self.file.read_text().split() if self.file.exists() else ())
+
+    @bearer_tokens.setter
+    def bearer_tokens(self, tokens):
+        self.good_everywhere = tokens
+
+
 class TlsServer(ThreadingWSGIServer):
     """Each connection's handshake is a matter of its own thread, so that one who is slow holds nobody up."""
 
@@ -89,8 +106,10 @@ def main():
     service = ScimService(provider)
 
     def tenant(name):
-        storage = KeptStorage(Path(folder, quote(name, safe="") + ".jsonl"), provider)
-        return BearerTokenApplication(storage, provider, service=service, bearer_tokens=[os.environ["SCIM_TOKEN"]])
+        file = str(Path(folder, quote(name, safe="")))
+        storage = KeptStorage(Path(file + ".jsonl"), provider)
+        tokens = Path(file + ".tokens")
+        return Tenant(tokens, storage, provider, service=service, bearer_tokens=[os.environ["SCIM_TOKEN"]])
 
     TlsServer.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     TlsServer.tls.load_cert_chain(certificate, key)

@@ -14,6 +14,7 @@ mod waiting;
 mod whose;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
@@ -39,7 +40,8 @@ struct Service {
     /// The server, if it is the test's own.
     own: Option<System>,
     http: reqwest::Client,
-    token: String,
+    /// Where the tokens stand that let usher in here and nowhere else.
+    tokens: PathBuf,
     base: String,
     provider: String,
 }
@@ -84,10 +86,17 @@ impl Service {
         let provider = name("scim");
         let config = tls::config(Some(&ca(system))).expect("a CA");
         let mut headers = reqwest::header::HeaderMap::new();
-        let token = system.env("TOKEN").to_owned();
-        headers.insert("Authorization", format!("Bearer {token}").parse().expect("a header"));
+        headers.insert("Authorization", format!("Bearer {}", system.env("TOKEN")).parse().expect("a header"));
         let http = reqwest::Client::builder().tls_backend_preconfigured(config).default_headers(headers).build().expect("a client");
-        Self { own: None, http, token, base: format!("{}/{provider}/v2", system.env("URL")), provider }
+        let tokens = system.dir().join("tenants").join(format!("{provider}.tokens"));
+        Self { own: None, http, tokens, base: format!("{}/{provider}/v2", system.env("URL")), provider }
+    }
+
+    /// A new token of usher's. One that it had before is refused from now on.
+    fn token(&self) -> String {
+        let token = name("token-of-usher");
+        std::fs::write(&self.tokens, &token).expect("written");
+        token
     }
 
     /// Declares it as a Provider, where the proxy listens if there is one.
@@ -101,7 +110,7 @@ impl Service {
 
     async fn declare_at(&self, client: &Client, url: &str, ca: &str, more: Value) {
         let secret = json!({
-            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": self.provider}, "stringData": {"token": self.token, "ca.crt": ca},
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": self.provider}, "stringData": {"token": self.token(), "ca.crt": ca},
         });
         let secrets: Api<Secret> = Api::namespaced(client.clone(), NAMESPACE);
         secrets.create(&PostParams::default(), &serde_json::from_value(secret).expect("a Secret")).await.expect("made");

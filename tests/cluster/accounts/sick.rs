@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use http::HeaderValue;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, Patch, PatchParams};
 use parking_lot::Mutex;
@@ -22,13 +21,9 @@ fn lists(asked: &Asked) -> bool {
     asked.path.contains("/Users?") && !asked.path.contains("filter=")
 }
 
-fn token(asked: &Asked) -> &str {
-    asked.headers.get("Authorization").and_then(|it| it.to_str().ok()).unwrap_or_default()
-}
-
-/// The password of usher itself is another one: nobody is asked again and again with the old one, and the new one is enough.
+/// usher's own token is exchanged: nobody is asked again and again with the old one, and the new one in the Secret is enough for all that waited.
 #[tokio::test]
-async fn a_rotated_credential_is_said_with_the_remedy_and_heals_with_the_secret() {
+async fn an_exchanged_token_is_said_with_the_remedy_and_heals_with_the_secret() {
     let shared = operated().await;
     let client = &shared.client;
     let (service, proxy) = Service::behind_proxy(client, json!({})).await;
@@ -37,10 +32,9 @@ async fn a_rotated_credential_is_said_with_the_remedy_and_heals_with_the_secret(
     bind(client, &role, &[&ada, &bob, &eve]).await;
     developer(client, &ada, json!({})).await;
     service.shows(&ada, true, &["developers"]).await;
+    tells(client, &ada, &service.provider, "Active").await;
 
-    let real = format!("Bearer {}", service.token);
-    proxy.rewrite(move |asked| drop(asked.headers.insert("Authorization", HeaderValue::from_str(&real).expect("a header"))));
-    proxy.instead(|asked| (token(asked) != "Bearer of-today").then(|| Told::json(401, &json!({"detail": "who are you"}))));
+    let token = service.token();
     developer(client, &bob, json!({})).await;
     let message = says(client, "Provider", &service.provider, "Connected", "Unauthorized").await;
     assert!(message.contains("look at the credentials that the Provider names"), "{message}");
@@ -49,14 +43,18 @@ async fn a_rotated_credential_is_said_with_the_remedy_and_heals_with_the_secret(
     developer(client, &eve, json!({})).await;
     says(client, "Developer", &eve, "AccountsSynced", "Unauthorized").await;
     assert_eq!(proxy.asked().len(), asked, "a wrong password is not tried for each of them");
+    edit(client, "Developer", &ada, json!({"state": "Departed"})).await;
+    receipt(client, &ada, &service.provider, "Unreachable").await;
 
     let secrets: Api<Secret> = Api::namespaced(client.clone(), NAMESPACE);
-    let patch = json!({"stringData": {"token": "of-today"}});
+    let patch = json!({"stringData": {"token": token}});
     secrets.patch(&service.provider, &PatchParams::default(), &Patch::Merge(patch)).await.expect("rotated");
     for person in [&bob, &eve] {
         service.shows(person, true, &["developers"]).await;
         tells(client, person, &service.provider, "Active").await;
     }
+    service.shows(&ada, false, &[]).await;
+    receipt(client, &ada, &service.provider, "Disabled").await;
     reaches(client, "Provider", &service.provider, "/status/state", "Connected").await;
 }
 

@@ -45,7 +45,7 @@ fn rejected(answer: Result<usher::connectors::Applied, ConnectorError>) -> Strin
 }
 
 /// Says of a service what its ServiceProviderConfig does not.
-fn without_patch(asked: &Asked, told: &mut Told) {
+pub fn without_patch(asked: &Asked, told: &mut Told) {
     if asked.path.ends_with("/ServiceProviderConfig") {
         let mut value = told.value();
         value["patch"]["supported"] = false.into();
@@ -60,19 +60,34 @@ async fn everything_changes_by_put(tenant: &Tenant, proxy: &HttpsProxy, connecto
     tenant.service.set(&format!("/Groups/{group}"), &json!({ "members": [{ "value": bob }] })).await;
     let (account, _) = converge(connector, &wish("ada", &[TEAM.to_owned()])).await;
     let id = account.expect("an account").id;
-    tenant.service.set(&format!("/Users/{id}"), &json!({ "title": "Countess" })).await;
+    let (user_path, group_path) = (format!("/Users/{id}"), format!("/Groups/{group}"));
+    tenant.service.set(&user_path, &others()).await;
+    tenant.service.set(&group_path, &json!({ "externalId": "00g1" })).await;
     let mut married = wish("ada", &[]);
     (married.profile.display_name, married.managed) = ("Ada King".to_owned(), only(TEAM));
     let (account, changes) = converge(connector, &married).await;
     assert_eq!((account.expect("an account").profile.display_name.as_str(), changes), ("Ada King", 2));
     connector.apply(&AccountChange::SetEnabled { id: id.clone(), enabled: false }).await.expect("disabled");
-    let user = tenant.service.ask("GET", &format!("/Users/{id}"), &Value::Null).await;
-    assert_eq!((&user["title"], &user["active"], &user["externalId"]), (&json!("Countess"), &json!(false), &json!(owner("ada").mark())));
-    let group = tenant.service.ask("GET", &format!("/Groups/{group}"), &Value::Null).await;
-    assert_eq!((&group["displayName"], &group["members"]), (&json!(TEAM), &json!([{ "value": bob }])), "bob is still in it");
+    let user = tenant.service.ask("GET", &user_path, &Value::Null).await;
+    assert_eq!((&user["active"], &user["externalId"]), (&json!(false), &json!(owner("ada").mark())));
+    for (name, value) in others().as_object().expect("attributes") {
+        assert_eq!(&user[name], value, "{name} is not usher's");
+    }
+    let group = tenant.service.ask("GET", &group_path, &Value::Null).await;
+    assert_eq!((&group["displayName"], &group["externalId"]), (&json!(TEAM), &json!("00g1")));
+    assert_eq!(group["members"], json!([{ "value": bob }]), "bob is still in it");
     let puts: Vec<Asked> = proxy.asked().into_iter().filter(|asked| asked.method == Method::PUT).collect();
     assert_eq!(puts.len(), 4, "joins, is renamed, leaves, is disabled");
     assert!(puts.iter().all(|put| put.headers.contains_key("if-match")), "nobody else's change is overwritten");
+    assert!(puts.iter().all(|put| put.path.ends_with(put.json()["id"].as_str().expect("an id"))), "each repeats whose it is");
+}
+
+/// What others keep of a user, in the core schema and in an extension.
+fn others() -> Value {
+    json!({
+        "title": "Countess", "phoneNumbers": [{ "value": "+44 20 1815", "type": "work" }],
+        "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User": { "department": "Engines", "employeeNumber": "1815" },
+    })
 }
 
 #[tokio::test]

@@ -11,9 +11,11 @@ use usher::connectors::Connector;
 use usher::connectors::error::ConnectorError;
 use usher::plan::account::{AccountChange, AccountState, Capability, Managed};
 
+use super::habits::without_patch;
 use super::{Service, stranger};
 use crate::conformance;
 use crate::conformance::{Fault, Target, can, owner, profile, read};
+use crate::proxy::Asked;
 use crate::support::systems::{System, shared};
 
 /// A realm of its own for one test.
@@ -21,21 +23,29 @@ struct Realm {
     service: Service,
     system: &'static System,
     name: String,
+    /// The client that usher is there, and its secret.
+    client: [String; 2],
 }
 
 impl Realm {
     /// A realm whose user profile keeps externalId and displayName.
     async fn start() -> Self {
         let realm = Self::plain().await;
-        let (mut kept, url) = (realm.admin("GET", "/users/profile", &Value::Null).await, "/users/profile");
-        let attributes = kept["attributes"].as_array_mut().expect("attributes");
-        for name in ["externalId", "displayName"] {
+        realm.keep(&["externalId", "displayName"]).await;
+        realm
+    }
+
+    /// Makes places for attributes of SCIM in the user profile.
+    async fn keep(&self, names: &[&str]) {
+        let mut profile = self.admin("GET", "/users/profile", &Value::Null).await;
+        let attributes = profile["attributes"].as_array_mut().expect("attributes");
+        for name in names {
             // She may neither see nor change what only administrators may.
             let permissions = json!({ "view": ["admin"], "edit": ["admin"] });
-            attributes.push(json!({ "name": name, "permissions": permissions, "annotations": { "kc.scim.schema.attribute": name } }));
+            let own = name.rsplit(':').next();
+            attributes.push(json!({ "name": own, "permissions": permissions, "annotations": { "kc.scim.schema.attribute": name } }));
         }
-        realm.admin("PUT", url, &kept).await;
-        realm
+        self.admin("PUT", "/users/profile", &profile).await;
     }
 
     /// A realm as it is when it was made.
@@ -49,11 +59,31 @@ impl Realm {
         let file = std::fs::read_to_string(system.dir().join(format!("realm-{name}.env"))).expect("its settings");
         let variable = |key: &str| file.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).expect("a setting").to_owned();
         let ca = std::fs::read_to_string(system.ca_file()).expect("a CA");
-        let mut service = Service::new(variable("SCIM_URL"), String::new(), ca);
-        let (id, secret) = (variable("CLIENT_ID"), variable("CLIENT_SECRET"));
-        let form = [("grant_type", "client_credentials"), ("client_id", &*id), ("client_secret", &*secret)];
-        service.token = token(&service, &variable("TOKEN_URL"), &form).await.expect("a token");
-        Self { service, system, name }
+        let service = Service::new(variable("SCIM_URL"), String::new(), ca);
+        let client = [variable("CLIENT_ID"), variable("CLIENT_SECRET")];
+        let mut realm = Self { service, system, name, client };
+        realm.service.token = realm.token().await;
+        realm
+    }
+
+    /// Where the realm gives tokens and takes them back.
+    fn openid(&self, path: &str) -> String {
+        format!("{}/realms/{}/protocol/openid-connect/{path}", self.system.env("URL"), self.name)
+    }
+
+    /// A new token of usher's.
+    async fn token(&self) -> String {
+        let [id, secret] = self.client.each_ref().map(String::as_str);
+        let form = [("grant_type", "client_credentials"), ("client_id", id), ("client_secret", secret)];
+        token(&self.service, &self.openid("token"), &form).await.expect("a token")
+    }
+
+    /// Takes a token of usher's back (RFC 7009).
+    async fn revoke(&self, token: &str) {
+        let [id, secret] = self.client.each_ref().map(String::as_str);
+        let form = [("token", token), ("client_id", id), ("client_secret", secret)];
+        let answer = self.service.client.post(self.openid("revoke")).form(&form).send().await.expect("an answer");
+        assert!(answer.status().is_success(), "{}", answer.status());
     }
 
     /// A request of the administrator's, below the realm.
@@ -76,9 +106,8 @@ impl Realm {
 
     /// What the realm gives to somebody who logs in by a password.
     async fn log_in(&self, username: &str, password: &str) -> Option<String> {
-        let url = format!("{}/realms/{}/protocol/openid-connect/token", self.system.env("URL"), self.name);
         let form = [("grant_type", "password"), ("client_id", "kubernetes"), ("username", username), ("password", password)];
-        token(&self.service, &url, &form).await
+        token(&self.service, &self.openid("token"), &form).await
     }
 }
 
@@ -118,6 +147,12 @@ impl Target for Realm {
     async fn rename(&self, id: &str, username: &str) -> bool {
         self.service.set(&format!("/Users/{id}"), &json!({ "userName": username })).await;
         true
+    }
+
+    async fn exchange_credential(&self) -> Option<Arc<dyn Connector>> {
+        let fresh = self.token().await;
+        self.revoke(&self.service.token).await;
+        Some(self.service.connect(&Service::settings(&self.service.url), &self.service.ca, &fresh))
     }
 
     async fn log_in(&self, _: &str, _: &str) -> bool {
@@ -197,4 +232,44 @@ async fn a_token_of_somebody_else_is_refused() {
     let connector = realm.service.connect(&Service::settings(&realm.service.url), &realm.service.ca, &other.service.token);
     let error = connector.probe().await.expect_err("refused");
     assert!(matches!(error, ConnectorError::Unauthorized { .. }), "{}", error.chain());
+}
+
+/// Without PATCH all of a user is put, with what others keep of her. Keycloak wants her id in it, and would itself forgive what is left out: so that is looked at.
+#[tokio::test]
+async fn what_others_keep_of_a_user_outlives_a_put() {
+    const ENTERPRISE: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User";
+    let realm = Realm::start().await;
+    realm.keep(&["title", "nickName", &format!("{ENTERPRISE}:department")]).await;
+    let mut ada = stranger("ada", "ada@example.com");
+    ada["schemas"].as_array_mut().expect("a list").push(json!(ENTERPRISE));
+    (ada["title"], ada["nickName"], ada[ENTERPRISE]) = (json!("Countess"), json!("Enchantress"), json!({ "department": "Engines" }));
+    let id = realm.service.make("/Users", &ada).await;
+    let (path, own_path) = (&format!("/Users/{id}"), &format!("/users/{id}"));
+    let mut own = realm.admin("GET", own_path, &Value::Null).await;
+    (own["attributes"]["phone"], own["emailVerified"]) = (json!(["+44 20 1815"]), json!(true));
+    realm.admin("PUT", own_path, &own).await;
+    let theirs = |user: &Value| ["title", "nickName", ENTERPRISE].map(|name| user[name].clone());
+    let proxy = realm.service.proxy().await;
+    proxy.edit(without_patch);
+    let connector = realm.service.connector_behind(&proxy);
+    let mut married = connector.keeps(profile("ada"));
+    married.display_name = "Ada King".to_owned();
+    for change in [
+        AccountChange::Adopt { id: id.clone(), owner: owner("ada") },
+        AccountChange::SetProfile { id: id.clone(), profile: married.clone() },
+        AccountChange::SetEnabled { id: id.clone(), enabled: false },
+        AccountChange::SetEnabled { id: id.clone(), enabled: true },
+    ] {
+        proxy.forget();
+        connector.apply(&change).await.unwrap_or_else(|error| panic!("{change:?}: {}", error.chain()));
+        let puts: Vec<Asked> = proxy.asked().into_iter().filter(Asked::changes).collect();
+        assert!(puts.len() == 1 && puts[0].method == "PUT", "{change:?}: {:?}", proxy.counts());
+        let put = puts[0].json();
+        assert_eq!((&put["id"], &put["externalId"], theirs(&put)), (&json!(id), &json!(owner("ada").mark()), theirs(&ada)), "{change:?}");
+        let now = realm.admin("GET", own_path, &Value::Null).await;
+        assert_eq!((&now["attributes"]["phone"], &now["emailVerified"]), (&json!(["+44 20 1815"]), &json!(true)), "after {change:?}");
+        assert_eq!(theirs(&realm.service.ask("GET", path, &Value::Null).await), theirs(&ada), "after {change:?}");
+    }
+    let account = read(connector.as_ref(), &id, &NONE).await;
+    assert_eq!((account.owner, account.profile, account.state), (Some(owner("ada")), married, AccountState::Enabled));
 }

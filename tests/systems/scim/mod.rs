@@ -136,9 +136,18 @@ impl Tenant {
         let system = shared("scim").await;
         let name = format!("tenant-{}", TENANTS.fetch_add(1, Ordering::Relaxed));
         let ca = std::fs::read_to_string(system.ca_file()).expect("a CA");
-        let service = Service::new(format!("{}/{name}/v2", system.env("URL")), system.env("TOKEN").to_owned(), ca);
-        Self { service, system, name }
+        let token = token(system, &name);
+        Self { service: Service::new(format!("{}/{name}/v2", system.env("URL")), token, ca), system, name }
     }
+}
+
+/// A new token for a tenant. One that it had before is refused from now on.
+fn token(system: &System, tenant: &str) -> String {
+    static TOKENS: AtomicU64 = AtomicU64::new(0);
+    let token = format!("token-{}-of-usher-at-{tenant}", TOKENS.fetch_add(1, Ordering::Relaxed));
+    crate::support::evidence::secret(&format!("a token of {tenant}"), &token);
+    std::fs::write(system.dir().join("tenants").join(format!("{tenant}.tokens")), &token).expect("written");
+    token
 }
 
 #[async_trait]
@@ -189,6 +198,11 @@ impl Target for Tenant {
         };
         self.service.set(&format!("/Users/{id}"), &attributes).await;
         true
+    }
+
+    async fn exchange_credential(&self) -> Option<Arc<dyn Connector>> {
+        let token = token(self.system, &self.name);
+        Some(self.service.connect(&Service::settings(&self.service.url), &self.service.ca, &token))
     }
 
     /// The server has no door, so what it keeps is looked at: it would let in whoever is active and has the password.

@@ -14,19 +14,19 @@ pub struct Git {
     ca: PathBuf,
     ssh_port: String,
     dir: PathBuf,
-    files: AtomicU64,
 }
 
 impl Git {
     /// What works with a forge. Its files are among that one's.
     pub fn of(system: &System) -> Self {
         let (url, ssh_port) = (system.env("URL").to_owned(), system.env("SSH_PORT").to_owned());
-        Self { url, ca: system.ca_file().to_owned(), ssh_port, dir: system.dir().to_owned(), files: AtomicU64::new(0) }
+        Self { url, ca: system.ca_file().to_owned(), ssh_port, dir: system.dir().to_owned() }
     }
 
     /// A place for a file or folder that is not there yet.
     fn place(&self, name: &str) -> PathBuf {
-        self.dir.join(format!("{name}-{}", self.files.fetch_add(1, Ordering::Relaxed)))
+        static FILES: AtomicU64 = AtomicU64::new(0);
+        self.dir.join(format!("{name}-{}", FILES.fetch_add(1, Ordering::Relaxed)))
     }
 
     /// A new SSH key: where the private one is, and the public one.

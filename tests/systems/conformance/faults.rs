@@ -36,13 +36,14 @@ pub async fn a_system_that_hangs_is_told(target: &dyn Target) {
 /// The account was made, and nobody said so: the next try finds it, and makes no second one.
 pub async fn a_change_whose_answer_was_lost_is_made_once(target: &dyn Target) {
     let connector = target.connector().await;
+    let ada = &target.login("ada");
     let faulty = target.faulty(Fault::CutAfter).await.expect("every connection can be cut");
-    let create = AccountChange::Create { profile: connector.keeps(profile("ada")), owner: owner("ada") };
+    let create = AccountChange::Create { profile: connector.keeps(profile(ada)), owner: owner(ada) };
     let error = faulty.apply(&create).await.expect_err("the answer is lost");
     assert!(matches!(error, ConnectorError::Unreachable { .. }), "{}", error.chain());
     let id = connector.apply(&create).await.expect("made, or made before").id.expect("an id");
     let all = connector.list(&NONE).await.expect("a list");
-    let hers: Vec<&str> = all.iter().filter(|it| it.profile.username == "ada").map(|it| it.id.as_str()).collect();
+    let hers: Vec<&str> = all.iter().filter(|it| it.profile.username == *ada).map(|it| it.id.as_str()).collect();
     assert_eq!(hers, [id.as_str()]);
 }
 

@@ -66,6 +66,10 @@ pub trait Target: Send + Sync {
     /// A connector that meets with a fault at its next request that changes something, or at once if `fault` is not [`Fault::CutAfter`]; nothing where the
     /// system has no such fault (a database knows no 429).
     async fn faulty(&self, fault: Fault) -> Option<Arc<dyn Connector>>;
+    /// The login that somebody has here: where tests share a system, it is no other test's.
+    fn login(&self, person: &str) -> String {
+        person.to_owned()
+    }
     /// How the system spells a group of this name.
     fn group(&self, name: &str) -> String;
     /// Makes a group, spelled by [`Self::group`].
@@ -100,16 +104,20 @@ pub trait Target: Send + Sync {
     fn secret(&self) -> String;
 }
 
-/// Makes every case a test: `conformance!(gitea, Gitea::start().await)`.
+/// Makes every case a test: `conformance!(Realm::start().await)`. Where tests share a system, the second is one that thousands may crowd into.
 #[macro_export]
 macro_rules! conformance {
     ($start:expr) => {
+        $crate::conformance!($start, $start);
+    };
+    ($start:expr, $alone:expr) => {
+        $crate::conformance!(@cases $alone; no_page_is_lost);
         $crate::conformance!(@cases $start;
             nobody_is_found, an_account_is_made_once, two_who_make_it_at_once_make_one, a_password_that_was_issued_logs_in, a_profile_changes_and_nothing_else,
             an_account_that_was_renamed_is_found_by_its_id, groups_come_and_go, the_last_one_leaves_a_group_and_others_come, a_missing_group_is_named,
             ssh_keys_come_and_go, a_strangers_account_is_nobodys, another_installations_account_is_told, an_account_is_adopted,
             who_is_locked_out_has_nothing_and_comes_back, what_was_issued_is_dead_for_ever, what_cannot_be_revoked_is_told, an_account_is_deleted, what_somebody_owns_keeps_the_account,
-            what_somebody_owned_is_handed_over, the_second_run_changes_nothing, no_page_is_lost, a_closed_door_is_told, a_system_that_hangs_is_told,
+            what_somebody_owned_is_handed_over, the_second_run_changes_nothing, a_closed_door_is_told, a_system_that_hangs_is_told,
             a_change_whose_answer_was_lost_is_made_once, a_refused_credential_is_told, a_system_that_asks_for_patience_gets_it, a_broken_system_is_told,
             no_secret_is_printed, a_password_that_is_refused_is_not_repeated, every_change_whose_answer_was_lost_is_made_in_the_end,
             what_was_changed_by_hand_is_put_right, an_exchanged_credential_is_refused_and_the_new_one_works,

@@ -14,28 +14,30 @@ const NONE: Managed = Managed::Only(BTreeSet::new());
 /// An account of her name that usher did not make is told as such; it cannot be made, and is not touched.
 pub async fn a_strangers_account_is_nobodys(target: &dyn Target) {
     let connector = target.connector().await;
-    let id = target.make_stranger("ada", "ada@elsewhere.example").await;
-    let before = connector.find(&named("ada"), &NONE).await.expect("an answer").expect("an account");
+    let ada = &target.login("ada");
+    let id = target.make_stranger(ada, &format!("{ada}@elsewhere.example")).await;
+    let before = connector.find(&named(ada), &NONE).await.expect("an answer").expect("an account");
     assert_eq!((before.id.as_str(), &before.owner), (id.as_str(), &None));
-    let create = AccountChange::Create { profile: connector.keeps(profile("ada")), owner: owner("ada") };
+    let create = AccountChange::Create { profile: connector.keeps(profile(ada)), owner: owner(ada) };
     let error = connector.apply(&create).await.expect_err("the name is taken");
     assert!(matches!(error, ConnectorError::Rejected { .. }), "{}", error.chain());
-    let after = connector.find(&named("ada"), &NONE).await.expect("an answer").expect("an account");
+    let after = connector.find(&named(ada), &NONE).await.expect("an answer").expect("an account");
     assert_eq!(before, after);
 }
 
 /// Two clusters may share a system.
 pub async fn another_installations_account_is_told(target: &dyn Target) {
     let connector = target.connector().await;
+    let ada = &target.login("ada");
     if !can(connector.as_ref(), Capability::Mark).await {
         return;
     }
-    let other = Owner { installation: "7b1c1f0a-5f6e-4a52-8d5e-2f3c0f3b9a77".to_owned(), ..owner("ada") };
-    let create = |owner: &Owner| AccountChange::Create { profile: connector.keeps(profile("ada")), owner: owner.clone() };
+    let other = Owner { installation: "7b1c1f0a-5f6e-4a52-8d5e-2f3c0f3b9a77".to_owned(), ..owner(ada) };
+    let create = |owner: &Owner| AccountChange::Create { profile: connector.keeps(profile(ada)), owner: owner.clone() };
     connector.apply(&create(&other)).await.expect("made");
-    let account = connector.find(&named("ada"), &NONE).await.expect("an answer").expect("an account");
+    let account = connector.find(&named(ada), &NONE).await.expect("an answer").expect("an account");
     assert_eq!(account.owner, Some(other));
-    let error = connector.apply(&create(&owner("ada"))).await.expect_err("it is not ours");
+    let error = connector.apply(&create(&owner(ada))).await.expect_err("it is not ours");
     assert!(matches!(error, ConnectorError::Rejected { .. }), "{}", error.chain());
     let listed = connector.list(&NONE).await.expect("a list");
     let listed = listed.into_iter().find(|it| it.id == account.id).expect("it is listed");
@@ -45,35 +47,38 @@ pub async fn another_installations_account_is_told(target: &dyn Target) {
 /// What was a stranger's becomes hers, with the same id and everything else as it was.
 pub async fn an_account_is_adopted(target: &dyn Target) {
     let connector = target.connector().await;
+    let ada = &target.login("ada");
     if !can(connector.as_ref(), Capability::Mark).await {
         return;
     }
-    let id = target.make_stranger("ada", "ada@example.com").await;
+    let id = target.make_stranger(ada, &format!("{ada}@example.com")).await;
     let before = read(connector.as_ref(), &id, &NONE).await;
-    connector.apply(&AccountChange::Adopt { id: id.clone(), owner: owner("ada") }).await.expect("adopted");
+    connector.apply(&AccountChange::Adopt { id: id.clone(), owner: owner(ada) }).await.expect("adopted");
     let after = read(connector.as_ref(), &id, &NONE).await;
-    assert_eq!(after.owner, Some(owner("ada")));
+    assert_eq!(after.owner, Some(owner(ada)));
     assert_eq!(usher::plan::account::Account { owner: None, ..after }, before);
 }
 
 /// Once it is so, nothing is sent any more.
 pub async fn the_second_run_changes_nothing(target: &dyn Target) {
     let connector = target.connector().await;
+    let ada = &target.login("ada");
     let groups = [target.group("developers"), target.group("releases")];
     for group in &groups {
         target.make_group(group).await;
     }
-    let (first, changes) = converge(connector.as_ref(), &wish("ada", &groups)).await;
+    let (first, changes) = converge(connector.as_ref(), &wish(ada, &groups)).await;
     assert!(changes >= 1);
-    let (second, changes) = converge(connector.as_ref(), &wish("ada", &groups)).await;
+    let (second, changes) = converge(connector.as_ref(), &wish(ada, &groups)).await;
     assert_eq!((second, changes), (first, 0));
 }
 
 /// 2,501 accounts: everybody is listed once, she among them, and nobody is touched.
 pub async fn no_page_is_lost(target: &dyn Target) {
     let connector = target.connector().await;
+    let ada = &target.login("ada");
     target.make_crowd(2_500).await;
-    let (account, _) = converge(connector.as_ref(), &wish("ada", &[])).await;
+    let (account, _) = converge(connector.as_ref(), &wish(ada, &[])).await;
     let account = account.expect("an account");
     let all = connector.list(&NONE).await.expect("a list");
     let crowd: BTreeSet<&str> =
@@ -89,7 +94,7 @@ pub async fn no_page_is_lost(target: &dyn Target) {
 pub async fn work_among_strangers(connector: &dyn Connector, groups: &[String; 2]) {
     let able = connector.probe().await.expect("it answers");
     let bob = converge(connector, &wish("bob", groups)).await.0.expect("an account").id;
-    for goal in goals(groups) {
+    for goal in goals("ada", groups) {
         let (account, _) = converge(connector, &goal).await;
         for managed in [Managed::All, goal.managed.clone()] {
             for listed in connector.list(&managed).await.expect("a list") {

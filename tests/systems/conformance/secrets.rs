@@ -21,8 +21,9 @@ fn told(error: &ConnectorError) -> String {
 /// Neither usher's own credential nor a person's password is in what is printed, told or logged.
 pub async fn no_secret_is_printed(target: &dyn Target) {
     listen();
+    let ada = &target.login("ada");
     let connector = target.connector().await;
-    let create = AccountChange::Create { profile: connector.keeps(profile("ada")), owner: owner("ada") };
+    let create = AccountChange::Create { profile: connector.keeps(profile(ada)), owner: owner(ada) };
     let id = connector.apply(&create).await.expect("made").id.expect("an id");
     let mut printed = format!("{connector:?}");
     let mut secrets = vec![target.secret()];
@@ -31,7 +32,7 @@ pub async fn no_secret_is_printed(target: &dyn Target) {
         printed += &format!("{issued:?}");
         secrets.push(issued.password.expect("a password").expose_secret().to_owned());
     }
-    let account = connector.find(&named("ada"), &NONE).await.expect("an answer");
+    let account = connector.find(&named(ada), &NONE).await.expect("an answer");
     printed += &format!("{account:?}");
     for fault in [Fault::CutAfter, Fault::Patience(7), Fault::Broken, Fault::Closed] {
         let Some(faulty) = target.faulty(fault).await else { continue };
@@ -49,8 +50,9 @@ pub async fn no_secret_is_printed(target: &dyn Target) {
 /// A system that refuses a password may repeat it: nothing that it says then is told.
 pub async fn a_password_that_is_refused_is_not_repeated(target: &dyn Target) {
     listen();
+    let ada = &target.login("ada");
     let connector = target.connector().await;
-    let create = AccountChange::Create { profile: connector.keeps(profile("ada")), owner: owner("ada") };
+    let create = AccountChange::Create { profile: connector.keeps(profile(ada)), owner: owner(ada) };
     let id = connector.apply(&create).await.expect("made").id.expect("an id");
     for status in [400, 401, 403, 404, 409, 422, 500, 503] {
         let Some(faulty) = target.faulty(Fault::Echo(status)).await else { return };

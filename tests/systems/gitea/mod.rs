@@ -1,4 +1,5 @@
-//! Gitea: a server of its own for each test, as it starts in a second. usher comes with a token that may do no more than the documentation asks for.
+//! Gitea: one server for all tests, where each has names and a token of usher's of its own; a server of its own for a test that changes what concerns everybody.
+//! usher's token may do no more than the documentation asks for.
 
 mod estate;
 mod habits;
@@ -8,14 +9,15 @@ mod passkeys;
 mod pushing;
 mod web;
 
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::process::Command;
-use tokio::sync::{Semaphore, SemaphorePermit};
 use usher::api::environment::SecretKey;
 use usher::api::provider::{self, System as Kind};
 use usher::connectors::throttle::Throttle;
@@ -24,24 +26,39 @@ use usher::connectors::{Connector, Secrets, connect};
 use crate::conformance;
 use crate::conformance::{Fault, Hand, Target};
 use crate::proxy::{HttpsProxy, Told};
-use crate::support::systems::System;
 use crate::support::systems::git::{Git, said};
+use crate::support::systems::{System, shared};
 
 /// As docs/reference/providers/gitea.md says.
 const LEAST: [&str; 5] = ["write:admin", "write:organization", "write:user", "write:repository", "read:package"];
-/// A server takes 200 MB.
-static SERVERS: Semaphore = Semaphore::const_new(4);
 const PASSWORD: &str = "Correct-horse-1";
 
-/// A server of a test's own, as its administrator sees it.
+/// A server as its administrator sees it.
+enum Server {
+    Shared(&'static System),
+    Own(System),
+}
+
+impl Deref for Server {
+    type Target = System;
+
+    fn deref(&self) -> &System {
+        match self {
+            Self::Shared(system) => system,
+            Self::Own(system) => system,
+        }
+    }
+}
+
+/// What a test has of a server, as the server's administrator sees it.
 struct Forge {
-    system: System,
+    system: Server,
+    number: u64,
     ca: String,
     client: reqwest::Client,
     token: String,
     proxies: Mutex<Vec<HttpsProxy>>,
     git: Git,
-    _permit: SemaphorePermit<'static>,
 }
 
 /// What was answered.
@@ -60,24 +77,41 @@ enum By<'a> {
 
 impl Forge {
     async fn start() -> Self {
-        let permit = SERVERS.acquire().await.expect("never closed");
-        Self::of(permit, System::start("gitea").await).await
+        Self::at(Server::Shared(shared("gitea").await)).await
+    }
+
+    /// A server for one test alone.
+    async fn alone() -> Self {
+        Self::at(Server::Own(System::start("gitea").await)).await
     }
 
     /// A server as Gitea itself would have it: people log in by passkeys.
     async fn with_passkeys() -> Self {
-        let permit = SERVERS.acquire().await.expect("never closed");
-        Self::of(permit, System::start_told("gitea", ("USHER_GITEA_PASSKEYS", "true")).await).await
+        Self::at(Server::Own(System::start_told("gitea", ("USHER_GITEA_PASSKEYS", "true")).await)).await
     }
 
-    async fn of(permit: SemaphorePermit<'static>, system: System) -> Self {
+    async fn at(system: Server) -> Self {
+        static TESTS: AtomicU64 = AtomicU64::new(0);
+        let number = TESTS.fetch_add(1, Ordering::Relaxed);
         let (git, ca) = (Git::of(&system), std::fs::read_to_string(system.ca_file()).expect("a CA"));
         let tls = usher::connectors::tls::config(Some(&ca)).expect("a CA");
         let client = reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().redirect(reqwest::redirect::Policy::none());
         let client = client.build().expect("a client");
-        let mut forge = Self { system, ca, client, token: String::new(), proxies: Mutex::default(), git, _permit: permit };
-        forge.token = forge.token_of(forge.administrator(), "usher", &LEAST).await;
+        let mut forge = Self { system, number, ca, client, token: String::new(), proxies: Mutex::default(), git };
+        forge.token = forge.new_token().await;
         forge
+    }
+
+    /// A token for usher.
+    async fn new_token(&self) -> String {
+        self.token_of(self.administrator(), &self.login("usher"), &LEAST).await
+    }
+
+    /// Takes usher's token back.
+    async fn revoke_token(&self) {
+        let (username, password) = self.administrator();
+        let path = format!("/users/{username}/tokens/{}", self.login("usher"));
+        self.as_one(By::Password(username, password), "DELETE", &path, Value::Null).await;
     }
 
     fn administrator(&self) -> (&str, &str) {
@@ -209,14 +243,10 @@ impl Target for Forge {
                 return Some(self.connect(&format!("https://{address}"), &self.ca, &self.token));
             }
             Fault::Unauthorized => {
-                let (username, password) = self.administrator();
-                self.as_one(By::Password(username, password), "DELETE", &format!("/users/{username}/tokens/usher"), Value::Null).await;
+                self.revoke_token().await;
                 return Some(self.usher());
             }
-            Fault::Silent => {
-                self.system.pause();
-                return Some(self.usher());
-            }
+            Fault::Silent => proxy.silence(),
             Fault::CutAfter => proxy.cut_next_change(),
             Fault::Patience(seconds) => proxy.answer(100, &Told::patience(seconds)),
             Fault::Broken => proxy.answer(100, &Told::broken()),
@@ -226,8 +256,12 @@ impl Target for Forge {
         Some(connector)
     }
 
+    fn login(&self, person: &str) -> String {
+        format!("{person}-{}", self.number)
+    }
+
     fn group(&self, name: &str) -> String {
-        format!("guild/{name}")
+        format!("{}/{name}", self.login("guild"))
     }
 
     async fn make_group(&self, group: &str) {
@@ -276,10 +310,8 @@ impl Target for Forge {
     }
 
     async fn exchange_credential(&self) -> Option<Arc<dyn Connector>> {
-        let (username, password) = self.administrator();
-        self.as_one(By::Password(username, password), "DELETE", &format!("/users/{username}/tokens/usher"), Value::Null).await;
-        let token = self.token_of(self.administrator(), "usher", &LEAST).await;
-        Some(self.connect(self.system.env("URL"), &self.ca, &token))
+        self.revoke_token().await;
+        Some(self.connect(self.system.env("URL"), &self.ca, &self.new_token().await))
     }
 
     async fn log_in(&self, username: &str, password: &str) -> bool {
@@ -306,8 +338,9 @@ impl Target for Forge {
     }
 
     async fn make_heir(&self) -> String {
-        self.make_stranger("heir", "heir@example.com").await;
-        "heir".to_owned()
+        let heir = self.login("heir");
+        self.make_stranger(&heir, &format!("{heir}@example.com")).await;
+        heir
     }
 
     async fn heir_owns(&self, heir: &str) -> bool {
@@ -320,4 +353,4 @@ impl Target for Forge {
     }
 }
 
-conformance!(Forge::start().await);
+conformance!(Forge::start().await, Forge::alone().await);

@@ -18,25 +18,26 @@ const NONE: Managed = Managed::Only(BTreeSet::new());
 #[tokio::test]
 async fn who_renames_herself_is_still_herself() {
     let forge = Forge::start().await;
+    let [ada, countess] = &["ada", "countess"].map(|name| forge.login(name));
     let connector = forge.usher();
-    let (id, password) = made(connector.as_ref(), "ada").await;
-    let mut session = Session::open(&forge, "ada", &password).await;
-    let (status, _) = session.post("/user/settings", &[("name", "countess"), ("full_name", "Ada"), ("visibility", "0")]).await;
+    let (id, password) = made(connector.as_ref(), ada).await;
+    let mut session = Session::open(&forge, ada, &password).await;
+    let (status, _) = session.post("/user/settings", &[("name", countess), ("full_name", "Ada"), ("visibility", "0")]).await;
     assert_eq!(status, 303);
-    assert_eq!(forge.send(By::Administrator, "GET", "/users/ada", Value::Null).await.status, 307, "it leads elsewhere");
-    let account = connector.find(&known(&id, "ada"), &NONE).await.expect("an answer").expect("an account");
-    assert_eq!((account.id.as_str(), account.profile.username.as_str()), (id.as_str(), "countess"));
-    assert_eq!(account.owner, Some(owner("ada")));
-    assert_eq!(connector.find(&named("ada"), &NONE).await.expect("an answer"), None, "nobody has that name");
+    assert_eq!(forge.send(By::Administrator, "GET", &format!("/users/{ada}"), Value::Null).await.status, 307, "it leads elsewhere");
+    let account = connector.find(&known(&id, ada), &NONE).await.expect("an answer").expect("an account");
+    assert_eq!((account.id.as_str(), account.profile.username.as_str()), (id.as_str(), countess.as_str()));
+    assert_eq!(account.owner, Some(owner(ada)));
+    assert_eq!(connector.find(&named(ada), &NONE).await.expect("an answer"), None, "nobody has that name");
     // All that is done is done to her.
     apply(connector.as_ref(), AccountChange::SetEnabled { id: id.clone(), enabled: false }).await;
-    assert!(!forge.log_in("countess", &password).await);
+    assert!(!forge.log_in(countess, &password).await);
     apply(connector.as_ref(), AccountChange::SetEnabled { id: id.clone(), enabled: true }).await;
     // Nor is it done to whoever has her old name by now.
-    let other = forge.make_stranger("ada", "other@example.com").await;
+    let other = forge.make_stranger(ada, &format!("{ada}@elsewhere.example")).await;
     apply(connector.as_ref(), AccountChange::RevokeCredentials { id: id.clone() }).await;
-    assert!(forge.log_in("ada", super::PASSWORD).await && !forge.log_in("countess", &password).await);
-    let back = AccountChange::SetProfile { id: id.clone(), profile: connector.keeps(profile("ada")) };
+    assert!(forge.log_in(ada, super::PASSWORD).await && !forge.log_in(countess, &password).await);
+    let back = AccountChange::SetProfile { id: id.clone(), profile: connector.keeps(profile(ada)) };
     let error = connector.apply(&back).await.expect_err("the name is another's");
     assert!(error.to_string().contains("the name is taken"), "{}", error.chain());
     assert_eq!(read(connector.as_ref(), &other, &NONE).await.owner, None);
@@ -46,24 +47,26 @@ async fn who_renames_herself_is_still_herself() {
 #[tokio::test]
 async fn an_address_of_her_own_becomes_her_first_one() {
     let forge = Forge::start().await;
+    let ada = &forge.login("ada");
     let connector = forge.usher();
-    let (id, password) = made(connector.as_ref(), "ada").await;
-    let hers = json!({ "emails": ["king@example.com", "private@example.com"] });
-    forge.as_one(By::Password("ada", &password), "POST", "/user/emails", hers).await;
-    let married = Profile { email: "king@example.com".to_owned(), ..connector.keeps(profile("ada")) };
+    let (id, password) = made(connector.as_ref(), ada).await;
+    let [king, private] = ["king.example", "private.example"].map(|place| format!("{ada}@{place}"));
+    let hers = json!({ "emails": [king, private] });
+    forge.as_one(By::Password(ada, &password), "POST", "/user/emails", hers).await;
+    let married = Profile { email: king.clone(), ..connector.keeps(profile(ada)) };
     apply(connector.as_ref(), AccountChange::SetProfile { id: id.clone(), profile: married.clone() }).await;
     assert_eq!(read(connector.as_ref(), &id, &NONE).await.profile, married);
     let addresses = async || {
-        let told = forge.as_one(By::Password("ada", &password), "GET", "/user/emails", Value::Null).await;
+        let told = forge.as_one(By::Password(ada, &password), "GET", "/user/emails", Value::Null).await;
         told.as_array().expect("addresses").iter().map(|it| it["email"].as_str().expect("text").to_owned()).collect::<BTreeSet<_>>()
     };
-    assert_eq!(addresses().await, BTreeSet::from(["king", "private"].map(|name| format!("{name}@example.com"))), "and the other one stays");
+    assert_eq!(addresses().await, BTreeSet::from([king, private]), "and the other one stays");
 }
 
 /// A look at everybody costs pages of 50, and one look at each into whose account usher put keys: no list tells those.
 #[tokio::test]
 async fn a_list_costs_pages() {
-    let forge = Forge::start().await;
+    let forge = Forge::alone().await;
     forge.make_crowd(240).await;
     forge.make_team("guild", "developers").await;
     let proxy = forge.proxy().await;
@@ -89,7 +92,7 @@ async fn a_list_costs_pages() {
 /// People leave and come while the list is read: nobody who stays is missed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_list_that_moves_misses_nobody() {
-    let forge = Arc::new(Forge::start().await);
+    let forge = Arc::new(Forge::alone().await);
     forge.make_crowd(240).await;
     let proxy = forge.proxy().await;
     let connector = forge.behind(&proxy);

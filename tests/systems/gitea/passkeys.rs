@@ -13,7 +13,7 @@ use usher::plan::account::{AccountChange, Capability, Managed, Obstacle, Presenc
 use super::Forge;
 use super::habits::apply;
 use super::web::Session;
-use crate::conformance::{made, read, wish};
+use crate::conformance::{Target, made, read, wish};
 use crate::support::systems::git::said;
 
 /// Writes down what her browser told Gitea when she added the passkey on her page.
@@ -114,8 +114,9 @@ async fn a_passkey_is_locked_out_with_her_and_told_to_be_left() {
 #[tokio::test]
 async fn where_passkeys_are_switched_off_nothing_is_left() {
     let forge = Forge::start().await;
+    let ada = &forge.login("ada");
     let connector = forge.usher();
     assert!(connector.probe().await.expect("it answers").contains(&Capability::RevokePasskeys));
-    let (id, _) = made(connector.as_ref(), "ada").await;
+    let (id, _) = made(connector.as_ref(), ada).await;
     assert!(!Passkey::of(&forge, &id).await.lets_in(&forge).await);
 }

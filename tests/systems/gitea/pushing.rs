@@ -33,36 +33,37 @@ async fn silent(connector: &dyn Connector, id: &str) -> bool {
 #[tokio::test]
 async fn the_first_push_is_told_once_and_for_all() {
     let forge = Forge::start().await;
+    let [ada, bob, countess] = &["ada", "bob", "countess"].map(|name| forge.login(name));
     let connector = forge.usher();
-    let (ada, password) = made(connector.as_ref(), "ada").await;
-    let (bob, other) = made(connector.as_ref(), "bob").await;
-    for (username, password) in [("ada", &password), ("bob", &other)] {
+    let (ada_id, password) = made(connector.as_ref(), ada).await;
+    let (bob_id, other) = made(connector.as_ref(), bob).await;
+    for (username, password) in [(ada, &password), (bob, &other)] {
         // What she did before is no push, nor is what others do to her repository.
         forge.own(username, password).await;
         forge.as_one(By::Password(username, password), "PATCH", "/user/settings", json!({ "hide_activity": true })).await;
     }
     let added = json!({ "permission": "write" });
-    forge.as_one(By::Password("ada", &password), "PUT", "/repos/ada/engine/collaborators/bob", added).await;
-    assert!(silent(connector.as_ref(), &ada).await && silent(connector.as_ref(), &bob).await);
+    forge.as_one(By::Password(ada, &password), "PUT", &format!("/repos/{ada}/engine/collaborators/{bob}"), added).await;
+    assert!(silent(connector.as_ref(), &ada_id).await && silent(connector.as_ref(), &bob_id).await);
     let before = Timestamp::now();
-    assert!(forge.git.pushes(None, &forge.git.https("ada", &password, "ada/engine")).await);
-    let first = pushed(connector.as_ref(), &ada).await;
+    assert!(forge.git.pushes(None, &forge.git.https(ada, &password, &format!("{ada}/engine"))).await);
+    let first = pushed(connector.as_ref(), &ada_id).await;
     let second = Duration::from_secs(1);
     assert!(first >= before - second && first <= Timestamp::now() + second, "{before} {first}");
-    assert!(silent(connector.as_ref(), &bob).await, "that was not he");
+    assert!(silent(connector.as_ref(), &bob_id).await, "that was not he");
     let (key, public) = forge.git.key().await;
-    forge.as_one(By::Password("bob", &other), "POST", "/user/keys", json!({ "title": "hers", "key": public })).await;
-    assert!(forge.git.pushes(Some(key.as_path()), &forge.git.ssh("bob/engine")).await);
-    let his = pushed(connector.as_ref(), &bob).await;
+    forge.as_one(By::Password(bob, &other), "POST", "/user/keys", json!({ "title": "hers", "key": public })).await;
+    assert!(forge.git.pushes(Some(key.as_path()), &forge.git.ssh(&format!("{bob}/engine"))).await);
+    let his = pushed(connector.as_ref(), &bob_id).await;
     assert!(his >= first, "{first} {his}");
     // Much later, by another name, and while she is locked out: still the first one.
     for number in 0..120 {
         let body = json!({ "title": format!("Step {number}") });
-        forge.as_one(By::Password("ada", &password), "POST", "/repos/ada/engine/issues", body).await;
+        forge.as_one(By::Password(ada, &password), "POST", &format!("/repos/{ada}/engine/issues"), body).await;
     }
-    assert!(forge.git.pushes(None, &forge.git.https("ada", &password, "ada/engine")).await);
-    forge.rename(&ada, "countess").await;
-    apply(connector.as_ref(), AccountChange::SetEnabled { id: ada.clone(), enabled: false }).await;
-    assert_eq!(pushed(connector.as_ref(), &ada).await, first);
-    assert!(silent(connector.as_ref(), "77").await, "who is not there never pushed");
+    assert!(forge.git.pushes(None, &forge.git.https(ada, &password, &format!("{ada}/engine"))).await);
+    forge.rename(&ada_id, countess).await;
+    apply(connector.as_ref(), AccountChange::SetEnabled { id: ada_id.clone(), enabled: false }).await;
+    assert_eq!(pushed(connector.as_ref(), &ada_id).await, first);
+    assert!(silent(connector.as_ref(), "777777").await, "who is not there never pushed");
 }

@@ -77,8 +77,12 @@ async fn what_cannot_be_written_in_one_namespace_holds_up_no_removal_elsewhere()
         .await;
     let said = stage.says("Role", "worker", "AccessApplied", ("False", "ApplyFailed")).await;
     assert!(said.contains("this namespace is closed") && said.contains(&stage.name("dev-web")), "{said}");
-    let object = kind(&stage.client, "Binding").await.get(&stage.name("all")).await.unwrap();
-    assert!(object.data["status"]["conditions"].to_string().contains("this namespace is closed"), "{}", object.data["status"]);
+    let bindings = kind(&stage.client, "Binding").await;
+    wait_until("the Binding tells of it, too", SOON, async || {
+        let status = bindings.get(&stage.name("all")).await.map_err(|error| error.to_string())?.data["status"].clone();
+        if status["conditions"].to_string().contains("this namespace is closed") { Ok(()) } else { Err(status.to_string()) }
+    })
+    .await;
 
     allow_again(&stage, &policy).await;
     let after: Matrix = &stage.cells(&["ada", "bob"], &both, VIEW) | &stage.cells(&["ada", "bob"], &both, GET);

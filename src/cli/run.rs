@@ -8,6 +8,7 @@ use kube::{Client, Config};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::cluster::connection;
 use crate::cluster::leader::{Candidate, Terms};
 use crate::cluster::memory::Memory;
 use crate::cluster::watch::Watches;
@@ -55,8 +56,8 @@ impl Run {
         logging::start(self.log_format, &self.log_filter).map_err(|error| format!("--log-filter: {error}"))?;
         let config = self.connect.config().await?;
         let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-        let client = Client::try_from(config.clone())?;
-        let values = Values::read(&client, &namespace).await?;
+        let values = Values::read(&Client::try_from(config.clone())?, &namespace).await?;
+        let client = connection::open(&config, values.terms()?)?;
         self.operate(client, &config, &namespace, &values).await
     }
 

@@ -97,13 +97,15 @@ impl Candidate {
         let mut seen: Option<(Option<String>, Instant)> = None;
         loop {
             let asked = Instant::now();
-            match self.attempt(&mut seen).await {
-                Ok(Some(lease)) => {
+            match timeout(self.terms.renew_deadline, self.attempt(&mut seen)).await {
+                Ok(Ok(Some(lease))) => {
                     self.mandate.until(asked + self.terms.renew_deadline);
                     return lease;
                 }
-                Ok(None) => {}
-                Err(error) => tracing::warn!(error = error.chain(), "cannot take part in the election; trying again"),
+                Ok(Ok(None)) => {}
+                Ok(Err(error)) => tracing::warn!(error = error.chain(), "cannot take part in the election; trying again"),
+                // An answer that was lost on the way does not come any more; another connection may bring the next.
+                Err(_) => tracing::warn!("nobody answers who asks for the lease; asking again"),
             }
             sleep(LOOK_EVERY).await;
         }

@@ -4,6 +4,7 @@
 mod api_server;
 mod compaction;
 mod etcd;
+mod network;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

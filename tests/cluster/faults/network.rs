@@ -91,6 +91,37 @@ async fn assert_overtaken_refused(client: &Client, early: &[Event], late: &[Even
     assert!(refused > 0, "none was overtaken");
 }
 
+/// Connections that nobody speaks on any more look like those on which nothing happens.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn standby_whose_connections_were_forgotten_takes_over_and_knows_what_happened() {
+    let plane = ControlPlane::exclusive(AuditLevel::Request).await;
+    let client = plane.admin_client().await;
+    let server = plane.variable("APISERVER_URL");
+    let install = Install::new(&plane, &["environments.default=false", "starterRoles=false", &format!("cluster.server={server}")]).await;
+    let proxy = TcpProxy::start(server.trim_start_matches("https://")).await;
+    let audit = Audit::from_now(&plane);
+    let mut leader = Replica::start(&plane, &install, "usher-0").await;
+    leader.leads(&audit, SOON).await;
+    let standby = Replica::start_via(&plane, &install, "usher-1", &format!("https://{}", proxy.address())).await;
+    let mut fleet = Fleet::new(SETTLED);
+    fleet.settle_in(&client).await;
+
+    proxy.forget();
+    depart(&client, &mut fleet, "p05").await;
+    whole(&client, &mut fleet).await;
+    leader.operator.kill();
+    let since = Instant::now();
+    standby.leads(&audit, SOON).await;
+    println!("it led after {:.1?}", since.elapsed());
+    depart(&client, &mut fleet, "p04").await;
+    whole(&client, &mut fleet).await;
+    println!("and knew everything after {:.1?}", since.elapsed());
+    assert_nothing_twice(&at_rest(&audit).await, &[]);
+    assert_one_wrote_at_a_time(&audit);
+    drop((leader, standby));
+    plane.stop().await;
+}
+
 async fn ready_again(replica: &mut Replica) {
     wait_until("the replica that was cut off is ready again", SOON, async || {
         replica.revive().await;

@@ -6,7 +6,7 @@ mod killed;
 mod leaving;
 #[allow(dead_code, reason = "the tests of connectors use more of it")]
 #[path = "../../support/systems/proxy.rs"]
-mod proxy;
+pub mod proxy;
 mod returning;
 mod sick;
 mod start;

@@ -1,6 +1,7 @@
 //! Accounts in outside systems: they follow what people are given, a system that is down delays nobody else, and who leaves is locked out (DESIGN.md, "Providers").
 
 mod crowd;
+mod ending;
 mod following;
 mod killed;
 mod leaving;

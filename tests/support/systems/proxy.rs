@@ -279,9 +279,11 @@ impl HttpsProxy {
         });
     }
 
-    /// Requests that `which` means wait before they reach the server, and reach it even if whoever asked waits no more. [`Self::let_go`] ends it.
+    /// Requests that `which` means wait before they reach the server, and reach it even if whoever asked waits no more. [`Self::let_go`] ends it; another word
+    /// counts for those that wait already, too.
     pub fn hold(&self, which: impl Fn(&Asked) -> bool + Send + Sync + 'static) {
         self.shared.rules.lock().held = Some(Arc::new(which));
+        self.shared.let_go.send_modify(|times| *times += 1);
     }
 
     /// Lets all go that are held, and holds no more.

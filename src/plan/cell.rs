@@ -265,7 +265,7 @@ pub fn leftovers(provider: Option<&Provider>, cell: &Cell) -> Vec<Leftover> {
     let account = cell.account.username.clone().unwrap_or_default();
     let told = |reason: &String| Leftover {
         target: format!("provider/{}", cell.account.provider),
-        object: format!("account {account}"),
+        object: format!("account {account} at uprov/{}", cell.account.provider),
         reason: reason.clone(),
     };
     let observed = provider.is_some_and(|provider| provider.spec.mode == Mode::Observe);

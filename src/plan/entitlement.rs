@@ -337,12 +337,13 @@ pub fn concerned(world: &World, name: &str, now: Timestamp) -> BTreeSet<String> 
     people.map(|(person, _)| person.clone()).collect()
 }
 
-/// How many accounts at a Provider are told of: by those who are there, and by the receipts of those who are not.
-pub fn recorded(world: &World, name: &str) -> usize {
+/// Of whom it is told that there is an account at a Provider: the people who are there, and the receipts of those who are not.
+pub fn recorded(world: &World, name: &str) -> (BTreeSet<String>, BTreeSet<String>) {
     let told = |developer: &Developer| {
         developer.status.iter().flat_map(|status| &status.accounts).any(|account| account.provider == name && account.id.is_some())
     };
-    world.developers().filter(|(_, developer)| told(developer)).count() + debts(world, name).len()
+    let people = world.developers().filter(|(_, developer)| told(developer)).map(|(person, _)| person.clone());
+    (people.collect(), debts(world, name))
 }
 
 /// How urgent somebody's account at a Provider is, given when it was last looked at since the start. What is written now decided otherwise at that time: then

@@ -126,14 +126,13 @@ impl Desk {
         desk
     }
 
-    /// Closes it. Returns how many accounts it kept, if it looked at everybody.
-    pub(super) fn close(&self, context: &Context) -> Option<usize> {
+    /// Closes it. Returns whom it looked at, each with whether there is an account.
+    pub(super) fn close(&self, context: &Context) -> BTreeMap<String, bool> {
         context.metrics.desk_closed(&self.name, self.number);
         if let Some(task) = self.task.lock().take() {
             task.abort();
         }
-        let state = self.state.lock();
-        state.swept.then(|| population(&state))
+        self.state.lock().cells.iter().map(|(who, cell)| (who.clone(), cell.account.id.is_some())).collect()
     }
 
     /// The Provider.

@@ -68,10 +68,10 @@ impl Desks {
         desk
     }
 
-    /// Closes the desk of a Provider. Returns how many accounts it kept, if it looked at everybody.
-    pub fn close(&self, context: &Context, provider: &str) -> Option<usize> {
+    /// Closes the desk of a Provider. Returns whom it looked at, each with whether there is an account.
+    pub fn close(&self, context: &Context, provider: &str) -> BTreeMap<String, bool> {
         let desk = self.desks.lock().remove(provider);
-        desk.and_then(|desk| desk.close(context))
+        desk.map(|desk| desk.close(context)).unwrap_or_default()
     }
 
     /// How somebody's accounts stand, as far as they were looked at.

@@ -5,6 +5,7 @@ mod ending;
 mod following;
 mod killed;
 mod leaving;
+mod left;
 #[allow(dead_code, reason = "the tests of connectors use more of it")]
 #[path = "../../support/systems/proxy.rs"]
 mod proxy;
@@ -154,6 +155,13 @@ impl Service {
     async fn resources(&self, path: &str) -> Vec<Value> {
         let sign = if path.contains('?') { "" } else { "?" };
         let answer = self.http.get(format!("{}/{path}{sign}count=1000", self.base)).send().await.expect("an answer");
+    /// Deletes a user as the administrator of the service would.
+    async fn delete(&self, id: &Value) {
+        let url = format!("{}/Users/{}", self.base, id.as_str().expect("an id"));
+        let answer = self.http.delete(url).send().await.expect("an answer");
+        assert!(answer.status().is_success(), "{}", answer.status());
+    }
+
         let body: Value = answer.json().await.expect("JSON");
         body["Resources"].as_array().cloned().unwrap_or_default()
     }

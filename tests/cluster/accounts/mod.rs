@@ -8,7 +8,7 @@ mod leaving;
 mod left;
 #[allow(dead_code, reason = "the tests of connectors use more of it")]
 #[path = "../../support/systems/proxy.rs"]
-mod proxy;
+pub mod proxy;
 mod returning;
 mod sick;
 mod start;
@@ -200,7 +200,7 @@ impl Service {
     }
 }
 
-fn ca(system: &System) -> String {
+pub fn ca(system: &System) -> String {
     std::fs::read_to_string(system.ca_file()).expect("a certificate")
 }
 
@@ -242,7 +242,7 @@ pub async fn tells(client: &Client, person: &str, provider: &str, state: &str) -
 }
 
 /// Waits until a condition of one of usher's objects has a reason, and gives its message.
-async fn says(client: &Client, of: &str, object: &str, condition: &str, reason: &str) -> String {
+pub async fn says(client: &Client, of: &str, object: &str, condition: &str, reason: &str) -> String {
     wait_until(&format!("{of} {object} says {reason}"), SOON, async || {
         let seen = kind(client, of).await.get(object).await.expect("an object");
         let found = crate::support::client::condition(&seen, condition).cloned().unwrap_or_default();

@@ -26,8 +26,10 @@ use usher::connectors::tls;
 
 use crate::support::client::kind;
 use crate::support::people::{Stage, declare};
+use crate::support::install::{Install, PATIENT};
+use crate::support::operator::Operator;
 use crate::support::systems::{System, shared};
-use crate::support::{Shared, name, operated, wait_until};
+use crate::support::{AuditLevel, ControlPlane, Shared, name, operated, wait_until};
 
 use self::proxy::HttpsProxy;
 
@@ -152,9 +154,6 @@ impl Service {
         assert!(answer.status().is_success(), "{}", answer.status());
     }
 
-    async fn resources(&self, path: &str) -> Vec<Value> {
-        let sign = if path.contains('?') { "" } else { "?" };
-        let answer = self.http.get(format!("{}/{path}{sign}count=1000", self.base)).send().await.expect("an answer");
     /// Deletes a user as the administrator of the service would.
     async fn delete(&self, id: &Value) {
         let url = format!("{}/Users/{}", self.base, id.as_str().expect("an id"));
@@ -163,6 +162,9 @@ impl Service {
     }
 
         let body: Value = answer.json().await.expect("JSON");
+    async fn resources(&self, path: &str) -> Vec<Value> {
+        let sign = if path.contains('?') { "" } else { "?" };
+        let answer = self.http.get(format!("{}/{path}{sign}count=1000", self.base)).send().await.expect("an answer");
         body["Resources"].as_array().cloned().unwrap_or_default()
     }
 
@@ -201,6 +203,33 @@ impl Service {
 }
 
 pub fn ca(system: &System) -> String {
+/// What a release of a test's own is installed with: nobody has anything that the test does not say.
+const ALONE: [&str; 5] = ["environments.default=false", "starterRoles=false", "offboarding.brake.maxRemovals=1000", PATIENT[0], PATIENT[1]];
+
+/// A control plane with the chart and an operator for one test, which may kill it.
+struct Alone {
+    operator: Operator,
+    install: Install,
+    client: Client,
+    plane: ControlPlane,
+}
+
+impl Alone {
+    async fn start() -> Self {
+        let plane = ControlPlane::exclusive(AuditLevel::Metadata).await;
+        let client = plane.admin_client().await;
+        let install = Install::new(&plane, &ALONE).await;
+        let operator = Operator::start_with(&install, &["--identity", "usher-0"]).await;
+        operator.ready().await;
+        Self { operator, install, client, plane }
+    }
+}
+
+/// Declares the Environment in which people have workspaces.
+async fn home(client: &Client) {
+    declare(client, "Environment", "dev", json!({"namespaces": {"matchLabels": {"stage": "dev"}}, "workspace": {}})).await;
+}
+
     std::fs::read_to_string(system.ca_file()).expect("a certificate")
 }
 

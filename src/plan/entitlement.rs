@@ -129,6 +129,13 @@ pub fn managed(world: &World, name: &str, provider: &Provider) -> Managed {
     Managed::Only(accounts.filter_map(|account| account.groups.as_ref()).flatten().cloned().collect())
 }
 
+/// The same with all that usher gave anybody: whoever asks for everybody's groups must be told of those, too.
+pub fn managed_of_all(world: &World, name: &str, provider: &Provider) -> Managed {
+    let told = world.developers().flat_map(|(_, developer)| &developer.status).flat_map(|status| &status.accounts);
+    let given = told.filter(|account| account.provider == name).flat_map(|account| &account.given_groups);
+    and_given(managed(world, name, provider), given)
+}
+
 /// What usher gave is usher's to take, also when no Role names it any more.
 pub fn and_given<'a>(managed: Managed, given: impl IntoIterator<Item = &'a String>) -> Managed {
     match managed {

@@ -206,6 +206,11 @@ impl Desk {
         turn.lock_owned().await
     }
 
+    /// The groups that usher gave people, as far as their accounts were looked at.
+    pub(super) fn given(&self) -> BTreeSet<String> {
+        self.state.lock().cells.values().flat_map(|cell| &cell.account.given_groups).cloned().collect()
+    }
+
     /// Everybody whose account was looked at.
     pub(super) fn known(&self) -> Vec<String> {
         self.state.lock().cells.keys().cloned().collect()

@@ -11,7 +11,7 @@ use crate::api::{Mode, Reason};
 use crate::connectors::error::ConnectorError;
 use crate::plan::account::{Account, AccountChange, AccountState, Capability, Owner, Presence, Steps, belongs, steps};
 use crate::plan::cell::{self, Cell};
-use crate::plan::entitlement::{concerned, debts, entitlements, managed, owes};
+use crate::plan::entitlement::{and_given, concerned, debts, entitlements, managed_of_all, owes};
 use crate::plan::foresight::foreseen;
 use crate::plan::name::fraction;
 use crate::plan::person::Person;
@@ -34,7 +34,7 @@ pub(super) async fn sweep(context: Arc<Context>, desk: Arc<Desk>) {
     let Some(link) = desk.link() else { return };
     let Some((groups, every)) = context.memory.read(|content, _| {
         let (name, provider) = content.world.live_providers().find(|(name, _)| *name == desk.name())?;
-        Some((managed(&content.world, name, provider), provider.spec.verify_every.duration()))
+        Some((managed_of_all(&content.world, name, provider), provider.spec.verify_every.duration()))
     }) else {
         return;
     };
@@ -42,7 +42,7 @@ pub(super) async fn sweep(context: Arc<Context>, desk: Arc<Desk>) {
         return one_by_one(&context, &desk, Duration::try_from(every).unwrap_or_default());
     }
     let (began, asked) = (context.now(), desk.moment());
-    let answer = link.connector.list(&groups).await;
+    let answer = link.connector.list(&and_given(groups, &desk.given())).await;
     if !desk.uses(&link) {
         // Of another system, or by credentials of the past.
         return desk.sweep_again();

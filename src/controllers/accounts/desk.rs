@@ -252,6 +252,11 @@ impl Desk {
         state.ledger.admits(who, provider.spec.brake, population, now)
     }
 
+    /// It is known who waits for a word, as everybody was looked at.
+    pub(super) fn knows_who_waits(&self) {
+        self.state.lock().ledger.looked();
+    }
+
     /// There is nothing to take from somebody: whether she waited for a word or one was said, that is over.
     pub(super) fn loses_nothing(&self, who: &str) {
         self.state.lock().ledger.forget(who);
@@ -340,8 +345,9 @@ impl Desk {
     }
 }
 
+/// How many accounts there are, also of those who were only seen in a list.
 fn population(state: &State) -> usize {
-    state.cells.values().filter(|cell| cell.account.id.is_some()).count()
+    state.tally.managed.len()
 }
 
 /// Wakes who tells of somebody's account, and of the Provider.

@@ -9,6 +9,7 @@ mod left;
 #[allow(dead_code, reason = "the tests of connectors use more of it")]
 #[path = "../../support/systems/proxy.rs"]
 pub mod proxy;
+mod resumed;
 mod returning;
 mod sick;
 mod start;
@@ -25,9 +26,9 @@ use serde_json::{Value, json};
 use usher::connectors::tls;
 
 use crate::support::client::kind;
-use crate::support::people::{Stage, declare};
 use crate::support::install::{Install, PATIENT};
 use crate::support::operator::Operator;
+use crate::support::people::{Stage, declare};
 use crate::support::systems::{System, shared};
 use crate::support::{AuditLevel, ControlPlane, Shared, name, operated, wait_until};
 
@@ -161,10 +162,10 @@ impl Service {
         assert!(answer.status().is_success(), "{}", answer.status());
     }
 
-        let body: Value = answer.json().await.expect("JSON");
     async fn resources(&self, path: &str) -> Vec<Value> {
         let sign = if path.contains('?') { "" } else { "?" };
         let answer = self.http.get(format!("{}/{path}{sign}count=1000", self.base)).send().await.expect("an answer");
+        let body: Value = answer.json().await.expect("JSON");
         body["Resources"].as_array().cloned().unwrap_or_default()
     }
 
@@ -202,7 +203,6 @@ impl Service {
     }
 }
 
-pub fn ca(system: &System) -> String {
 /// What a release of a test's own is installed with: nobody has anything that the test does not say.
 const ALONE: [&str; 5] = ["environments.default=false", "starterRoles=false", "offboarding.brake.maxRemovals=1000", PATIENT[0], PATIENT[1]];
 
@@ -230,6 +230,7 @@ async fn home(client: &Client) {
     declare(client, "Environment", "dev", json!({"namespaces": {"matchLabels": {"stage": "dev"}}, "workspace": {}})).await;
 }
 
+pub fn ca(system: &System) -> String {
     std::fs::read_to_string(system.ca_file()).expect("a certificate")
 }
 

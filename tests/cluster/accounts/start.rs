@@ -14,7 +14,7 @@ use super::{ALONE, Alone, SOON, Service, bind, home, outside, receipt, tells};
 /// How many have accounts: one question for each of them would be far more than [`ENOUGH`].
 const PEOPLE: usize = 16;
 /// What a start may ask the system: what it can do, marks, groups, one page of users; and twice about whoever is in conflict.
-const ENOUGH: usize = 16;
+pub const ENOUGH: usize = 16;
 
 #[tokio::test]
 async fn neither_a_start_nor_kinds_that_go_change_any_account() {

@@ -221,12 +221,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_more_urgent_goes_first() {
         let queue = queue();
-        queue.push("sweep", Lane::Sweep);
-        queue.push("new", Lane::New);
-        queue.push("leaver", Lane::Departure);
-        assert_eq!(queue.next().await.0, "leaver");
-        assert_eq!(queue.next().await.0, "new");
-        assert_eq!(queue.next().await.0, "sweep");
+        LANES.iter().rev().for_each(|lane| queue.push(lane.word(), *lane));
+        for word in ["departure", "expiry", "new", "drift", "sweep"] {
+            assert_eq!(queue.next().await.0, word);
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, RETRY_AFTER, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
@@ -332,9 +332,11 @@ impl HttpsProxy {
         });
     }
 
-    /// Requests that `which` means wait before they reach the server, and reach it even if whoever asked waits no more. [`Self::let_go`] ends it.
+    /// Requests that `which` means wait before they reach the server, and reach it even if whoever asked waits no more. [`Self::let_go`] ends it; another word
+    /// counts for those that wait already, too.
     pub fn hold(&self, which: impl Fn(&Asked) -> bool + Send + Sync + 'static) {
         self.shared.rules.lock().held = Some(Arc::new(which));
+        self.shared.let_go.send_modify(|times| *times += 1);
     }
 
     /// Lets all go that are held, and holds no more.
@@ -396,6 +398,45 @@ impl HttpsProxy {
     /// How many connections there were so far.
     pub fn connections(&self) -> u64 {
         self.shared.connections.load(Ordering::Relaxed)
+    }
+}
+
+/// A system that asks for patience once, and what it was asked before that was over.
+#[derive(Debug)]
+pub struct Patience {
+    wait: Duration,
+    asked_at: Arc<Mutex<Option<Instant>>>,
+    early: Arc<Mutex<Vec<(Duration, String)>>>,
+}
+
+impl Patience {
+    /// The first request that `which` means is answered with so long to wait; that and all others then reach the server.
+    pub fn ask(proxy: &HttpsProxy, wait: Duration, which: impl Fn(&Asked) -> bool + Send + Sync + 'static) -> Self {
+        let patience = Self { wait, asked_at: Arc::default(), early: Arc::default() };
+        let (asked_at, early) = (patience.asked_at.clone(), patience.early.clone());
+        proxy.instead(move |asked| {
+            let mut asked_at = asked_at.lock();
+            match *asked_at {
+                None if which(asked) => {
+                    *asked_at = Some(Instant::now());
+                    return Some(Told::patience(wait.as_secs()));
+                }
+                // What was sent before the answer arrived is no fault.
+                Some(at) if at.elapsed() > wait / 4 && at.elapsed() < wait * 9 / 10 => {
+                    early.lock().push((at.elapsed(), format!("{} {}", asked.method, asked.path)));
+                }
+                _ => {}
+            }
+            None
+        });
+        patience
+    }
+
+    /// Fails unless it is over, and nothing was asked before it was.
+    #[track_caller]
+    pub fn was_kept(&self) {
+        assert!(self.asked_at.lock().expect("it was asked").elapsed() >= self.wait, "{self:?}");
+        assert!(self.early.lock().is_empty(), "{self:?}");
     }
 }
 

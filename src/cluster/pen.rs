@@ -297,7 +297,7 @@ mod tests {
     #[tokio::test]
     async fn who_waits_no_more_takes_nobodys_place() {
         let (desk, mut turns) = busy(MOST).await;
-        let gone = waits(&desk, Lane::Departure).await;
+        let gone = waits(&desk, Lane::Expiry).await;
         let other = waits(&desk, Lane::New).await;
         gone.abort();
         turns.pop();

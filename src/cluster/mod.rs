@@ -5,7 +5,6 @@
 pub mod accounts;
 pub mod apply;
 pub mod ask;
-pub mod connection;
 pub mod crds;
 pub mod error;
 pub mod leader;

@@ -126,13 +126,14 @@ impl Desk {
         desk
     }
 
-    /// Closes it. Returns whom it looked at, each with whether there is an account.
-    pub(super) fn close(&self, context: &Context) -> BTreeMap<String, bool> {
+    /// Closes it. Returns how many accounts it kept, if it looked at everybody.
+    pub(super) fn close(&self, context: &Context) -> Option<usize> {
         context.metrics.desk_closed(&self.name, self.number);
         if let Some(task) = self.task.lock().take() {
             task.abort();
         }
-        self.state.lock().cells.iter().map(|(who, cell)| (who.clone(), cell.account.id.is_some())).collect()
+        let state = self.state.lock();
+        state.swept.then(|| population(&state))
     }
 
     /// The Provider.
@@ -206,11 +207,6 @@ impl Desk {
         turn.lock_owned().await
     }
 
-    /// The groups that usher gave people, as far as their accounts were looked at.
-    pub(super) fn given(&self) -> BTreeSet<String> {
-        self.state.lock().cells.values().flat_map(|cell| &cell.account.given_groups).cloned().collect()
-    }
-
     /// Everybody whose account was looked at.
     pub(super) fn known(&self) -> Vec<String> {
         self.state.lock().cells.keys().cloned().collect()
@@ -250,11 +246,6 @@ impl Desk {
         let mut state = self.state.lock();
         let population = population(&state);
         state.ledger.admits(who, provider.spec.brake, population, now)
-    }
-
-    /// It is known who waits for a word, as everybody was looked at.
-    pub(super) fn knows_who_waits(&self) {
-        self.state.lock().ledger.looked();
     }
 
     /// There is nothing to take from somebody: whether she waited for a word or one was said, that is over.
@@ -345,9 +336,8 @@ impl Desk {
     }
 }
 
-/// How many accounts there are, also of those who were only seen in a list.
 fn population(state: &State) -> usize {
-    state.tally.managed.len()
+    state.cells.values().filter(|cell| cell.account.id.is_some()).count()
 }
 
 /// Wakes who tells of somebody's account, and of the Provider.

@@ -27,7 +27,7 @@ fn call(event: &Event) -> Call {
         "patch" => ("PATCH", "application/merge-patch+json"),
         other => panic!("nobody knows how to {other} again"),
     };
-    Call { chain: chain(event), method, uri: event.uri.clone(), content_type, body: event.body.clone().map(fresh) }
+    Call { chain: chain(event), method, uri: event.uri.clone(), content_type, body: event.body.as_deref().cloned().map(fresh) }
 }
 
 /// Another control plane has other versions and UIDs.

@@ -1,9 +1,14 @@
 //! The cluster that a command speaks to: `KUBECONFIG`, `~/.kube/config`, or the Pod's own.
 
+use std::time::Duration;
+
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
 use super::Failure;
+
+/// An API server that says nothing for so long is not there, or the connection is not. Watches are told once a minute how far they are.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(75);
 
 /// How to reach the home cluster, as flags of every command that does.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -19,6 +24,13 @@ impl Connect {
     /// # Errors
     /// When there is neither a usable kubeconfig nor a Pod's ServiceAccount.
     pub async fn config(&self) -> Result<Config, Failure> {
+        let mut config = self.found().await?;
+        config.read_timeout = Some(ANSWERS_WITHIN);
+        config.reset_reader_on_write = true;
+        Ok(config)
+    }
+
+    async fn found(&self) -> Result<Config, Failure> {
         let explicit = std::env::var_os("KUBECONFIG").is_some() || self.context.is_some();
         if !explicit {
             return Config::infer()

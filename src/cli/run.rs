@@ -8,7 +8,8 @@ use kube::{Client, Config};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cluster::leader::{Candidate, Terms};
+use crate::cluster::connection;
+use crate::cluster::leader::{Candidate, Elected, Terms};
 use crate::cluster::memory::Memory;
 use crate::cluster::watch::Watches;
 use crate::controllers::context::Context;
@@ -55,8 +56,8 @@ impl Run {
         logging::start(self.log_format, &self.log_filter).map_err(|error| format!("--log-filter: {error}"))?;
         let config = self.connect.config().await?;
         let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-        let client = Client::try_from(config.clone())?;
-        let values = Values::read(&client, &namespace).await?;
+        let values = Values::read(&Client::try_from(config.clone())?, &namespace).await?;
+        let client = connection::open(&config, values.terms()?)?;
         self.operate(client, &config, &namespace, &values).await
     }
 
@@ -69,17 +70,17 @@ impl Run {
         let settings = values.settings(&client, config, namespace).await?;
         let metrics = Arc::new(Metrics::default());
         let memory = Arc::new(Memory::new(settings, [ClusterKey::Home]));
-        let mut watches = Watches::new(memory.clone(), metrics.clone(), ClusterKey::Home);
-        watches.declared(&client);
-        watches.observed(&client);
-        watches.recorded(&client);
+        let mut watches = Watches::new(memory.clone(), metrics.clone(), ClusterKey::Home, client.clone());
+        watches.declared();
+        watches.observed();
+        watches.recorded();
         let listener = TcpListener::bind(self.listen)
             .await
             .map_err(|error| format!("cannot listen on {}: {error}; choose another --listen", self.listen))?;
         tracing::info!(address = %listener.local_addr()?, namespace, version = env!("CARGO_PKG_VERSION"), "listening");
         let server = tokio::spawn(super::serve::serve(listener, metrics.clone(), Arc::new(watches.readiness())));
         let identity = self.identity();
-        let work = self.lead(client.clone(), namespace, &identity, terms, (memory, metrics, &watches, export));
+        let work = self.lead(config, namespace, &identity, terms, (memory, metrics, &watches, export));
         let outcome = tokio::select! {
             outcome = work => outcome,
             served = server => Err(format!("the HTTP server ended: {served:?}").into()),
@@ -94,7 +95,7 @@ impl Run {
 
     async fn lead(
         &self,
-        client: Client,
+        config: &Config,
         namespace: &str,
         identity: &str,
         terms: Terms,
@@ -102,16 +103,21 @@ impl Run {
     ) -> Result<(), Failure> {
         watches.complete().await;
         tracing::info!("the cluster is read");
-        let candidate = Candidate::new(client.clone(), namespace, identity.to_owned(), terms);
-        let lease = candidate.elected().await;
+        let candidate = Candidate::new(connection::open(config, terms)?, namespace, identity.to_owned(), terms);
+        let Elected { lease, waited } = candidate.elected().await;
         tracing::info!(identity, "leading");
         metrics.leads(true);
         candidate.mandate().watch(end_at_once);
+        let client = connection::open(config, terms)?;
         let reporter = Reporter { controller: "usher".to_owned(), instance: Some(identity.to_owned()) };
         let recorder = Recorder::new(client.clone(), reporter);
         let export = Exporter::new(export, digest(&[identity, &jiff::Timestamp::now().to_string()]));
         let context = Arc::new(Context::new(memory, client.clone(), candidate.mandate(), metrics.clone(), recorder, export));
         let work = async {
+            if waited {
+                tracing::info!("reading the cluster anew, as the replica before said no goodbye");
+                watches.anew(client.clone()).await;
+            }
             if let Err(error) = defaults::apply(&client, namespace).await {
                 tracing::warn!(
                     error = super::connect::chain(&error),

@@ -81,6 +81,14 @@ pub struct Candidate {
     mandate: Mandate,
 }
 
+/// An election that was won.
+pub struct Elected {
+    /// What is held.
+    pub lease: Lease,
+    /// The Lease had to run out first. Whatever took the other replica away may have taken this one's watches, too, without a word.
+    pub waited: bool,
+}
+
 impl Candidate {
     /// A candidate by this name.
     pub fn new(client: Client, namespace: &str, identity: String, terms: Terms) -> Self {
@@ -92,28 +100,31 @@ impl Candidate {
         self.mandate.clone()
     }
 
-    /// Waits until this replica leads. Returns the Lease that it holds.
-    pub async fn elected(&self) -> Lease {
-        let mut seen: Option<(Option<String>, Instant)> = None;
+    /// Waits until this replica leads.
+    pub async fn elected(&self) -> Elected {
+        let (mut seen, since) = (None, Instant::now());
         loop {
             let asked = Instant::now();
-            match self.attempt(&mut seen).await {
-                Ok(Some(lease)) => {
+            match timeout(self.terms.renew_deadline, self.attempt(&mut seen)).await {
+                Ok(Ok(Some((lease, given)))) => {
                     self.mandate.until(asked + self.terms.renew_deadline);
-                    return lease;
+                    return Elected { lease, waited: !given && since.elapsed() >= self.terms.lease_duration };
                 }
-                Ok(None) => {}
-                Err(error) => tracing::warn!(error = error.chain(), "cannot take part in the election; trying again"),
+                Ok(Ok(None)) => {}
+                Ok(Err(error)) => tracing::warn!(error = error.chain(), "cannot take part in the election; trying again"),
+                // An answer that was lost on the way does not come any more; another connection may bring the next.
+                Err(_) => tracing::warn!("nobody answers who asks for the lease; asking again"),
             }
             sleep(LOOK_EVERY).await;
         }
     }
 
-    async fn attempt(&self, seen: &mut Option<(Option<String>, Instant)>) -> Result<Option<Lease>, Error> {
+    /// Takes the Lease if that may be. Says whether nobody held it.
+    async fn attempt(&self, seen: &mut Option<(Option<String>, Instant)>) -> Result<Option<(Lease, bool)>, Error> {
         let meta = meta();
         let Some(mut lease) = self.api.get_opt(LEASE).await.map_err(|error| failed::<Lease>("read", &meta, error))? else {
             let lease = Lease { metadata: meta.clone(), spec: Some(self.spec(0)) };
-            return won(self.api.create(&PostParams::default(), &lease).await, &meta);
+            return Ok(won(self.api.create(&PostParams::default(), &lease).await, &meta)?.map(|lease| (lease, true)));
         };
         let version = lease.metadata.resource_version.clone();
         let since = match seen {
@@ -127,7 +138,7 @@ impl Candidate {
             return Ok(None);
         }
         lease.spec = Some(self.spec(spec.lease_transitions.unwrap_or_default() + 1));
-        won(self.api.replace(LEASE, &parameters(), &lease).await, &meta)
+        Ok(won(self.api.replace(LEASE, &parameters(), &lease).await, &meta)?.map(|lease| (lease, free)))
     }
 
     /// Renews until that fails for too long: then this replica does not lead any more.

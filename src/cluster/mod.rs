@@ -5,6 +5,7 @@
 pub mod accounts;
 pub mod apply;
 pub mod ask;
+pub mod connection;
 pub mod crds;
 pub mod error;
 pub mod leader;

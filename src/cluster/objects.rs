@@ -40,7 +40,8 @@ impl Objects {
         Api::all(self.client.clone())
     }
 
-    /// Writes a status if it differs. Returns whether it did.
+    /// Writes a status if it differs, onto the version of the object from which it follows: what arrives late must not undo what another replica told since.
+    /// Returns whether it differed.
     pub async fn write_status<K, S>(&self, object: &K, old: Option<&S>, new: &S) -> Result<bool, Error>
     where
         K: Written + HasStatus<Status = S> + kube::Resource<Scope = kube::core::ClusterResourceScope>,
@@ -49,7 +50,7 @@ impl Objects {
         if old == Some(new) {
             return Ok(false);
         }
-        let patch = json!({"status": difference(old, new)});
+        let patch = json!({"metadata": {"resourceVersion": object.resource_version()}, "status": difference(old, new)});
         match self
             .pen
             .write::<K, _>("status", self.api::<K>().patch_status(&object.name_any(), &parameters(), &Patch::Merge(patch)))
@@ -64,6 +65,7 @@ impl Objects {
                 Ok(true)
             }
             Err(error) if not_found(&error) => Ok(false),
+            Err(error) if conflict(&error) => Err(Error::Stale { kind: K::kind(&()).into_owned(), name: object.name_any() }),
             Err(error) => Err(failed::<K>("write the status of", object.meta(), error)),
         }
     }

@@ -1,8 +1,9 @@
 //! Who may write, and whose turn it is: only while this replica leads, only so many at once, and the more urgent first.
 //!
 //! An API server that is busy answers everybody late. So few requests are under way at once, and when one is answered the most urgent goes next: somebody who
-//! leaves waits for one answer, not for all that was asked before her. How many are under way follows what the API server says of itself: fewer when it says
-//! that there are too many (<https://kubernetes.io/docs/concepts/cluster-administration/flow-control/>), more again while it does not.
+//! leaves waits for one answer at most, not for all that was asked before her, and there is room for her beside the others. How many are under way follows what
+//! the API server says of itself: fewer when it says that there are too many
+//! (<https://kubernetes.io/docs/concepts/cluster-administration/flow-control/>), more again while it does not.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,12 +40,14 @@ tokio::task_local! {
 pub struct Urgency {
     lane: AtomicU8,
     makes_way: AtomicBool,
+    /// Whether it began with somebody's leaving.
+    eased: AtomicBool,
 }
 
 impl Urgency {
     /// The urgency of a pass.
     pub fn new(lane: Lane) -> Arc<Self> {
-        Arc::new(Self { lane: AtomicU8::new(lane as u8), makes_way: AtomicBool::new(false) })
+        Arc::new(Self { lane: AtomicU8::new(lane as u8), makes_way: AtomicBool::new(false), eased: AtomicBool::new(false) })
     }
 
     /// Lets the writes of a task be as urgent as this.
@@ -52,9 +55,20 @@ impl Urgency {
         URGENCY.scope(self, work).await
     }
 
-    /// From now on it is as urgent as a lane, if it was less so. Returns whether it was.
+    /// From now on it is as urgent as a lane, if it was less so. Returns whether it was from the beginning.
     pub fn raise(&self, lane: Lane) -> bool {
-        self.lane.fetch_min(lane as u8, Ordering::SeqCst) > lane as u8
+        self.lane.fetch_min(lane as u8, Ordering::SeqCst) > lane as u8 && !self.eased.load(Ordering::SeqCst)
+    }
+
+    /// Whoever leaves has lost what this pass takes from her: what is left of it is no more urgent than what expires.
+    pub fn ease() {
+        // Outside of a pass nothing is urgent.
+        let _ = URGENCY.try_with(|urgency| {
+            let (leaves, rest) = (Lane::Departure as u8, Lane::Expiry as u8);
+            if urgency.lane.compare_exchange(leaves, rest, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+                urgency.eased.store(true, Ordering::SeqCst);
+            }
+        });
     }
 
     /// Nothing more is written for it.
@@ -179,9 +193,6 @@ impl Desk {
         loop {
             let sender = {
                 let mut state = self.state.lock();
-                if state.under_way >= state.limit {
-                    return;
-                }
                 let Some(sender) = state.next() else { return };
                 state.under_way += 1;
                 sender
@@ -198,10 +209,15 @@ impl Desk {
 }
 
 impl State {
+    /// Whose turn it is, if there is room: for who leaves there is as much again beside the others.
     fn next(&mut self) -> Option<oneshot::Sender<Turn>> {
         let number = self.turns + 1;
         let oldest = || self.waiting.keys().min_by_key(|(_, arrival)| *arrival).copied();
         let urgent = || self.waiting.keys().next().copied();
+        let leaves = urgent()?.0 == Lane::Departure;
+        if self.under_way >= if leaves { self.limit * 2 } else { self.limit } {
+            return None;
+        }
         let place = if number.is_multiple_of(OLDEST_EVERY) { oldest() } else { urgent() }?;
         self.turns = number;
         self.waiting.remove(&place)
@@ -237,11 +253,12 @@ mod tests {
         task
     }
 
-    /// A desk at which all places are taken, and those who have them.
-    async fn busy() -> (Arc<Desk>, Vec<Turn>) {
+    /// A desk at which all of so many places are taken, and those who have them.
+    async fn busy(limit: usize) -> (Arc<Desk>, Vec<Turn>) {
         let desk = Arc::new(Desk::default());
+        desk.state.lock().limit = limit;
         let mut turns = Vec::new();
-        for _ in 0..MOST {
+        for _ in 0..limit {
             turns.push(desk.turn(Lane::New).await);
         }
         (desk, turns)
@@ -249,36 +266,38 @@ mod tests {
 
     #[tokio::test]
     async fn who_leaves_goes_before_who_came_earlier() {
-        let (desk, mut turns) = busy().await;
+        let (desk, mut turns) = busy(2).await;
         let new = waits(&desk, Lane::New).await;
+        for _ in 0..2 {
+            turns.push(waits(&desk, Lane::Departure).await.await.expect("there is room beside the others"));
+        }
         let leaver = waits(&desk, Lane::Departure).await;
         assert!(!new.is_finished() && !leaver.is_finished(), "all places are taken");
         turns.pop();
         let leaver = leaver.await.expect("her turn");
-        assert!(!new.is_finished());
+        turns.truncate(2);
         drop(leaver);
+        tokio::task::yield_now().await;
+        assert!(!new.is_finished(), "there is no room for others where she was");
+        turns.pop();
         new.await.expect("then the other");
     }
 
     #[tokio::test]
     async fn nobody_starves() {
-        let (desk, mut turns) = busy().await;
+        let (desk, _turns) = busy(MOST).await;
         let sweep = waits(&desk, Lane::Sweep).await;
         let mut leavers = Vec::new();
-        for _ in 0..2 * OLDEST_EVERY {
+        for _ in 0..OLDEST_EVERY {
             leavers.push(waits(&desk, Lane::Departure).await);
         }
-        for _ in 0..OLDEST_EVERY {
-            turns.pop();
-            tokio::task::yield_now().await;
-        }
-        sweep.await.expect("it had its turn among more leavers than turns");
+        sweep.await.expect("it had its turn among leavers, though there was room for them only");
     }
 
     #[tokio::test]
     async fn who_waits_no_more_takes_nobodys_place() {
-        let (desk, mut turns) = busy().await;
-        let gone = waits(&desk, Lane::Departure).await;
+        let (desk, mut turns) = busy(MOST).await;
+        let gone = waits(&desk, Lane::Expiry).await;
         let other = waits(&desk, Lane::New).await;
         gone.abort();
         turns.pop();
@@ -300,6 +319,18 @@ mod tests {
         assert_eq!(state.limit, LEAST + 1);
         (0..CALM * MOST).for_each(|_| state.answered(false, start));
         assert_eq!(state.limit, MOST);
+    }
+
+    #[tokio::test]
+    async fn what_follows_a_leaving_is_less_urgent_and_makes_no_way() {
+        let (leaving, drift) = (Urgency::new(Lane::Departure), Urgency::new(Lane::Drift));
+        leaving.clone().during(async { Urgency::ease() }).await;
+        assert_eq!(leaving.lane(), Lane::Expiry);
+        assert!(!leaving.raise(Lane::Departure), "or nothing would ever be added while one after another leaves");
+        assert_eq!(leaving.lane(), Lane::Departure);
+        drift.clone().during(async { Urgency::ease() }).await;
+        assert_eq!(drift.lane(), Lane::Drift);
+        assert!(drift.raise(Lane::Departure));
     }
 
     #[tokio::test]

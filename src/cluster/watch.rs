@@ -19,7 +19,7 @@ use kube::runtime::utils::ResetTimerBackoff;
 use kube::runtime::watcher::{self, Config, Event, ExponentialBackoff, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::api::metadata::{ACCOUNTS_SECRET, IDENTITIES_NAMESPACE, KUBECONFIG_SECRET, MANAGED_BY, MANAGER, WELCOME_CONFIG_MAP};
@@ -51,6 +51,7 @@ pub struct Watches {
     memory: Arc<Memory>,
     metrics: Arc<Metrics>,
     cluster: ClusterKey,
+    client: watch::Sender<Client>,
     waiting: Arc<AtomicUsize>,
     complete: Arc<Notify>,
     relisted: Arc<Notify>,
@@ -59,11 +60,12 @@ pub struct Watches {
 
 impl Watches {
     /// No watch yet.
-    pub fn new(memory: Arc<Memory>, metrics: Arc<Metrics>, cluster: ClusterKey) -> Self {
+    pub fn new(memory: Arc<Memory>, metrics: Arc<Metrics>, cluster: ClusterKey, client: Client) -> Self {
         Self {
             memory,
             metrics,
             cluster,
+            client: watch::Sender::new(client),
             waiting: Arc::default(),
             complete: Arc::default(),
             relisted: Arc::default(),
@@ -72,44 +74,60 @@ impl Watches {
     }
 
     /// Starts to watch what people write, and the record.
-    pub fn declared(&mut self, client: &Client) {
-        self.guarded::<Developer>(client);
-        self.guarded::<Role>(client);
-        self.guarded::<Binding>(client);
-        self.guarded::<Environment>(client);
-        self.guarded::<Provider>(client);
-        self.guarded::<Grant>(client);
-        self.guarded::<Departure>(client);
-        self.locks(client);
+    pub fn declared(&mut self) {
+        self.guarded::<Developer>();
+        self.guarded::<Role>();
+        self.guarded::<Binding>();
+        self.guarded::<Environment>();
+        self.guarded::<Provider>();
+        self.guarded::<Grant>();
+        self.guarded::<Departure>();
+        self.locks();
+    }
+
+    /// Reads everything anew, over connections of its own: whoever has only waited for long cannot know whether the old ones still bring what happens.
+    pub async fn anew(&self, client: Client) {
+        self.waiting.fetch_add(self.tasks.len(), Ordering::SeqCst);
+        self.client.send_replace(client);
+        self.complete().await;
     }
 
     /// Starts to watch Locks. While that does not work, nothing is added to anybody; but nobody waits for it, as removals need no Lock. After every
     /// interruption all Locks are listed anew: one that was made meanwhile must be known before anything is added again.
-    fn locks(&mut self, client: &Client) {
+    fn locks(&mut self) {
         self.memory.set_locks_readable(Some(false), None);
         self.waiting.fetch_add(1, Ordering::SeqCst);
-        let mut feed = self.feed("Lock");
-        let (waiting, complete, client) = (self.waiting.clone(), self.complete.clone(), client.clone());
+        let (mut feed, mut clients) = (self.feed("Lock"), self.client.subscribe());
         self.tasks.spawn(async move {
             let mut patience = patience();
             loop {
+                let client = clients.borrow_and_update().clone();
                 let mut stream = Box::pin(watcher(Api::<DeserializeGuard<Lock>>::all(client.clone()), Config::default()));
-                while let Some(event) = next_of_locks(&mut stream, &client, &feed.memory).await {
-                    let failed = event.is_err();
-                    let listed = feed.take(event, &keep_parsed("Lock")) && !failed;
-                    if listed {
-                        feed.memory.set_locks_readable(Some(true), None);
+                let interrupted = async {
+                    while let Some(event) = next_of_locks(&mut stream, &client, &feed.memory).await {
+                        let failed = event.is_err();
+                        let listed = feed.take(event, &keep_parsed("Lock")) && !failed;
+                        if listed {
+                            feed.memory.set_locks_readable(Some(true), None);
+                        }
+                        if failed || listed {
+                            feed.listed();
+                        }
+                        if failed {
+                            break;
+                        }
                     }
-                    if (failed || listed) && std::mem::replace(&mut feed.first, false) {
-                        waiting.fetch_sub(1, Ordering::SeqCst);
-                        complete.notify_waiters();
-                    }
-                    if failed {
-                        break;
-                    }
-                }
+                };
+                let anew = tokio::select! {
+                    () = interrupted => false,
+                    changed = clients.changed() => changed.is_ok(),
+                };
                 feed.memory.set_locks_readable(Some(false), None);
-                tokio::time::sleep(patience.next().unwrap_or(LATEST)).await;
+                if anew {
+                    feed.begins();
+                } else {
+                    tokio::time::sleep(patience.next().unwrap_or(LATEST)).await;
+                }
             }
         });
     }
@@ -123,29 +141,28 @@ impl Watches {
             known: HashSet::new(),
             listing: None,
             first: true,
+            waiting: self.waiting.clone(),
+            complete: self.complete.clone(),
         }
     }
 
     /// Starts to watch what Roles contained, which is kept in usher's own namespace.
-    pub fn recorded(&mut self, client: &Client) {
+    pub fn recorded(&mut self) {
         let settings = self.memory.settings().clone();
-        let installation = settings.installation.clone();
-        let revisions = Api::<ControllerRevision>::namespaced(client.clone(), &settings.namespace);
-        let own = Config::default().labels(&format!("{MANAGED_BY}={MANAGER}"));
-        self.spawn("ControllerRevision", watcher(revisions, own), move |revision| {
-            ours(&revision, &installation).then(|| remembered(revision))
-        });
+        let (installation, namespace) = (settings.installation.clone(), settings.namespace.clone());
+        let revisions = move |client| Api::<ControllerRevision>::namespaced(client, &namespace);
+        self.spawn("ControllerRevision", revisions, own(), move |revision| ours(&revision, &installation).then(|| remembered(revision)));
         // That they change is enough to know; what is in those that Providers name is read when it is needed.
-        let secrets = Api::<PartialObjectMeta<Secret>>::namespaced(client.clone(), &settings.namespace);
-        self.spawn("Secret", watcher(secrets, Config::default()), Some);
+        let secrets = move |client| Api::<PartialObjectMeta<Secret>>::namespaced(client, &settings.namespace);
+        self.spawn("Secret", secrets, Config::default(), Some);
     }
 
     /// Starts to watch what the cluster holds.
-    pub fn observed(&mut self, client: &Client) {
-        let own = || Config::default().labels(&format!("{MANAGED_BY}={MANAGER}"));
+    pub fn observed(&mut self) {
+        let all = Config::default;
         let named = |name: &str| Config::default().fields(&format!("metadata.name={name}"));
-        let namespaces = watcher(Api::<PartialObjectMeta<Namespace>>::all(client.clone()), Config::default());
-        self.spawn("Namespace", namespaces, |partial| Some(Namespace { metadata: partial.metadata, ..Namespace::default() }));
+        let metadata = |partial: PartialObjectMeta<Namespace>| Some(Namespace { metadata: partial.metadata, ..Namespace::default() });
+        self.spawn("Namespace", Api::all, all(), metadata);
         let installation = self.memory.settings().installation.clone();
         let keep_rules = move |mut role: ClusterRole| {
             if !ours(&role, &installation) {
@@ -154,21 +171,20 @@ impl Watches {
             }
             Some(role)
         };
-        self.spawn("ClusterRole", watcher(Api::<ClusterRole>::all(client.clone()), Config::default()), keep_rules);
-        self.spawn("RoleBinding", watcher(Api::<RoleBinding>::all(client.clone()), Config::default()), Some);
-        self.spawn("ClusterRoleBinding", watcher(Api::<ClusterRoleBinding>::all(client.clone()), Config::default()), Some);
-        let accounts = Api::<ServiceAccount>::namespaced(client.clone(), IDENTITIES_NAMESPACE);
+        self.spawn("ClusterRole", Api::all, all(), keep_rules);
+        self.spawn("RoleBinding", Api::all, all(), Some::<RoleBinding>);
+        self.spawn("ClusterRoleBinding", Api::all, all(), Some::<ClusterRoleBinding>);
         // Also those of others: whoever made one that bears a person's name holds its tokens.
-        self.spawn("ServiceAccount", watcher(accounts, Config::default()), Some);
-        self.spawn("ResourceQuota", watcher(Api::<ResourceQuota>::all(client.clone()), own()), |mut quota| {
+        self.spawn("ServiceAccount", |client| Api::namespaced(client, IDENTITIES_NAMESPACE), all(), Some::<ServiceAccount>);
+        self.spawn("ResourceQuota", Api::all, own(), |mut quota: ResourceQuota| {
             quota.status = None;
             Some(quota)
         });
-        self.spawn("LimitRange", watcher(Api::<LimitRange>::all(client.clone()), own()), Some);
-        self.spawn("NetworkPolicy", watcher(Api::<NetworkPolicy>::all(client.clone()), own()), Some);
-        self.spawn("Secret", watcher(Api::<Secret>::all(client.clone()), named(KUBECONFIG_SECRET)), |secret| Some(without_values(secret)));
-        self.spawn("Secret", watcher(Api::<Secret>::all(client.clone()), named(ACCOUNTS_SECRET)), |secret| Some(without_values(secret)));
-        self.spawn("ConfigMap", watcher(Api::<ConfigMap>::all(client.clone()), named(WELCOME_CONFIG_MAP)), Some);
+        self.spawn("LimitRange", Api::all, own(), Some::<LimitRange>);
+        self.spawn("NetworkPolicy", Api::all, own(), Some::<NetworkPolicy>);
+        self.spawn("Secret", Api::all, named(KUBECONFIG_SECRET), |secret| Some(without_values(secret)));
+        self.spawn("Secret", Api::all, named(ACCOUNTS_SECRET), |secret| Some(without_values(secret)));
+        self.spawn("ConfigMap", Api::all, named(WELCOME_CONFIG_MAP), Some::<ConfigMap>);
     }
 
     /// Waits until every watch has listed once.
@@ -194,41 +210,50 @@ impl Watches {
     }
 
     /// Watches a kind of usher's: an object that does not parse is told and changes nothing.
-    fn guarded<K>(&mut self, client: &Client)
+    fn guarded<K>(&mut self)
     where
         K: Kept + Resource<DynamicType = ()> + DeserializeOwned + Debug,
     {
         let kind = K::kind(&()).into_owned();
-        let stream = watcher(Api::<DeserializeGuard<K>>::all(client.clone()), Config::default());
-        self.spawn(&kind.clone(), stream, keep_parsed(&kind));
+        self.spawn(&kind.clone(), Api::<DeserializeGuard<K>>::all, Config::default(), keep_parsed(&kind));
     }
 
     fn spawn<T, K>(
         &mut self,
         kind: &str,
-        stream: impl Stream<Item = Result<Event<T>, watcher::Error>> + Send + 'static,
-        keep: impl Fn(T) -> Option<K> + Send + 'static,
+        api: impl Fn(Client) -> Api<T> + Send + Sync + 'static,
+        config: Config,
+        keep: impl Fn(T) -> Option<K> + Send + Sync + 'static,
     ) where
-        T: Resource + Send + 'static,
+        T: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
         K: Kept,
     {
         self.waiting.fetch_add(1, Ordering::SeqCst);
-        let mut feed = self.feed(kind);
-        let (waiting, complete, relisted) = (self.waiting.clone(), self.complete.clone(), self.relisted.clone());
+        let (mut feed, mut clients, relisted) = (self.feed(kind), self.client.subscribe(), self.relisted.clone());
         self.tasks.spawn(async move {
-            let mut stream = std::pin::pin!(stream.backoff(patience()));
-            while let Some(event) = stream.next().await {
-                if feed.take(event, &keep) {
-                    if std::mem::replace(&mut feed.first, false) {
-                        waiting.fetch_sub(1, Ordering::SeqCst);
-                        complete.notify_waiters();
-                    } else {
-                        relisted.notify_one();
+            loop {
+                let client = clients.borrow_and_update().clone();
+                let mut stream = std::pin::pin!(watcher(api(client), config.clone()).backoff(patience()));
+                let watching = async {
+                    while let Some(event) = stream.next().await {
+                        if feed.take(event, &keep) && !feed.listed() {
+                            relisted.notify_one();
+                        }
                     }
+                };
+                tokio::select! {
+                    () = watching => return,
+                    changed = clients.changed() => if changed.is_err() { return },
                 }
+                feed.begins();
             }
         });
     }
+}
+
+/// What bears usher's label.
+fn own() -> Config {
+    Config::default().labels(&format!("{MANAGED_BY}={MANAGER}"))
 }
 
 /// The next that is seen of Locks; what it may mean for whether they can be read is told before it is taken in. A Lock that disappears may do so because
@@ -265,9 +290,29 @@ struct Feed {
     known: HashSet<(Key, Option<String>)>,
     listing: Option<HashSet<(Key, Option<String>)>>,
     first: bool,
+    /// How many kinds of all were not listed yet.
+    waiting: Arc<AtomicUsize>,
+    complete: Arc<Notify>,
 }
 
 impl Feed {
+    /// Says that a list is complete. Returns whether somebody waited for it.
+    fn listed(&mut self) -> bool {
+        let first = std::mem::replace(&mut self.first, false);
+        if first {
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
+            self.complete.notify_waiters();
+        }
+        first
+    }
+
+    /// Begins anew, for which it was counted once more.
+    fn begins(&mut self) {
+        if std::mem::replace(&mut self.first, true) {
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
     /// Takes in one event. Returns whether a list is complete.
     fn take<T: Resource, K: Kept>(&mut self, event: Result<Event<T>, watcher::Error>, keep: &impl Fn(T) -> Option<K>) -> bool {
         match event {
@@ -282,7 +327,10 @@ impl Feed {
                 self.memory.forget::<K>(&self.cluster, &key, uid.as_ref(), version);
                 self.known.remove(&(key, uid));
             }
-            Ok(Event::Init) => self.listing = Some(HashSet::new()),
+            Ok(Event::Init) => {
+                // What an interrupted list has brought is known, too.
+                self.known.extend(self.listing.replace(HashSet::new()).unwrap_or_default());
+            }
             Ok(Event::InitApply(object)) => {
                 let id = id(&object);
                 self.put(object, keep);
@@ -315,7 +363,7 @@ impl Feed {
 }
 
 /// Keeps what fits its schema, and says what does not.
-fn keep_parsed<K>(kind: &str) -> impl Fn(DeserializeGuard<K>) -> Option<K> + Send + 'static {
+fn keep_parsed<K>(kind: &str) -> impl Fn(DeserializeGuard<K>) -> Option<K> + Send + Sync + 'static {
     let kind = kind.to_owned();
     move |guarded| match guarded.0 {
         Ok(object) => Some(object),

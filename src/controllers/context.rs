@@ -146,6 +146,8 @@ pub struct Carried {
     pub errors: Vec<Error>,
     /// Where it failed.
     pub failed: Failed,
+    /// The namespaces that could not be made.
+    broken: Vec<String>,
 }
 
 impl Carried {
@@ -214,10 +216,15 @@ impl Context {
     /// Carries out the writes of phases, those of one phase side by side.
     pub async fn carry_out(&self, phases: Vec<Vec<Step>>) -> Carried {
         let mut carried = Carried::default();
-        let mut broken: Vec<String> = Vec::new();
+        self.carry_on(&mut carried, phases).await;
+        carried
+    }
+
+    /// The same, after other phases.
+    pub async fn carry_on(&self, carried: &mut Carried, phases: Vec<Vec<Step>>) {
         for phase in phases {
             let mut steps = phase;
-            steps.retain(|step| !step.change.meta().namespace.as_ref().is_some_and(|namespace| broken.contains(namespace)));
+            steps.retain(|step| !step.change.meta().namespace.as_ref().is_some_and(|namespace| carried.broken.contains(namespace)));
             let (barred, steps): (Vec<Step>, Vec<Step>) = steps.into_iter().partition(|step| carried.failed.bars(step));
             barred.iter().for_each(|step| carried.failed.note(step));
             let writes = steps.into_iter().map(|step| async move {
@@ -231,14 +238,13 @@ impl Context {
                     Err(error) => {
                         carried.failed.note(&step);
                         if step.change.kind() == "Namespace" {
-                            broken.extend(step.change.meta().name.clone());
+                            carried.broken.extend(step.change.meta().name.clone());
                         }
                         carried.errors.push(error);
                     }
                 }
             }
         }
-        carried
     }
 
     async fn carry_out_step(&self, step: &Step) -> Result<(), Error> {

@@ -1,5 +1,6 @@
 //! Providers: their desks, their status, and their going.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::plan::entitlement::recorded;
 use crate::plan::provider::provider_status;
 use crate::plan::world::deleting;
 
-use super::accounts::{self, Desk};
+use super::accounts::{self, Desk, of_receipt};
 use super::context::Context;
 use super::frame::{Done, Pass};
 use super::queue::Lane;
@@ -86,6 +87,20 @@ impl Providers {
         Ok(Done::default())
     }
 
+    /// Closes the desk of a Provider that goes. Returns how many accounts it leaves at the system.
+    fn left(&self, provider: &str) -> usize {
+        let mut seen = self.context.desks.close(&self.context, provider);
+        self.context.memory.read(|content, _| {
+            let (people, receipts) = recorded(&content.world, provider);
+            let told = people.into_iter().chain(receipts.iter().map(|receipt| of_receipt(receipt)));
+            let mut all: BTreeMap<String, bool> = told.map(|who| (who, true)).collect();
+            // What was seen is newer than what was told. Of who is gone her receipt tells.
+            seen.retain(|who, _| all.contains_key(who) || content.world.developer(who).is_some());
+            all.extend(seen);
+            all.values().filter(|has| **has).count()
+        })
+    }
+
     /// Lets a deleted Provider go. Its accounts stay as they are, and an Event counts them.
     async fn end(&self, provider: &Arc<Provider>) -> Result<Done, Error> {
         let context = &self.context;
@@ -93,9 +108,7 @@ impl Providers {
             context.read_epoch().await?;
         } else {
             let name = provider.name_any();
-            // Without a look at everybody what was told of them is the best that is known.
-            let left = context.desks.close(context, &name);
-            let left = left.unwrap_or_else(|| context.memory.read(|content, _| recorded(&content.world, &name)));
+            let left = self.left(&name);
             context.event(provider.as_ref(), true, "AccountsLeft", &format!("{left} accounts stay at the system as they are"));
         }
         context.objects.set_finalizer(provider.as_ref(), false).await?;

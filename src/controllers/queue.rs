@@ -189,7 +189,8 @@ impl Inner {
         let held = |inner: &Self, key: &String| inner.not_before.get(key).copied().filter(|at| *at > now);
         let mut chosen = None;
         for (place, (key, _)) in &self.ready {
-            match held(self, key) {
+            // Whoever leaves waits for no burst to be over: more of it becomes the next pass.
+            match held(self, key).filter(|_| place.0 > Lane::Departure) {
                 None => {
                     chosen = Some((*place, key.clone()));
                     break;
@@ -220,12 +221,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_more_urgent_goes_first() {
         let queue = queue();
-        queue.push("sweep", Lane::Sweep);
-        queue.push("new", Lane::New);
-        queue.push("leaver", Lane::Departure);
-        assert_eq!(queue.next().await.0, "leaver");
-        assert_eq!(queue.next().await.0, "new");
-        assert_eq!(queue.next().await.0, "sweep");
+        LANES.iter().rev().for_each(|lane| queue.push(lane.word(), *lane));
+        for word in ["departure", "expiry", "new", "drift", "sweep"] {
+            assert_eq!(queue.next().await.0, word);
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -291,6 +290,18 @@ mod tests {
         queue.push("role", Lane::New);
         assert_eq!(queue.next().await.0, "role");
         assert_eq!(start.elapsed(), Duration::from_millis(100));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_leaves_waits_for_no_gap() {
+        let queue = Queue::new(Duration::from_millis(100));
+        let start = Instant::now();
+        queue.push("role", Lane::New);
+        queue.next().await;
+        queue.push("role", Lane::Departure);
+        queue.done("role");
+        assert_eq!(queue.next().await, ("role".to_owned(), Lane::Departure));
+        assert_eq!(start.elapsed(), Duration::ZERO);
     }
 
     #[tokio::test(start_paused = true)]

@@ -202,6 +202,9 @@ fn provider(context: &Context, name: &str, old: Option<&Arc<Provider>>, new: Opt
         return;
     }
     context.queues.providers.push(name, Lane::New);
+    if new.is_none() {
+        receipts_at(context, name);
+    }
     let there = |provider: Option<&Arc<Provider>>| provider.is_some_and(|provider| !deleting(provider.as_ref()));
     if there(old) != there(new) {
         let roles: Vec<String> = context.memory.read(|content, _| {
@@ -214,6 +217,16 @@ fn provider(context: &Context, name: &str, old: Option<&Arc<Provider>>, new: Opt
         }
     }
     super::accounts::look_at_all(context, std::iter::once(&name.to_owned()));
+}
+
+/// Wakes the receipts that tell of an account at a Provider: when that is gone nobody looks after it any more.
+fn receipts_at(context: &Context, provider: &str) {
+    let target = format!("provider/{provider}");
+    context.memory.read(|content, _| {
+        let lasting = content.world.departures().all().filter(|(_, departure)| lasts(departure));
+        let telling = lasting.filter(|(_, it)| it.status.iter().flat_map(|status| &status.targets).any(|line| line.target == target));
+        telling.for_each(|(receipt, _)| context.queues.departures.push(receipt, Lane::Drift));
+    });
 }
 
 /// Wakes the Bindings and Developers that report on a Role.

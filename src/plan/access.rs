@@ -208,11 +208,6 @@ pub fn next_change_of_developer(world: &World, developer: &Developer, now: Times
     next_of(moments.chain(developer_moments(world, developer)), now)
 }
 
-/// Whether what a Developer holds changed by itself between two moments: something began or ended, and nobody edited anything for it.
-pub fn turned(world: &World, developer: &Developer, (since, now): (Timestamp, Timestamp)) -> bool {
-    next_change_of_developer(world, developer, since).is_some_and(|at| at <= now)
-}
-
 /// Every Role whose holders a Binding may decide.
 pub fn roles_of_binding(world: &World, binding: &Binding) -> BTreeSet<String> {
     let mut roles: BTreeSet<String> = world.includes().given_by_role(&binding.spec.role).cloned().collect();

@@ -35,6 +35,8 @@ pub struct Ledger {
     counted_at: Option<Timestamp>,
     /// And who was let through, as long as one of them is not done.
     kept: Vec<String>,
+    /// What was told before a restart of those who wait, until everybody was looked at.
+    before: Option<ProviderBrake>,
 }
 
 impl Ledger {
@@ -42,6 +44,7 @@ impl Ledger {
     pub fn resumed(told: Option<&ProviderBrake>, remembered: Option<&RecentRemovals>, now: Timestamp) -> Self {
         let mut ledger = Self::default();
         if let Some(told) = told {
+            ledger.before = Some(told.clone());
             ledger.since = Some(told.since.parse().unwrap_or(now));
             ledger.last = ledger.since;
             ledger.closed_until = now.checked_add(BRAKE_WINDOW).ok();
@@ -120,12 +123,20 @@ impl Ledger {
         let freed: Vec<String> = std::mem::take(&mut self.held).into_iter().collect();
         self.released.extend(freed.iter().cloned());
         self.kept = self.released.iter().take(KEPT).cloned().collect();
-        (self.since, self.closed_until) = (None, None);
+        (self.since, self.closed_until, self.before) = (None, None, None);
         freed
     }
 
-    /// What is told of those who wait.
+    /// Everybody was looked at, so that it is known who waits.
+    pub fn looked(&mut self) {
+        self.before = None;
+    }
+
+    /// What is told of those who wait. A restart changes nothing.
     pub fn told(&self, population: usize) -> Option<ProviderBrake> {
+        if self.before.is_some() {
+            return self.before.clone();
+        }
         let since = self.since.filter(|_| !self.held.is_empty())?;
         Some(ProviderBrake {
             digest: self.digest(),
@@ -206,10 +217,15 @@ mod tests {
         assert!(!ledger.admits("c", LIMITS, 5, at(500)), "time alone is no word");
         let told = ledger.told(5);
         let mut resumed = Ledger::resumed(told.as_ref(), ledger.remembered().as_ref(), at(501));
+        assert_eq!(resumed.told(0), told, "whoever was found so far");
         assert!(!resumed.admits("c", LIMITS, 5, at(501)));
+        resumed.looked();
         assert_eq!(resumed.told(5), told, "and the word for it is the same");
-        assert_eq!(resumed.release(&told.expect("braked").digest), ["c"]);
+        assert_eq!(resumed.release(&told.clone().expect("braked").digest), ["c"]);
         assert!(resumed.admits("c", LIMITS, 5, at(502)) && resumed.admits("d", LIMITS, 5, at(502)));
+        let mut reverted = Ledger::resumed(told.as_ref(), ledger.remembered().as_ref(), at(501));
+        reverted.looked();
+        assert!(reverted.told(5).is_none(), "nobody waits any more");
     }
 
     #[test]

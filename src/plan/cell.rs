@@ -196,6 +196,12 @@ pub fn troubled(name: &str, desired: &Desired, before: Option<&Cell>, (reason, m
     }
 }
 
+/// What is told of an account while too many would lose something at once.
+pub fn braked(name: &str, desired: &Desired, before: Option<&Cell>, now: Timestamp) -> Cell {
+    let words = "too many accounts would lose something at once; see kubectl get uprov";
+    troubled(name, desired, before, (Reason::Braked, words.to_owned()), now)
+}
+
 /// What keeps a Developer from being Ready.
 pub fn finding(cell: &Cell) -> Option<Finding> {
     let reason = cell.trouble?;
@@ -265,7 +271,7 @@ pub fn leftovers(provider: Option<&Provider>, cell: &Cell) -> Vec<Leftover> {
     let account = cell.account.username.clone().unwrap_or_default();
     let told = |reason: &String| Leftover {
         target: format!("provider/{}", cell.account.provider),
-        object: format!("account {account}"),
+        object: format!("account {account} at uprov/{}", cell.account.provider),
         reason: reason.clone(),
     };
     let observed = provider.is_some_and(|provider| provider.spec.mode == Mode::Observe);
@@ -307,7 +313,8 @@ pub fn told_accounts(world: &World, developer: &Developer, cells: Vec<Cell>, now
     let own = Person::own(developer);
     let cells = cells.into_iter().filter(|cell| cell.is_of(&own));
     let mut cells: BTreeMap<String, Cell> = cells.map(|cell| (cell.account.provider.clone(), cell)).collect();
-    let mut unseen = false;
+    let (mut unseen, before_start) = (false, told_before(developer));
+    let in_trouble = |name: &str| before_start.as_ref().is_some_and(|finding| finding.message.contains(&format!("uprov/{name}: ")));
     for (name, _) in world.live_providers() {
         let wants = wanted.contains_key(name);
         told.wanted += usize::from(wants);
@@ -328,7 +335,7 @@ pub fn told_accounts(world: &World, developer: &Developer, cells: Vec<Cell>, now
             (None, Some(before)) if !wants && before.id.is_none() && !told.possible.contains(name) => continue,
             (None, Some(before)) => {
                 unseen = unseen || wants;
-                ((*before).clone(), before.state == "Active")
+                ((*before).clone(), before.state == "Active" && !in_trouble(name))
             }
             (None, None) if wants => {
                 told.findings.extend(under_way(name, None));
@@ -340,7 +347,7 @@ pub fn told_accounts(world: &World, developer: &Developer, cells: Vec<Cell>, now
         told.possible.extend((account.state != "Conflict").then(|| name.clone()));
         told.list.push(account);
     }
-    if let Some(before) = told_before(developer).filter(|_| unseen) {
+    if let Some(before) = before_start.filter(|_| unseen) {
         told.findings.retain(|finding| !before.message.contains(&finding.message));
         told.findings.push(before);
     }
@@ -436,6 +443,35 @@ mod tests {
         let own = seen(&desired(Person::own(&developer).as_str(), Presence::Active));
         assert!(!own.tells_like(&earlier), "it has to be told whose it is");
         assert_eq!(told_accounts(&world, &developer, vec![own], Timestamp::UNIX_EPOCH).list.len(), 1);
+    }
+
+    #[test]
+    fn what_was_told_before_a_start_stays_told_until_it_was_looked_at() {
+        let mut world = World::default();
+        let role = serde_json::json!({"accounts": [{"provider": "forge", "groups": []}]});
+        world.set_role("r", Some(Arc::new(crate::api::Role::new("r", serde_json::from_value(role).expect("a spec")))));
+        let binding = serde_json::json!({"role": "r", "developers": ["ada"]});
+        world.set_binding("b", Some(Arc::new(crate::api::Binding::new("b", serde_json::from_value(binding).expect("a spec")))));
+        let spec = serde_json::json!({"scim": {"url": "https://chat.example.com", "credentialsSecret": {"name": "chat", "key": "token"}}});
+        world.set_provider("forge", Some(Arc::new(Provider::new("forge", serde_json::from_value(spec).expect("a spec")))));
+        let mut developer = Developer::new("ada", DeveloperSpec::default());
+        developer.metadata.uid = Some("1".to_owned());
+        let wish = desired(Person::own(&developer).as_str(), Presence::Active);
+        for cell in [seen(&wish), braked("forge", &wish, Some(&seen(&wish)), Timestamp::UNIX_EPOCH)] {
+            let before = told_accounts(&world, &developer, vec![cell], Timestamp::UNIX_EPOCH);
+            let condition = |finding: &Finding| {
+                serde_json::json!({
+                    "type": "AccountsSynced", "status": "False", "reason": finding.reason.as_str(), "message": finding.message,
+                    "lastTransitionTime": Timestamp::UNIX_EPOCH,
+                })
+            };
+            let status =
+                serde_json::json!({"accounts": before.list, "conditions": before.findings.iter().map(condition).collect::<Vec<_>>()});
+            developer.status = Some(serde_json::from_value(status).expect("a status"));
+            let after = told_accounts(&world, &developer, Vec::new(), Timestamp::UNIX_EPOCH);
+            assert_eq!((after.summary(), &after.list), (before.summary(), &before.list));
+            assert_eq!(format!("{:?}", after.findings), format!("{:?}", before.findings));
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::brake::brake;
 use super::cluster::ClusterKey;
 use super::departures::{lasts, same_person};
 use super::environment::home;
+use super::lane::Lane;
 use super::person::Person;
 use super::placement::Scene;
 use super::world::World;
@@ -126,6 +127,13 @@ pub fn managed(world: &World, name: &str, provider: &Provider) -> Managed {
     }
     let accounts = world.roles().flat_map(|(_, role)| &role.spec.accounts).filter(|account| account.provider == name);
     Managed::Only(accounts.filter_map(|account| account.groups.as_ref()).flatten().cloned().collect())
+}
+
+/// The same with all that usher gave anybody: whoever asks for everybody's groups must be told of those, too.
+pub fn managed_of_all(world: &World, name: &str, provider: &Provider) -> Managed {
+    let told = world.developers().flat_map(|(_, developer)| &developer.status).flat_map(|status| &status.accounts);
+    let given = told.filter(|account| account.provider == name).flat_map(|account| &account.given_groups);
+    and_given(managed(world, name, provider), given)
 }
 
 /// What usher gave is usher's to take, also when no Role names it any more.
@@ -336,12 +344,31 @@ pub fn concerned(world: &World, name: &str, now: Timestamp) -> BTreeSet<String> 
     people.map(|(person, _)| person.clone()).collect()
 }
 
-/// How many accounts at a Provider are told of: by those who are there, and by the receipts of those who are not.
-pub fn recorded(world: &World, name: &str) -> usize {
+/// Of whom it is told that there is an account at a Provider: the people who are there, and the receipts of those who are not.
+pub fn recorded(world: &World, name: &str) -> (BTreeSet<String>, BTreeSet<String>) {
     let told = |developer: &Developer| {
         developer.status.iter().flat_map(|status| &status.accounts).any(|account| account.provider == name && account.id.is_some())
     };
-    world.developers().filter(|(_, developer)| told(developer)).count() + debts(world, name).len()
+    let people = world.developers().filter(|(_, developer)| told(developer)).map(|(person, _)| person.clone());
+    (people.collect(), debts(world, name))
+}
+
+/// How urgent somebody's account at a Provider is, given when it was last looked at since the start. What is written now decided otherwise at that time: then
+/// something began or ended by itself, and nobody edited anything for it.
+pub fn urgency(world: &World, provider: &str, developer: &Developer, seen: Option<Timestamp>, now: Timestamp) -> Lane {
+    // After a restart a look at everybody finds what was taken long ago, at less cost.
+    let taken = seen.is_none() && told_gone(developer, provider);
+    if standing(world, developer, now).leaves() && !taken {
+        return Lane::Departure;
+    }
+    let given = |at| entitlements(world, developer, at).remove(provider);
+    if seen.is_some_and(|seen| given(seen) != given(now)) { Lane::Expiry } else { Lane::New }
+}
+
+/// Whether somebody's status says that nobody can log in with her account.
+fn told_gone(developer: &Developer, provider: &str) -> bool {
+    let told = developer.status.iter().flat_map(|status| &status.accounts).find(|account| account.provider == provider);
+    told.is_some_and(|account| matches!(account.state.as_str(), "Disabled" | "Absent"))
 }
 
 /// Whether it is a receipt's matter what becomes of somebody's accounts: she is gone, and did not come back. Who is there has a Developer, which says so.
@@ -357,4 +384,94 @@ pub fn debts(world: &World, name: &str) -> BTreeSet<String> {
         owes(world, departure) && told.is_some_and(|it| it.state != crate::api::departure::TargetState::Gone)
     });
     open.map(|(departure, _)| departure.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde::de::DeserializeOwned;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::api::Binding;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("in range")
+    }
+
+    fn object<K: DeserializeOwned>(name: &str, spec: &Value) -> Arc<K> {
+        Arc::new(serde_json::from_value(json!({"metadata": {"name": name, "uid": name}, "spec": spec})).expect("an object"))
+    }
+
+    fn binding(role: &str, from: i64, until: i64) -> Arc<Binding> {
+        object("b", &json!({"role": role, "developers": ["ada"], "startsAt": at(from), "expiresAt": at(until)}))
+    }
+
+    /// Ada is a developer at the forge for good. Another Role makes her one of those who release, a third gives her nothing there.
+    fn world() -> World {
+        let mut world = World::default();
+        for (role, accounts) in [("lasting", json!(["developers"])), ("short", json!(["releases"]))] {
+            world.set_role(role, Some(object(role, &json!({"accounts": [{"provider": "forge", "groups": accounts}]}))));
+        }
+        world.set_role("other", Some(object("other", &json!({"accounts": [{"provider": "chat"}]}))));
+        world.set_binding("lasting", Some(object("lasting", &json!({"role": "lasting", "developers": ["ada"]}))));
+        world
+    }
+
+    fn ada(more: &Value) -> Arc<Developer> {
+        let mut spec = json!({"email": "ada@example.com"});
+        spec.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
+        object("ada", &spec)
+    }
+
+    #[test]
+    fn what_ends_or_begins_by_itself_goes_after_who_leaves_and_before_what_is_new_or_edited() {
+        let lane = |binding: Option<Arc<Binding>>, more: Value, seen: Option<i64>, now: i64| {
+            let (mut world, developer) = (world(), ada(&more));
+            world.set_developer("ada", Some(developer.clone()));
+            world.set_binding("b", binding);
+            urgency(&world, "forge", &developer, seen.map(at), at(now))
+        };
+        let short = || Some(binding("short", 0, 10));
+        let stays = || json!({});
+        assert_eq!(lane(None, stays(), Some(5), 10), Lane::New, "only an edit can have been");
+        assert_eq!(lane(short(), stays(), Some(5), 9), Lane::New, "nothing has ended yet");
+        assert_eq!(lane(short(), stays(), Some(5), 10), Lane::Expiry);
+        assert_eq!(lane(short(), stays(), Some(10), 20), Lane::New, "it was looked at since");
+        assert_eq!(lane(short(), stays(), None, 20), Lane::New, "what ended before a start a look at everybody finds");
+        assert_eq!(lane(Some(binding("short", 10, 99)), stays(), Some(5), 10), Lane::Expiry, "it begins");
+        assert_eq!(lane(Some(binding("other", 0, 10)), stays(), Some(5), 10), Lane::New, "it gave nothing here");
+        assert_eq!(lane(None, json!({"startsAt": at(10)}), Some(5), 10), Lane::Expiry, "she begins");
+        assert_eq!(lane(None, json!({"endsAt": at(10)}), Some(5), 10), Lane::Departure, "she leaves, though nobody edited her");
+        assert_eq!(lane(short(), json!({"state": "Suspended"}), Some(5), 10), Lane::Departure);
+        assert!(Lane::Departure < Lane::Expiry && Lane::Expiry < Lane::New);
+    }
+
+    #[test]
+    fn a_lock_whose_time_is_over_ended_by_itself_and_one_that_was_lifted_did_not() {
+        let lane = |lock: Value| {
+            let (mut world, developer) = (world(), ada(&json!({})));
+            world.set_developer("ada", Some(developer.clone()));
+            world.set_lock("l", Some(object("l", &lock)));
+            urgency(&world, "forge", &developer, Some(at(5)), at(10))
+        };
+        let lock = |more: (&str, Value)| json!({"developer": "ada", "reason": "lost", more.0: more.1});
+        assert_eq!(lane(lock(("until", json!(at(11))))), Lane::Departure);
+        assert_eq!(lane(lock(("until", json!(at(10))))), Lane::Expiry);
+        assert_eq!(lane(lock(("lifted", json!(true)))), Lane::New);
+    }
+
+    #[test]
+    fn who_was_told_to_be_locked_out_before_a_start_is_not_urgent() {
+        let account = |state: &str| json!({"accounts": [{"provider": "forge", "state": state}]});
+        let lane = |state: &str, seen: Option<i64>| {
+            let mut developer = ada(&json!({"state": "Departed"})).as_ref().clone();
+            developer.status = Some(serde_json::from_value(account(state)).expect("a status"));
+            urgency(&world(), "forge", &developer, seen.map(at), at(10))
+        };
+        assert_eq!(lane("Disabled", None), Lane::New);
+        assert_eq!(lane("Active", None), Lane::Departure);
+        assert_eq!(lane("Disabled", Some(5)), Lane::Departure);
+    }
 }

@@ -90,7 +90,7 @@ pub fn accounts(world: &World, departure: &Departure, cells: &[Cell]) -> Account
         let gone = world.provider(provider).is_none() && target.state != TargetState::Gone;
         let unwatched = gone.then(|| Leftover {
             target: target.target.clone(),
-            object: format!("account {}", target.username.clone().unwrap_or_default()),
+            object: format!("account {} at uprov/{provider}", target.username.clone().unwrap_or_default()),
             reason: format!("uprov/{provider} was deleted, so nobody looks after the account; make it again, or waive this"),
         });
         let state = if unwatched.is_some() { TargetState::Failed } else { target.state };

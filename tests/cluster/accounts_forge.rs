@@ -1,5 +1,7 @@
 //! From the Developer to her first commit at a real forge, and to the day she leaves (DESIGN.md, "The four figures").
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::Client;
@@ -7,9 +9,10 @@ use kube::api::{Api, ListParams, PostParams};
 use serde_json::{Value, json};
 use usher::connectors::tls;
 
-use crate::accounts::{NAMESPACE, SOON, receipt, started, tells, told};
+use crate::accounts::proxy::{HttpsProxy, Patience};
+use crate::accounts::{NAMESPACE, SOON, ca, receipt, says, started, tells, told};
 use crate::support::client::{kind, ready};
-use crate::support::people::{Stage, declare, developer, edit, remove};
+use crate::support::people::{Stage, declare, developer, edit, reaches, remove};
 use crate::support::systems::System;
 use crate::support::systems::git::Git;
 use crate::support::{name, wait_until};
@@ -23,25 +26,43 @@ struct Forge {
 }
 
 impl Forge {
+    /// Declares one as a Provider.
     async fn new(client: &Client) -> Self {
+        let forge = Self::start().await;
+        forge.declare(client, forge.system.env("URL"), &ca(&forge.system), json!({})).await;
+        forge
+    }
+
+    /// The same behind a proxy, which sees every request of usher's and none of anybody else's.
+    async fn behind_proxy(client: &Client, more: Value) -> (Self, HttpsProxy) {
+        let forge = Self::start().await;
+        let proxy = HttpsProxy::start(forge.system.env("URL"), Some(&ca(&forge.system))).await;
+        forge.declare(client, &proxy.url(), proxy.ca(), more).await;
+        (forge, proxy)
+    }
+
+    async fn start() -> Self {
         let system = System::start("gitea").await;
-        let provider = name("forge");
-        let ca = std::fs::read_to_string(system.ca_file()).expect("a certificate");
-        let data = json!({"token": system.env("TOKEN"), "ca.crt": ca});
-        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": provider}, "stringData": data});
-        let secrets: Api<Secret> = Api::namespaced(client.clone(), NAMESPACE);
-        secrets.create(&PostParams::default(), &serde_json::from_value(secret).expect("a Secret")).await.expect("made");
-        let http = reqwest::Client::builder().tls_backend_preconfigured(tls::config(Some(&ca)).expect("a CA")).no_proxy();
+        let http = reqwest::Client::builder().tls_backend_preconfigured(tls::config(Some(&ca(&system))).expect("a CA")).no_proxy();
         let (http, git) = (http.build().expect("a client"), Git::of(&system));
-        let forge = Self { system, http, provider, git };
+        let forge = Self { system, http, provider: name("forge"), git };
         forge.admin("/orgs", json!({"username": "guild"})).await;
         forge.admin("/orgs/guild/repos", json!({"name": "engine", "private": true, "auto_init": true, "default_branch": "main"})).await;
         let team = json!({"name": "developers", "units_map": {"repo.code": "write"}, "includes_all_repositories": true});
         forge.admin("/orgs/guild/teams", team).await;
-        let key = |key: &str| json!({"name": forge.provider, "key": key});
-        let gitea = json!({"url": forge.system.env("URL"), "credentialsSecret": key("token"), "caSecret": key("ca.crt")});
-        declare(client, "Provider", &forge.provider, json!({"gitea": gitea, "requestsPerSecond": 200})).await;
         forge
+    }
+
+    async fn declare(&self, client: &Client, url: &str, ca: &str, more: Value) {
+        let data = json!({"token": self.system.env("TOKEN"), "ca.crt": ca});
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": self.provider}, "stringData": data});
+        let secrets: Api<Secret> = Api::namespaced(client.clone(), NAMESPACE);
+        secrets.create(&PostParams::default(), &serde_json::from_value(secret).expect("a Secret")).await.expect("made");
+        let key = |key: &str| json!({"name": self.provider, "key": key});
+        let gitea = json!({"url": url, "credentialsSecret": key("token"), "caSecret": key("ca.crt")});
+        let mut spec = json!({"gitea": gitea, "requestsPerSecond": 200});
+        spec.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
+        declare(client, "Provider", &self.provider, spec).await;
     }
 
     async fn admin(&self, path: &str, body: Value) {
@@ -96,6 +117,15 @@ async fn timeline(client: &Client, person: &str) -> Value {
     kind(client, "Developer").await.get(person).await.expect("a Developer").data["status"]["timeline"].clone()
 }
 
+/// Waits until it is seen that somebody pushed, and gives the time of it.
+async fn first_commit(client: &Client, person: &str) -> String {
+    wait_until("her first commit is seen", SOON, async || {
+        let timeline = timeline(client, person).await;
+        timeline["firstCommitAt"].as_str().map(str::to_owned).ok_or_else(|| timeline.to_string())
+    })
+    .await
+}
+
 #[tokio::test]
 async fn who_is_declared_pushes_and_leaves() {
     let (_shared, client, stage) = started().await;
@@ -114,11 +144,7 @@ async fn who_is_declared_pushes_and_leaves() {
 
     let before = Timestamp::now();
     assert!(forge.git.pushes(None, &forge.git.https(&username, &password, "guild/engine")).await);
-    let first = wait_until("her first commit is seen", SOON, async || {
-        let timeline = timeline(&client, &person).await;
-        timeline["firstCommitAt"].as_str().map(str::to_owned).ok_or_else(|| timeline.to_string())
-    })
-    .await;
+    let first = first_commit(&client, &person).await;
     let at: Timestamp = first.parse().expect("a time");
     // Gitea works pushes off in a queue, and dates them in whole seconds when their turn comes.
     let (second, seen) = (jiff::SignedDuration::from_secs(1), Timestamp::now());
@@ -143,5 +169,29 @@ async fn who_is_declared_pushes_and_leaves() {
     assert!(line["username"] == json!(username) && account["state"] == "Disabled", "{line} {account}");
     assert_eq!(timeline(&client, &person).await["firstCommitAt"], json!(first), "what was is not undone");
     remove(&client, "Developer", &person).await;
+    remove(&client, "Provider", &forge.provider).await;
+}
+
+/// It is only asked whether she pushed, and the forge asks for patience: it is left alone for as long as it says, and her push meanwhile is not missed.
+#[tokio::test]
+async fn a_look_for_pushes_waits_as_long_as_the_forge_asks_for() {
+    const WAIT: Duration = Duration::from_secs(15);
+    let (_shared, client, stage) = started().await;
+    let (forge, proxy) = Forge::behind_proxy(&client, json!({"verifyEvery": "24h"})).await;
+    let role = forge.role(&client, &stage).await;
+    let person = name("ada");
+    stage.binding(&role, &person).await;
+    developer(&client, &person, json!({})).await;
+    tells(&client, &person, &forge.provider, "Active").await;
+    let ([username, password, _], _) = delivered(&client, &person, &forge.provider).await;
+    ready(&client, &person).await;
+
+    let patience = Patience::ask(&proxy, WAIT, |asked| asked.path.contains("/activities/feeds"));
+    let message = says(&client, "Provider", &forge.provider, "Connected", "RateLimited").await;
+    assert!(message.contains("the system asks to wait"), "{message}");
+    assert!(forge.git.pushes(None, &forge.git.https(&username, &password, "guild/engine")).await);
+    first_commit(&client, &person).await;
+    patience.was_kept();
+    reaches(&client, "Provider", &forge.provider, "/status/state", "Connected").await;
     remove(&client, "Provider", &forge.provider).await;
 }

@@ -23,16 +23,16 @@ const CALM: Duration = Duration::from_secs(5);
 const SOON: Duration = Duration::from_secs(30);
 
 /// A control plane with an operator and a company that has settled in.
-struct House {
+pub struct House {
     // Dropped first, as its log goes with the control plane.
-    operator: Operator,
-    plane: ControlPlane,
-    client: Client,
-    fleet: Fleet,
+    pub operator: Operator,
+    pub plane: ControlPlane,
+    pub client: Client,
+    pub fleet: Fleet,
 }
 
 impl House {
-    async fn new(size: usize) -> Self {
+    pub async fn new(size: usize) -> Self {
         let plane = ControlPlane::exclusive(AuditLevel::Metadata).await;
         let client = plane.admin_client().await;
         let install = Install::new(&plane, &["environments.default=false", "starterRoles=false", PATIENT[0], PATIENT[1]]).await;
@@ -46,12 +46,12 @@ impl House {
     }
 
     /// Fails as soon as something is written within `period`.
-    async fn silent(&self, what: &str, period: Duration) {
+    pub async fn silent(&self, what: &str, period: Duration) {
         let audit = Audit::from_now(&self.plane);
         self.still_silent(&audit, what, period).await;
     }
 
-    async fn still_silent(&self, audit: &Audit, what: &str, period: Duration) {
+    pub async fn still_silent(&self, audit: &Audit, what: &str, period: Duration) {
         throughout(&format!("{what}: nothing is written"), period, async || {
             let writes = audit.writes();
             if writes.is_empty() { Ok(()) } else { Err(lines(&writes)) }
@@ -60,7 +60,7 @@ impl House {
     }
 
     /// What is written after `edit`, until nothing more is.
-    async fn writes_of(&self, edit: impl Future<Output = ()>) -> Vec<Event> {
+    pub async fn writes_of(&self, edit: impl Future<Output = ()>) -> Vec<Event> {
         let audit = Audit::from_now(&self.plane);
         edit.await;
         wait_until("the edit leads to a write", SOON, async || if audit.writes().is_empty() { Err("none") } else { Ok(()) }).await;
@@ -205,14 +205,14 @@ async fn editing_rules_is_one_write_and_the_news_of_it() {
 }
 
 /// What is written, without Events: they are the doorbell, and no state.
-fn stored(writes: &[Event]) -> BTreeMap<String, usize> {
+pub fn stored(writes: &[Event]) -> BTreeMap<String, usize> {
     let counted = counts(writes).into_iter().filter(|((_, target), _)| !target.starts_with("events"));
     counted.map(|((verb, target), count)| (format!("{verb} {target}"), count)).collect()
 }
 
 /// Nothing is written twice, nor refused.
 #[track_caller]
-fn assert_once(writes: &[Event]) {
+pub fn assert_once(writes: &[Event]) {
     let mut seen: BTreeMap<_, usize> = BTreeMap::new();
     for event in writes.iter().filter(|event| event.resource != "events") {
         assert!(event.code < 300, "{event:?}");
@@ -228,7 +228,7 @@ fn count(writes: &[Event], verb: &str, target: &str) -> usize {
     writes.iter().filter(|event| event.verb == verb && event.target() == target).count()
 }
 
-fn show(what: &str, writes: &[Event]) {
+pub fn show(what: &str, writes: &[Event]) {
     println!("{what}: {} writes", writes.len());
     for ((verb, target), count) in counts(writes) {
         println!("  {count:3} {verb} {target}");

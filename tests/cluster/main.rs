@@ -20,7 +20,9 @@
 //! | `interleaving` | all of it at once, with kills, restarts and hand-overs, by dice | a cluster of its own |
 //! | `record_*` | who asked, what Roles contained, the readers of the record | the operator |
 //! | `drift`, `poison`, `crash`, `replicas` | repair, bad neighbours, kills, hand-over | a cluster of their own |
+//! | `faults` | API server, etcd, network and watches fail, and nothing is lost, doubled or written by two | a cluster of their own |
 //! | `at_rest` | a settled cluster writes nothing but the Lease | a cluster of its own |
+//! | `counts` | of every edit each write that it needs, once, and no other | a cluster of its own |
 //! | `absence`, `absent_operator`, `upgrade`, `upgrade_stored` | CRDs, chart or operator gone and back | a cluster of their own |
 //! | `rbac` | the chart's RBAC is what was used | a cluster of its own |
 //! | `attack` | what nobody may do, tried: as binder, responder, developer, and with the operator's token | the operator |
@@ -45,10 +47,12 @@ mod attack;
 mod chart;
 mod columns;
 mod control_plane;
+mod counts;
 mod crash;
 mod demos;
 mod drift;
 mod exact;
+mod faults;
 mod harness;
 mod interleaving;
 mod leaving;

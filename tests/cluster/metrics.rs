@@ -39,7 +39,7 @@ async fn measured(shared: &Shared, series: &str, labels: &[&str]) -> Option<f64>
 }
 
 /// Waits until a series has a value of some sort.
-async fn becomes(shared: &Shared, series: &str, labels: &[&str], right: impl Fn(f64) -> bool) -> f64 {
+pub async fn becomes(shared: &Shared, series: &str, labels: &[&str], right: impl Fn(f64) -> bool) -> f64 {
     wait_until(&format!("{series} {labels:?} is right"), SOON, async || match measured(shared, series, labels).await {
         Some(value) if right(value) => Ok(value),
         other => Err(format!("{other:?}")),

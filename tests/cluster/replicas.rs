@@ -1,21 +1,18 @@
 //! Of two replicas one works; the other takes over, soon and without doing anything twice (DESIGN.md, "Numbers": leader hand-over).
-//!
-//! Replicas share a ServiceAccount, so each has a token of its own here: the audit log says by which token a request came.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use kube::Client;
-use kube::api::{Api, DeleteParams, DynamicObject};
+use kube::api::{Api, DeleteParams};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::audit::{Audit, Event, lines};
+use crate::support::audit::{Audit, Event, lines, made_twice, tokens_twice};
 use crate::support::client::{explain, kind, ready};
-use crate::support::fleet::{Fleet, Member, developer, gone, list, object, put};
-use crate::support::install::{Install, credential};
-use crate::support::operator::Operator;
+use crate::support::fleet::{Fleet, Member, developer, gone, object, put};
+use crate::support::install::Install;
+use crate::support::replica::Replica;
 use crate::support::{AuditLevel, ControlPlane, wait_until};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -23,41 +20,6 @@ const SOON: Duration = Duration::from_secs(30);
 const LEASE_MS: i128 = 10_000;
 /// How many people arrive while the leader goes.
 const BURST: usize = 40;
-
-/// One of two.
-struct Replica {
-    operator: Operator,
-    credential: String,
-}
-
-impl Replica {
-    async fn start(plane: &ControlPlane, install: &Install) -> Self {
-        install.write_kubeconfig(plane).await;
-        let credential = credential(&install.kubeconfig());
-        let operator = Operator::start(install).await;
-        operator.ready().await;
-        Self { operator, credential }
-    }
-
-    /// What it wrote, without its Lease.
-    fn writes(&self, audit: &Audit) -> Vec<Event> {
-        audit.writes().into_iter().filter(|event| event.credential == self.credential).collect()
-    }
-
-    /// Its successful writes to the Lease.
-    fn leases(&self, audit: &Audit) -> Vec<Event> {
-        let own = |event: &Event| event.is_lease() && event.is_write() && event.code < 300 && event.credential == self.credential;
-        audit.operator().into_iter().filter(own).collect()
-    }
-
-    /// Waits until it holds the Lease, and says since when.
-    async fn leads(&self, audit: &Audit, deadline: Duration) -> Timestamp {
-        let first = wait_until("the other replica takes over", deadline, async || {
-            self.leases(audit).into_iter().next().ok_or("it has not written the Lease")
-        });
-        moment(&first.await)
-    }
-}
 
 /// Two replicas and a company that has settled in.
 struct Pair {
@@ -76,9 +38,9 @@ impl Pair {
         let client = plane.admin_client().await;
         let install = Install::new(&plane, &["environments.default=false", "starterRoles=false"]).await;
         let audit = Audit::from_now(&plane);
-        let leader = Replica::start(&plane, &install).await;
+        let leader = Replica::start(&plane, &install, "usher-0").await;
         leader.leads(&audit, SOON).await;
-        let standby = Replica::start(&plane, &install).await;
+        let standby = Replica::start(&plane, &install, "usher-1").await;
         let mut fleet = Fleet::new(6);
         fleet.settle_in(&client).await;
         assert!(!leader.writes(&audit).is_empty(), "the leader is known by its token");
@@ -111,15 +73,9 @@ impl Pair {
         self.fleet.ready(&self.client).await;
         self.fleet.exact(&self.client).await;
         let writes = self.audit.still(Duration::from_secs(3)).await;
-        let mut made: BTreeMap<_, usize> = BTreeMap::new();
-        let creations = writes.iter().filter(|event| event.verb == "create" && event.code < 300 && event.resource != "events");
-        for event in creations.filter(|event| event.subresource.is_empty()) {
-            assert!(!event.name.is_empty(), "{event:?}");
-            *made.entry((event.target(), &event.namespace, &event.name)).or_default() += 1;
-        }
-        made.retain(|_, count| *count > 1);
-        assert!(made.is_empty(), "made twice: {made:?}");
-        one_grant_each(&self.client, &self.fleet).await;
+        let twice = made_twice(&writes);
+        assert!(twice.is_empty(), "made twice: {twice:?}");
+        self.fleet.in_order(&self.client).await;
     }
 
     /// Nothing came from the old leader once the new one led.
@@ -127,7 +83,7 @@ impl Pair {
     fn assert_no_write_after(&self, takeover: Timestamp) {
         let all = [self.leader.writes(&self.audit), self.leader.leases(&self.audit)].concat();
         // What a process had handed to its connection when it was stopped arrives when it goes on: the API server must refuse that.
-        let late: Vec<_> = all.into_iter().filter(|event| moment(event) > takeover && event.code < 300).collect();
+        let late: Vec<_> = all.into_iter().filter(|event| event.at() > takeover && event.code < 300).collect();
         assert!(late.is_empty(), "the old leader wrote after {takeover}:{}", lines(&late));
     }
 }
@@ -145,18 +101,18 @@ async fn standby_writes_nothing_and_takes_over_at_once_when_the_leader_is_told_t
     let first =
         wait_until("the new leader works", SOON, async || pair.standby.writes(&pair.audit).into_iter().next().ok_or("no write")).await;
     pair.settled().await;
-    let released = pair.leader.leases(&pair.audit).last().map(moment).expect("the old leader held the Lease");
+    let released = pair.leader.leases(&pair.audit).last().map(Event::at).expect("the old leader held the Lease");
     let since = |at: Timestamp, from: Timestamp| at.duration_since(from).as_millis();
     println!(
         "hand-over: the process ended after {took:.0?}; after SIGTERM led after {} ms, first write after {} ms",
         since(takeover, told),
-        since(moment(&first), told)
+        since(first.at(), told)
     );
     pair.assert_no_write_after(takeover);
     // How long it takes is for `make bench` to say, on a quiet machine; here it matters that nobody waited until the Lease ran out.
     assert!(told < released && released < takeover, "the leader gives the Lease away: {told}, {released}, {takeover}");
     assert!(since(takeover, released) < LEASE_MS / 2, "taken over only {} ms after it was free", since(takeover, released));
-    let twice = tokens(&[pair.leader.writes(&pair.audit), pair.standby.writes(&pair.audit)].concat());
+    let twice = tokens_twice(&[pair.leader.writes(&pair.audit), pair.standby.writes(&pair.audit)].concat());
     assert!(twice.is_empty(), "more than one token for {twice:?}");
     pair.plane.stop().await;
 }
@@ -215,40 +171,8 @@ async fn while_it_hangs(pair: &Pair) {
     pair.audit.still(Duration::from_secs(3)).await;
 }
 
-/// Every person has one Active Grant for each Role that she holds, and no other.
-async fn one_grant_each(client: &Client, fleet: &Fleet) {
-    let mut active: Vec<(String, String)> = Vec::new();
-    for grant in list::<DynamicObject>(kind(client, "Grant").await).await {
-        let spec = &grant.data["spec"];
-        assert_eq!(spec["state"], "Active", "nobody lost anything: {spec}");
-        active.push((spec["developer"]["name"].as_str().unwrap().to_owned(), spec["role"].as_str().unwrap().to_owned()));
-    }
-    active.sort();
-    let roles = |member: &Member| {
-        let held = [("editor", member.web), ("ops", member.ops), ("viewer", true)];
-        let name = member.name.clone();
-        held.into_iter().filter(|(_, holds)| *holds).map(move |(role, _)| (name.clone(), role.to_owned())).collect::<Vec<_>>()
-    };
-    let mut expected: Vec<_> = fleet.people.iter().flat_map(roles).collect();
-    expected.sort();
-    assert_eq!(active, expected);
-}
-
-/// The ServiceAccounts for which a token was issued more than once.
-fn tokens(writes: &[Event]) -> Vec<String> {
-    let mut issued: BTreeMap<&String, usize> = BTreeMap::new();
-    for event in writes.iter().filter(|event| event.subresource == "token" && event.code < 300) {
-        *issued.entry(&event.name).or_default() += 1;
-    }
-    issued.into_iter().filter(|(_, count)| *count > 1).map(|(name, count)| format!("{name} ({count})")).collect()
-}
-
 async fn lease_holder(client: &Client) -> String {
     let api = Api::<k8s_openapi::api::coordination::v1::Lease>::namespaced(client.clone(), "usher-system");
     let lease = api.get("usher").await.unwrap_or_else(|error| panic!("{}", explain(&error)));
     lease.spec.and_then(|spec| spec.holder_identity).unwrap_or_default()
-}
-
-fn moment(event: &Event) -> Timestamp {
-    event.received.parse().unwrap_or_else(|error| panic!("{error}: {event:?}"))
 }

@@ -50,6 +50,66 @@ async fn bytes_pass_are_swallowed_and_are_cut() {
     assert_eq!(said(&mut stream, "five").await.as_deref(), Some("five"), "only once");
 }
 
+#[tokio::test]
+async fn bytes_that_are_held_come_later() {
+    let proxy = TcpProxy::start(&echo().await).await;
+    let mut stream = TcpStream::connect(proxy.address()).await.expect("connected");
+    assert_eq!(said(&mut stream, "one").await.as_deref(), Some("one"));
+    proxy.hold();
+    let mut other = TcpStream::connect(proxy.address()).await.expect("the machine itself takes connections");
+    assert_eq!((said(&mut stream, "two").await, said(&mut other, "three").await), (None, None));
+    proxy.pass();
+    assert_eq!((said(&mut stream, "").await.as_deref(), said(&mut other, "").await.as_deref()), (Some("two"), Some("three")));
+}
+
+#[tokio::test]
+async fn bytes_that_are_held_are_lost_with_a_reset_and_come_before_an_orderly_end() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let proxy = TcpProxy::start(&listener.local_addr().expect("an address").to_string()).await;
+    let mut heard = Vec::new();
+    for (words, reset) in [("lost", true), ("late", false)] {
+        let mut stream = TcpStream::connect(proxy.address()).await.expect("connected");
+        let (mut server, _) = listener.accept().await.expect("connected");
+        proxy.hold();
+        assert_eq!(said(&mut stream, words).await, None);
+        if reset {
+            stream.set_zero_linger().expect("an option");
+        }
+        drop(stream);
+        proxy.pass();
+        let mut text = String::new();
+        server.read_to_string(&mut text).await.expect("text");
+        heard.push(text);
+    }
+    assert_eq!(heard, ["", "late"]);
+}
+
+#[tokio::test]
+async fn connections_that_are_forgotten_stay_silent_and_new_ones_pass() {
+    let proxy = TcpProxy::start(&echo().await).await;
+    let mut stream = TcpStream::connect(proxy.address()).await.expect("connected");
+    assert_eq!(said(&mut stream, "one").await.as_deref(), Some("one"));
+    proxy.forget();
+    assert_eq!(said(&mut stream, "two").await, None);
+    let mut other = TcpStream::connect(proxy.address()).await.expect("connected");
+    assert_eq!(said(&mut other, "three").await.as_deref(), Some("three"));
+    assert_eq!(said(&mut stream, "four").await, None, "for good");
+}
+
+#[tokio::test]
+async fn connections_are_broken_until_bytes_pass_again() {
+    let proxy = TcpProxy::start(&echo().await).await;
+    let mut stream = TcpStream::connect(proxy.address()).await.expect("connected");
+    assert_eq!(said(&mut stream, "one").await.as_deref(), Some("one"));
+    proxy.break_off();
+    assert_eq!(said(&mut stream, "two").await.unwrap_or_default(), "", "the end");
+    let mut other = TcpStream::connect(proxy.address()).await.expect("the machine itself takes connections");
+    assert_eq!(said(&mut other, "three").await.unwrap_or_default(), "", "the end");
+    proxy.pass();
+    let mut stream = TcpStream::connect(proxy.address()).await.expect("connected");
+    assert_eq!(said(&mut stream, "four").await.as_deref(), Some("four"));
+}
+
 /// A proxy in front of another one, whose answers say what it was asked.
 async fn two() -> (HttpsProxy, HttpsProxy, reqwest::Client) {
     let server = HttpsProxy::start("http://127.0.0.1:9", None).await;

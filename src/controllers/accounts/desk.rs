@@ -126,14 +126,13 @@ impl Desk {
         desk
     }
 
-    /// Closes it. Returns how many accounts it kept, if it looked at everybody.
-    pub(super) fn close(&self, context: &Context) -> Option<usize> {
+    /// Closes it. Returns whom it looked at, each with whether there is an account.
+    pub(super) fn close(&self, context: &Context) -> BTreeMap<String, bool> {
         context.metrics.desk_closed(&self.name, self.number);
         if let Some(task) = self.task.lock().take() {
             task.abort();
         }
-        let state = self.state.lock();
-        state.swept.then(|| population(&state))
+        self.state.lock().cells.iter().map(|(who, cell)| (who.clone(), cell.account.id.is_some())).collect()
     }
 
     /// The Provider.
@@ -207,6 +206,11 @@ impl Desk {
         turn.lock_owned().await
     }
 
+    /// The groups that usher gave people, as far as their accounts were looked at.
+    pub(super) fn given(&self) -> BTreeSet<String> {
+        self.state.lock().cells.values().flat_map(|cell| &cell.account.given_groups).cloned().collect()
+    }
+
     /// Everybody whose account was looked at.
     pub(super) fn known(&self) -> Vec<String> {
         self.state.lock().cells.keys().cloned().collect()
@@ -246,6 +250,11 @@ impl Desk {
         let mut state = self.state.lock();
         let population = population(&state);
         state.ledger.admits(who, provider.spec.brake, population, now)
+    }
+
+    /// It is known who waits for a word, as everybody was looked at.
+    pub(super) fn knows_who_waits(&self) {
+        self.state.lock().ledger.looked();
     }
 
     /// There is nothing to take from somebody: whether she waited for a word or one was said, that is over.
@@ -336,8 +345,9 @@ impl Desk {
     }
 }
 
+/// How many accounts there are, also of those who were only seen in a list.
 fn population(state: &State) -> usize {
-    state.cells.values().filter(|cell| cell.account.id.is_some()).count()
+    state.tally.managed.len()
 }
 
 /// Wakes who tells of somebody's account, and of the Provider.

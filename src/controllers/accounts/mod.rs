@@ -19,9 +19,8 @@ use parking_lot::Mutex;
 
 use crate::api::departure::TargetState;
 use crate::api::{Developer, Provider, Reason};
-use crate::plan::access::{standing, turned};
 use crate::plan::cell::{Cell, Undone};
-use crate::plan::entitlement::{desired, left, possible};
+use crate::plan::entitlement::{desired, left, possible, urgency};
 use crate::plan::provider::Health;
 
 use super::context::Context;
@@ -69,10 +68,10 @@ impl Desks {
         desk
     }
 
-    /// Closes the desk of a Provider. Returns how many accounts it kept, if it looked at everybody.
-    pub fn close(&self, context: &Context, provider: &str) -> Option<usize> {
+    /// Closes the desk of a Provider. Returns whom it looked at, each with whether there is an account.
+    pub fn close(&self, context: &Context, provider: &str) -> BTreeMap<String, bool> {
         let desk = self.desks.lock().remove(provider);
-        desk.and_then(|desk| desk.close(context))
+        desk.map(|desk| desk.close(context)).unwrap_or_default()
     }
 
     /// How somebody's accounts stand, as far as they were looked at.
@@ -101,30 +100,15 @@ pub fn look(context: &Context, developer: &Developer) {
             let wanted = desired(scene, (desk.name(), provider), developer, now);
             let cell = desk.cell(&who);
             let concerns = cell.is_some() || wanted.entitled || wanted.recorded.is_some();
-            // After a restart a look at everybody finds what was taken long ago, at less cost.
-            let taken = cell.is_none() && told_gone(developer, desk.name());
-            let leaves = standing(scene.world, developer, now).leaves() && !taken;
-            let since = cell.as_ref().map(|cell| cell.verified_at);
-            let lane = match since {
-                _ if leaves => Lane::Departure,
-                // Nobody edited anything.
-                Some(since) if turned(scene.world, developer, (since, now)) => Lane::Expiry,
-                _ => Lane::New,
-            };
+            let seen = cell.as_ref().map(|cell| cell.verified_at);
             let unread = |cell: &Cell| cell.undone == Some(Undone::LocksUnread) && content.world.locks_readable();
             let same = cell.is_some_and(|cell| cell.is_for(&wanted) && cell.trouble != Some(Reason::Paused) && !unread(&cell));
-            (concerns && !same).then_some(lane)
+            (concerns && !same).then(|| urgency(scene.world, desk.name(), developer, seen, now))
         });
         if let Some(lane) = changed {
             desk.push(&who, lane);
         }
     }
-}
-
-/// Whether somebody's status says that nobody can log in with her account.
-fn told_gone(developer: &Developer, provider: &str) -> bool {
-    let told = developer.status.iter().flat_map(|status| &status.accounts).find(|account| account.provider == provider);
-    told.is_some_and(|account| matches!(account.state.as_str(), "Disabled" | "Absent"))
 }
 
 /// The same for somebody whose Developer is gone.

@@ -247,12 +247,11 @@ async fn round(
         return Ok(End::Told(told(&next)));
     }
     // What disappears with one of usher's kinds ends nothing, and nor does that it is not back yet when the kind is.
-    if removes && !desired.written && !whole(context, desired.epoch.as_deref()).await? {
+    if removes && !desired.written && !whole(context.read_epoch().await?.as_deref(), desired.epoch.as_deref()) {
         return Ok(End::Spared);
     }
     if removes && !desired.named && !desk.admits(&case.provider, who, now) {
-        let held = (Reason::Braked, "too many accounts would lose something at once; see kubectl get uprov".to_owned());
-        return Ok(End::Braked(cell::troubled(desk.name(), &case.desired, told(&next).as_ref(), held, now)));
+        return Ok(End::Braked(cell::braked(desk.name(), &case.desired, told(&next).as_ref(), now)));
     }
     let mut refused = None;
     for change in &next.changes {
@@ -289,9 +288,8 @@ fn lost_its_mark(found: Option<&Account>, made: Option<String>) -> bool {
 }
 
 /// Whether usher's kinds are there, and the same as when somebody was last seen to be entitled.
-async fn whole(context: &Context, then: Option<&str>) -> Result<bool, Error> {
-    let now = context.read_epoch().await?;
-    Ok(now.is_some_and(|now| then.is_none_or(|then| then == now)))
+pub(super) fn whole(now: Option<&str>, then: Option<&str>) -> bool {
+    now.is_some_and(|now| then.is_none_or(|then| then == now))
 }
 
 /// Whether what was decided is so still. Whoever left or was locked since is given nothing any more, and who is to keep something does not lose it.

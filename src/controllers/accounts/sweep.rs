@@ -11,7 +11,7 @@ use crate::api::{Mode, Reason};
 use crate::connectors::error::ConnectorError;
 use crate::plan::account::{Account, AccountChange, AccountState, Capability, Owner, Presence, Steps, belongs, steps};
 use crate::plan::cell::{self, Cell};
-use crate::plan::entitlement::{concerned, debts, entitlements, managed, owes};
+use crate::plan::entitlement::{and_given, concerned, debts, entitlements, managed_of_all, owes};
 use crate::plan::foresight::foreseen;
 use crate::plan::name::fraction;
 use crate::plan::person::Person;
@@ -23,7 +23,7 @@ use super::super::queue::Lane;
 use super::desk::Desk;
 use super::hand::observed;
 use super::link::Link;
-use super::settle::{Case, case, kept};
+use super::settle::{Case, case, kept, stands, whole};
 use super::{RECEIPT, of_receipt, others, pushes};
 
 /// At most so many accounts that are nobody's are named.
@@ -34,7 +34,7 @@ pub(super) async fn sweep(context: Arc<Context>, desk: Arc<Desk>) {
     let Some(link) = desk.link() else { return };
     let Some((groups, every)) = context.memory.read(|content, _| {
         let (name, provider) = content.world.live_providers().find(|(name, _)| *name == desk.name())?;
-        Some((managed(&content.world, name, provider), provider.spec.verify_every.duration()))
+        Some((managed_of_all(&content.world, name, provider), provider.spec.verify_every.duration()))
     }) else {
         return;
     };
@@ -42,7 +42,7 @@ pub(super) async fn sweep(context: Arc<Context>, desk: Arc<Desk>) {
         return one_by_one(&context, &desk, Duration::try_from(every).unwrap_or_default());
     }
     let (began, asked) = (context.now(), desk.moment());
-    let answer = link.connector.list(&groups).await;
+    let answer = link.connector.list(&and_given(groups, &desk.given())).await;
     if !desk.uses(&link) {
         // Of another system, or by credentials of the past.
         return desk.sweep_again();
@@ -79,6 +79,7 @@ async fn silent(context: &Context, desk: &Desk, link: &Link, error: &ConnectorEr
 /// Where a system cannot list, each account is looked at, spread over the time until the next look. Only who has none is not kept waiting.
 fn one_by_one(context: &Context, desk: &Desk, every: Duration) {
     desk.counted(None);
+    desk.knows_who_waits();
     let now = context.now();
     for who in people(context, desk) {
         let known = desk.cell(&who).is_some() || told(context, desk, &who, now);
@@ -169,7 +170,7 @@ fn look(context: &Arc<Context>, desk: &Desk, link: &Link, listed: &Listed, began
     let mut people = people(context, desk);
     people.extend(left_behind(context, listed));
     let mut counts = AccountCounts::default();
-    let mut known = HashSet::new();
+    let (mut known, mut losing) = (HashSet::new(), Vec::new());
     for who in people {
         let Some(mut case) = case(context, desk, &who) else {
             desk.keep(context, &who, None, false);
@@ -211,9 +212,13 @@ fn look(context: &Arc<Context>, desk: &Desk, link: &Link, listed: &Listed, began
             desk.confirm(context, &who, told);
             pushes::expect(context, desk, link, &who, &case);
         } else if open || !waits(desk, &who, &case, &next, now) {
-            desk.push(&who, lane(&case, found.as_ref()));
+            match next.changes.into_iter().find(|change| change.removes() && !case.desired.named) {
+                Some(change) => losing.push(Losing { who, case, change, told }),
+                None => desk.push(&who, lane(&case, found.as_ref())),
+            }
         }
     }
+    brake(context, desk, link, losing, began);
     let mut orphans = orphans(context, listed, &known);
     counts.orphans = i64::try_from(orphans.len()).unwrap_or(i64::MAX);
     orphans.sort();
@@ -221,6 +226,30 @@ fn look(context: &Arc<Context>, desk: &Desk, link: &Link, listed: &Listed, began
     counts.unmanaged = i64::try_from(listed.accounts.iter().filter(|account| account.owner.is_none()).count()).unwrap_or(i64::MAX);
     desk.counted(Some((counts, orphans)));
     context.queues.providers.push(desk.name(), Lane::Sweep);
+}
+
+/// Somebody who would lose something because of an edit, as a list tells.
+struct Losing {
+    who: String,
+    case: Case,
+    change: AccountChange,
+    told: Option<Cell>,
+}
+
+/// If too many would lose something they wait for a word. A list tells that as well as a look at each of them, which a start would ask for otherwise.
+fn brake(context: &Context, desk: &Desk, link: &Link, losing: Vec<Losing>, began: Timestamp) {
+    let (epoch, now) = (context.epoch(), context.now());
+    for Losing { who, case, change, told } in losing {
+        let seen_since = desk.cell(&who).is_some_and(|cell| cell.verified_at > began);
+        let whole = whole(epoch.as_deref(), case.desired.epoch.as_deref());
+        let holds = !seen_since && whole && stands(context, desk, link, &who, &case, &change);
+        if holds && !desk.admits(&case.provider, &who, now) {
+            desk.keep(context, &who, Some(cell::braked(desk.name(), &case.desired, told.as_ref(), now)), true);
+        } else {
+            desk.push(&who, Lane::Drift);
+        }
+    }
+    desk.knows_who_waits();
 }
 
 /// Whether an account bears somebody's mark, by the name that she has: it is hers whatever it is called at the system.

@@ -116,6 +116,8 @@ pub struct RolePlan {
     pub phases: Vec<Vec<Step>>,
     /// What is to be added, so that the plan must be made again before what it may replace is removed.
     pub additions: Additions,
+    /// The phases from the first that take access of people who leave. Nothing else is as urgent.
+    pub leaving: usize,
     /// The phase from which on access of people who stay is taken.
     pub takes: Option<usize>,
     /// Those people. It may be done only while no other Role takes from them, as each may count on what the other is about to take.
@@ -156,13 +158,14 @@ struct Phases {
 }
 
 impl Phases {
-    /// The phases, and which of them is the first that takes from people who stay.
-    fn in_order(self) -> (Vec<Vec<Step>>, Option<usize>) {
+    /// The phases, how many of them are of people who leave, and which is the first that takes from people who stay.
+    fn in_order(self) -> (Vec<Vec<Step>>, usize, Option<usize>) {
+        let leaving = usize::from(!self.leave.is_empty());
         let filled = |phases: Vec<Vec<Step>>| phases.into_iter().filter(|phase| !phase.is_empty()).collect::<Vec<_>>();
         let (mut phases, taking) = (filled(vec![self.leave, self.widen, self.add]), filled(vec![self.take, self.narrow]));
         let takes = (!taking.is_empty()).then_some(phases.len());
         phases.extend(taking);
-        (phases, takes)
+        (phases, leaving, takes)
     }
 }
 
@@ -187,7 +190,7 @@ pub fn plan_role(inputs: &RoleInputs<'_>) -> RolePlan {
     if !phases.narrow.is_empty() {
         plan.losers.extend(desired.slots.values().flatten().cloned());
     }
-    (plan.phases, plan.takes) = phases.in_order();
+    (plan.phases, plan.leaving, plan.takes) = phases.in_order();
     if plan.waits {
         plan.waits_for = others.roles();
     }

@@ -6,24 +6,18 @@ use kube::api::ListParams;
 use serde_json::{Value, json};
 
 use crate::support::client::kind;
-use crate::support::install::{Install, PATIENT};
-use crate::support::operator::Operator;
 use crate::support::people::{declare, developer, reaches};
-use crate::support::{AuditLevel, ControlPlane, name, wait_until};
+use crate::support::{name, wait_until};
 
-use super::{SOON, Service, bind, outside, tells};
+use super::{ALONE, Alone, SOON, Service, bind, home, outside, tells};
 
 const PEOPLE: usize = 30;
 
 #[tokio::test]
 async fn killed_while_it_makes_accounts_it_makes_each_once_and_forgets_nobody() {
-    let plane = ControlPlane::exclusive(AuditLevel::Metadata).await;
-    let client = &plane.admin_client().await;
-    let values = ["environments.default=false", "starterRoles=false", PATIENT[0], PATIENT[1]];
-    let install = Install::new(&plane, &values).await;
-    let mut operator = Operator::start_with(&install, &["--identity", "usher-0"]).await;
-    operator.ready().await;
-    declare(client, "Environment", "dev", json!({"namespaces": {"matchLabels": {"stage": "dev"}}, "workspace": {}})).await;
+    let Alone { plane, client, install, mut operator } = Alone::start().await;
+    let client = &client;
+    home(client).await;
     let (service, proxy) = Service::behind_proxy(client, json!({"verifyEvery": "24h"})).await;
     let role = outside(client, &[&service]).await;
     let people: Vec<String> = (0..PEOPLE).map(|_| name("ada")).collect();
@@ -65,7 +59,7 @@ async fn killed_while_it_makes_accounts_it_makes_each_once_and_forgets_nobody() 
     })
     .await;
     assert!(service.user(&comes).await.is_none());
-    install.upgrade("charts/usher".as_ref(), &values).await.ok();
+    install.upgrade("charts/usher".as_ref(), &ALONE).await.ok();
     tells(client, &comes, &service.provider, "Active").await;
     service.shows(&comes, true, &["developers"]).await;
 }

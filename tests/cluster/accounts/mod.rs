@@ -1,12 +1,15 @@
 //! Accounts in outside systems: they follow what people are given, a system that is down delays nobody else, and who leaves is locked out (DESIGN.md, "Providers").
 
 mod crowd;
+mod ending;
 mod following;
 mod killed;
 mod leaving;
+mod left;
 #[allow(dead_code, reason = "the tests of connectors use more of it")]
 #[path = "../../support/systems/proxy.rs"]
-mod proxy;
+pub mod proxy;
+mod resumed;
 mod returning;
 mod sick;
 mod start;
@@ -24,9 +27,11 @@ use serde_json::{Value, json};
 use usher::connectors::tls;
 
 use crate::support::client::kind;
+use crate::support::install::{Install, PATIENT};
+use crate::support::operator::Operator;
 use crate::support::people::{Stage, declare};
 use crate::support::systems::{System, shared};
-use crate::support::{Shared, name, operated, wait_until};
+use crate::support::{AuditLevel, ControlPlane, Shared, name, operated, wait_until};
 
 use self::proxy::HttpsProxy;
 
@@ -159,6 +164,13 @@ impl Service {
         assert!(answer.status().is_success(), "{}", answer.status());
     }
 
+    /// Deletes a user as the administrator of the service would.
+    async fn delete(&self, id: &Value) {
+        let url = format!("{}/Users/{}", self.base, id.as_str().expect("an id"));
+        let answer = self.http.delete(url).send().await.expect("an answer");
+        assert!(answer.status().is_success(), "{}", answer.status());
+    }
+
     async fn resources(&self, path: &str) -> Vec<Value> {
         let sign = if path.contains('?') { "" } else { "?" };
         let answer = self.http.get(format!("{}/{path}{sign}count=1000", self.base)).send().await.expect("an answer");
@@ -200,7 +212,34 @@ impl Service {
     }
 }
 
-fn ca(system: &System) -> String {
+/// What a release of a test's own is installed with: nobody has anything that the test does not say.
+const ALONE: [&str; 5] = ["environments.default=false", "starterRoles=false", "offboarding.brake.maxRemovals=1000", PATIENT[0], PATIENT[1]];
+
+/// A control plane with the chart and an operator for one test, which may kill it.
+struct Alone {
+    operator: Operator,
+    install: Install,
+    client: Client,
+    plane: ControlPlane,
+}
+
+impl Alone {
+    async fn start() -> Self {
+        let plane = ControlPlane::exclusive(AuditLevel::Metadata).await;
+        let client = plane.admin_client().await;
+        let install = Install::new(&plane, &ALONE).await;
+        let operator = Operator::start_with(&install, &["--identity", "usher-0"]).await;
+        operator.ready().await;
+        Self { operator, install, client, plane }
+    }
+}
+
+/// Declares the Environment in which people have workspaces.
+async fn home(client: &Client) {
+    declare(client, "Environment", "dev", json!({"namespaces": {"matchLabels": {"stage": "dev"}}, "workspace": {}})).await;
+}
+
+pub fn ca(system: &System) -> String {
     std::fs::read_to_string(system.ca_file()).expect("a certificate")
 }
 
@@ -242,7 +281,7 @@ pub async fn tells(client: &Client, person: &str, provider: &str, state: &str) -
 }
 
 /// Waits until a condition of one of usher's objects has a reason, and gives its message.
-async fn says(client: &Client, of: &str, object: &str, condition: &str, reason: &str) -> String {
+pub async fn says(client: &Client, of: &str, object: &str, condition: &str, reason: &str) -> String {
     wait_until(&format!("{of} {object} says {reason}"), SOON, async || {
         let seen = kind(client, of).await.get(object).await.expect("an object");
         let found = crate::support::client::condition(&seen, condition).cloned().unwrap_or_default();

@@ -13,7 +13,7 @@ use crate::support::client::{condition, kind};
 use crate::support::people::{developer, edit, reaches, remove, subject};
 use crate::support::{name, operated, wait_until};
 
-use super::proxy::{Asked, Told};
+use super::proxy::{Asked, Patience, Told};
 use super::{NAMESPACE, SOON, Service, bind, outside, receipt, says, started, tells, told};
 
 /// Whether a request is for a page of everybody, and not for somebody.
@@ -180,24 +180,7 @@ async fn a_time_to_wait_is_waited_for_whatever_else_is_answered() {
     let people: Vec<String> = (0..12).map(|_| name("ada")).collect();
     bind(client, &role, &people.iter().map(String::as_str).collect::<Vec<_>>()).await;
     reaches(client, "Provider", &service.provider, "/status/state", "Connected").await;
-    let told_at: Arc<Mutex<Option<Instant>>> = Arc::default();
-    let early: Arc<Mutex<Vec<(Duration, String)>>> = Arc::default();
-    let (said, seen) = (told_at.clone(), early.clone());
-    proxy.instead(move |asked| {
-        let mut said = said.lock();
-        match *said {
-            None if makes(asked) => {
-                *said = Some(Instant::now());
-                Some(Told::patience(WAIT.as_secs()))
-            }
-            // What was sent before the answer arrived is no fault.
-            Some(at) if at.elapsed() > WAIT / 4 && at.elapsed() < WAIT * 9 / 10 => {
-                seen.lock().push((at.elapsed(), format!("{} {}", asked.method, asked.path)));
-                None
-            }
-            _ => None,
-        }
-    });
+    let patience = Patience::ask(&proxy, WAIT, makes);
     for person in &people {
         developer(client, person, json!({})).await;
     }
@@ -205,8 +188,7 @@ async fn a_time_to_wait_is_waited_for_whatever_else_is_answered() {
     for person in &people {
         service.shows(person, true, &["developers"]).await;
     }
-    assert!(told_at.lock().expect("it was asked").elapsed() >= WAIT);
-    assert!(early.lock().is_empty(), "{:?}", early.lock());
+    patience.was_kept();
     reaches(client, "Provider", &service.provider, "/status/state", "Connected").await;
 }
 

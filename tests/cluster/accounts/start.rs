@@ -6,27 +6,21 @@ use serde_json::json;
 
 use crate::support::audit::{Audit, lines};
 use crate::support::client::{kind, ready};
-use crate::support::install::{Install, PATIENT};
-use crate::support::operator::Operator;
 use crate::support::people::{declare, developer, edit, remove};
-use crate::support::{AuditLevel, ControlPlane, name, wait_until};
+use crate::support::{name, wait_until};
 
-use super::{SOON, Service, bind, outside, receipt, tells};
+use super::{ALONE, Alone, SOON, Service, bind, home, outside, receipt, tells};
 
 /// How many have accounts: one question for each of them would be far more than [`ENOUGH`].
 const PEOPLE: usize = 16;
 /// What a start may ask the system: what it can do, marks, groups, one page of users; and twice about whoever is in conflict.
-const ENOUGH: usize = 16;
+pub const ENOUGH: usize = 16;
 
 #[tokio::test]
 async fn neither_a_start_nor_kinds_that_go_change_any_account() {
-    let plane = ControlPlane::exclusive(AuditLevel::Metadata).await;
-    let client = &plane.admin_client().await;
-    let values = ["environments.default=false", "starterRoles=false", "offboarding.brake.maxRemovals=1000", PATIENT[0], PATIENT[1]];
-    let install = Install::new(&plane, &values).await;
-    let mut operator = Operator::start_with(&install, &["--identity", "usher-0"]).await;
-    operator.ready().await;
-    declare(client, "Environment", "dev", json!({"namespaces": {"matchLabels": {"stage": "dev"}}, "workspace": {}})).await;
+    let Alone { plane, client, install, mut operator } = Alone::start().await;
+    let client = &client;
+    home(client).await;
     let (service, proxy) = Service::behind_proxy(client, json!({"verifyEvery": "24h"})).await;
     let role = outside(client, &[&service]).await;
     let people: Vec<String> = (0..PEOPLE).map(|_| name("ada")).collect();
@@ -94,7 +88,7 @@ async fn neither_a_start_nor_kinds_that_go_change_any_account() {
     wait_until("it is looked whether they are to lose it", SOON, async || if stay.iter().any(by_one) { Ok(()) } else { Err("no") }).await;
     // Nor is it one after a start, when the kinds are there again, and empty.
     operator.kill();
-    install.upgrade("charts/usher".as_ref(), &values).await.ok();
+    install.upgrade("charts/usher".as_ref(), &ALONE).await.ok();
     wait_until("the kinds are back", SOON, async || {
         let found = plane.kubectl(&["get", "roles.usher.dev,bindings.usher.dev"]).await;
         if found.success { Ok(()) } else { Err("no") }
@@ -135,12 +129,8 @@ const NEWCOMER: usize = 16;
 /// Who left long ago and is locked out costs pages at a look at everybody and at a start, and stands before nobody who comes.
 #[tokio::test]
 async fn who_left_without_a_revocation_costs_pages() {
-    let plane = ControlPlane::exclusive(AuditLevel::Metadata).await;
-    let client = &plane.admin_client().await;
-    let values = ["environments.default=false", "starterRoles=false", "offboarding.brake.maxRemovals=1000", PATIENT[0], PATIENT[1]];
-    let install = Install::new(&plane, &values).await;
-    let mut operator = Operator::start_with(&install, &["--identity", "usher-0"]).await;
-    operator.ready().await;
+    let Alone { plane, client, mut operator, .. } = Alone::start().await;
+    let client = &client;
     let (service, proxy) = Service::behind_proxy(client, json!({"verifyEvery": "24h"})).await;
     edit(client, "Provider", &service.provider, json!({"scim": {"disablingRevokes": false}})).await;
     let role = outside(client, &[&service]).await;

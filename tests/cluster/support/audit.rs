@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Read as _, Seek, SeekFrom};
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::{ControlPlane, wait_until};
@@ -36,13 +38,15 @@ pub struct Event {
     /// The HTTP status of the answer.
     pub code: u16,
     /// The body, if the control plane runs with `AuditLevel::Request`.
-    pub body: Option<Value>,
+    pub body: Option<Arc<Value>>,
     /// The path and its parameters.
     pub uri: String,
     /// Which token was used: that tells two replicas of one ServiceAccount apart.
     pub credential: String,
     /// When the API server got it, in a form that sorts.
     pub received: String,
+    /// When the API server had answered it.
+    pub answered: String,
 }
 
 impl Event {
@@ -55,6 +59,23 @@ impl Event {
     /// It concerns a Lease, which the leader renews for ever.
     pub fn is_lease(&self) -> bool {
         self.resource == "leases"
+    }
+
+    /// When the API server got it.
+    #[track_caller]
+    pub fn at(&self) -> Timestamp {
+        self.received.parse().unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// When the API server had answered it.
+    #[track_caller]
+    pub fn done(&self) -> Timestamp {
+        self.answered.parse().unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The object that it is about: target, namespace and name.
+    pub fn object(&self) -> (String, String, String) {
+        (self.target(), self.namespace.clone(), self.name.clone())
     }
 
     /// The resource with its subresource and group as in RBAC: `pods/log`, `roles.usher.dev`.
@@ -72,7 +93,14 @@ impl Event {
 #[derive(Debug)]
 pub struct Audit {
     file: PathBuf,
-    from: u64,
+    read: Mutex<Read>,
+}
+
+/// What was read of the log so far: it is asked again and again, and gets long.
+#[derive(Debug)]
+struct Read {
+    to: u64,
+    events: Vec<Event>,
 }
 
 impl Audit {
@@ -81,13 +109,17 @@ impl Audit {
         let file = plane.audit_log();
         // Never in the middle of a line.
         let whole = std::fs::read(&file).unwrap_or_default().iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1);
-        Self { file, from: whole as u64 }
+        Self::from(file, whole as u64)
     }
 
     /// Everything since the API server started.
     #[allow(dead_code, reason = "used as soon as `usher run` works")]
     pub fn from_start(plane: &ControlPlane) -> Self {
-        Self { file: plane.audit_log(), from: 0 }
+        Self::from(plane.audit_log(), 0)
+    }
+
+    fn from(file: PathBuf, to: u64) -> Self {
+        Self { file, read: Mutex::new(Read { to, events: Vec::new() }) }
     }
 
     /// The answered requests of the operator so far.
@@ -97,14 +129,18 @@ impl Audit {
 
     /// The answered requests so far of the operator and of people it makes ServiceAccounts for; nobody else's are written down.
     pub fn events(&self) -> Vec<Event> {
-        let mut text = String::new();
+        let mut read = self.read.lock().expect("not poisoned");
+        let mut text = Vec::new();
         if let Ok(mut file) = File::open(&self.file) {
-            file.seek(SeekFrom::Start(self.from)).expect("the log does not shrink");
-            file.read_to_string(&mut text).expect("the log is text");
+            file.seek(SeekFrom::Start(read.to)).expect("the log does not shrink");
+            file.read_to_end(&mut text).expect("the log can be read");
         }
         // The last line may be half written.
-        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
-        whole.lines().filter_map(event).collect()
+        let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+        read.to += whole as u64;
+        let lines = std::str::from_utf8(&text[..whole]).expect("the log is text").lines();
+        read.events.extend(lines.filter_map(event));
+        read.events.clone()
     }
 
     /// The operator's writes but for leases.
@@ -143,6 +179,31 @@ pub fn counts(events: &[Event]) -> BTreeMap<(String, String), usize> {
     counts
 }
 
+/// The objects that were made more often than they were deleted and made once: an answer that nobody heard must not lead to a second one.
+pub fn made_twice(events: &[Event]) -> Vec<String> {
+    let mut made: BTreeMap<_, i32> = BTreeMap::new();
+    for event in events.iter().filter(|event| event.code < 300 && event.subresource.is_empty() && event.resource != "events") {
+        match event.verb.as_str() {
+            "create" => {
+                assert!(!event.name.is_empty(), "{event:?}");
+                *made.entry(event.object()).or_default() += 1;
+            }
+            "delete" => *made.entry(event.object()).or_default() -= 1,
+            _ => {}
+        }
+    }
+    made.into_iter().filter(|(_, count)| *count > 1).map(|(object, count)| format!("{object:?} ({count})")).collect()
+}
+
+/// The ServiceAccounts for which a token was issued more than once.
+pub fn tokens_twice(events: &[Event]) -> Vec<String> {
+    let mut issued: BTreeMap<&String, usize> = BTreeMap::new();
+    for event in events.iter().filter(|event| event.subresource == "token" && event.code < 300) {
+        *issued.entry(&event.name).or_default() += 1;
+    }
+    issued.into_iter().filter(|(_, count)| *count > 1).map(|(name, count)| format!("{name} ({count})")).collect()
+}
+
 /// Reads one line. A watch is written when it starts, and again when it ends: the second is left out. So are other people's Secrets, which are written for
 /// `hack/no-secrets` only.
 fn event(line: &str) -> Option<Event> {
@@ -161,9 +222,10 @@ fn event(line: &str) -> Option<Event> {
         namespace: text("/objectRef/namespace"),
         name: text("/objectRef/name"),
         code: value.pointer("/responseStatus/code").and_then(Value::as_u64).and_then(|code| code.try_into().ok()).unwrap_or_default(),
-        body: value.get("requestObject").cloned(),
+        body: value.get("requestObject").cloned().map(Arc::new),
         uri: text("/requestURI"),
         credential: text("/user/extra/authentication.kubernetes.io~1credential-id/0"),
         received: text("/requestReceivedTimestamp"),
+        answered: text("/stageTimestamp"),
     })
 }

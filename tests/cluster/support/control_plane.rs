@@ -5,6 +5,7 @@ use std::process::Command;
 
 use kube::Client;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+use rustix::process::Pid;
 use tokio::sync::SemaphorePermit;
 
 pub use super::script::off_thread;
@@ -53,6 +54,14 @@ impl ControlPlane {
         plane
     }
 
+    /// The same with an etcd of its own, for a test that does to that what it likes.
+    pub async fn alone(audit: AuditLevel, flags: &'static [&'static str]) -> Self {
+        let turn = shared::turn().await;
+        let mut plane = off_thread(move || Self::start_blocking(None, audit, flags)).await.unwrap_or_else(|problem| panic!("{problem}"));
+        plane.turn = Some(turn);
+        plane
+    }
+
     /// Starts one, on the etcd of the control plane in `share` if that is given.
     pub fn start_blocking(share: Option<&Path>, audit: AuditLevel, flags: &[&str]) -> Result<Self, String> {
         Script::start(command(share, audit, flags), "control-plane:")
@@ -84,6 +93,11 @@ impl ControlPlane {
     /// The processes: of the API server, and of the controller manager.
     pub fn pids(&self) -> [i32; 2] {
         ["APISERVER_PID", "CONTROLLER_MANAGER_PID"].map(|name| self.variable(name).parse().expect("a process id"))
+    }
+
+    /// The process of its etcd.
+    pub fn etcd(&self) -> Pid {
+        Pid::from_raw(self.variable("ETCD_PID").parse().expect("a process id")).expect("a process id")
     }
 
     /// Kills the API server and starts it again at the same address, with the same data. Returns when it is ready.

@@ -14,6 +14,7 @@ use serde_json::json;
 
 use super::access::{Matrix, Questions, Subject};
 use super::client::{self, apply, explain, kind, manifest};
+use super::order::held;
 use super::wait_until;
 
 /// What is asked about everybody everywhere.
@@ -21,9 +22,9 @@ pub const PROBES: [&str; 4] = ["get pods", "create configmaps", "get widgets.exa
 /// The ConfigMap in each workspace that stands for its owner's data.
 pub const DATA: &str = "precious";
 const DEADLINE: Duration = Duration::from_mins(1);
-const DEV: [&str; 2] = ["shop-dev", "bank-dev"];
-const STAGING: [&str; 2] = ["shop-staging", "bank-staging"];
-const PROD: [&str; 2] = ["shop-prod", "bank-prod"];
+pub(super) const DEV: [&str; 2] = ["shop-dev", "bank-dev"];
+pub(super) const STAGING: [&str; 2] = ["shop-staging", "bank-staging"];
+pub(super) const PROD: [&str; 2] = ["shop-prod", "bank-prod"];
 
 /// Somebody who works there.
 #[derive(Clone, Debug)]
@@ -58,14 +59,18 @@ impl Member {
 pub struct Fleet {
     /// The people.
     pub people: Vec<Member>,
-    identities: BTreeMap<String, String>,
+    /// Who has departed: of them their workspaces are kept, and nothing else.
+    pub departed: Vec<Member>,
+    /// Who held which Role once: `p02 editor`.
+    pub ended: Vec<String>,
+    pub(super) identities: BTreeMap<String, String>,
 }
 
 impl Fleet {
     /// So many people: every second one is in team web, every fifth is named in ubind/ops.
     pub fn new(size: usize) -> Self {
         let member = |number: usize| Member { name: format!("p{number:02}"), web: number.is_multiple_of(2), ops: number.is_multiple_of(5) };
-        Self { people: (0..size).map(member).collect(), identities: BTreeMap::new() }
+        Self { people: (0..size).map(member).collect(), departed: Vec::new(), ended: Vec::new(), identities: BTreeMap::new() }
     }
 
     /// The kinds in the order in which a careful person would apply them.
@@ -135,6 +140,15 @@ impl Fleet {
         let in_dev = identities.iter().find(|identity| identity["environment"] == "dev").expect("dev knows her");
         self.identities.insert(member.name.clone(), in_dev["name"].as_str().expect("a name").to_owned());
         self.people.push(member);
+    }
+
+    /// Counts somebody out who has departed.
+    pub fn departs(&mut self, name: &str) {
+        let (departed, stay) = std::mem::take(&mut self.people).into_iter().partition(|member| member.name == name);
+        self.people = stay;
+        self.departed.extend::<Vec<Member>>(departed);
+        let held = self.departed.last().into_iter().flat_map(|member| held(member).into_iter().map(|(role, _)| format!("{name} {role}")));
+        self.ended.extend(held.collect::<Vec<_>>());
     }
 
     /// Waits until everybody may do exactly what is expected.

@@ -80,6 +80,15 @@ impl Install {
         &self.dir
     }
 
+    /// A kubeconfig for one of several replicas: with a token of its own, by which the audit log tells it from the others, and the way that it takes to the API
+    /// server.
+    pub async fn kubeconfig_for(&self, plane: &ControlPlane, replica: &str, server: &str) -> PathBuf {
+        let file = self.dir.join(format!("{replica}.kubeconfig"));
+        let token = token(plane, NAMESPACE, "usher").await;
+        write_kubeconfig_to(&file, (server, plane.variable("CA_FILE")), &token, NAMESPACE);
+        file
+    }
+
     /// Asks for a token and writes [`Self::kubeconfig`]. A reinstall makes another ServiceAccount, which needs this again.
     pub async fn write_kubeconfig(&self, plane: &ControlPlane) {
         let token = token(plane, NAMESPACE, "usher").await;
@@ -132,10 +141,14 @@ pub async fn token(plane: &ControlPlane, namespace: &str, name: &str) -> String 
 
 /// Writes a kubeconfig that only this user can read.
 pub fn write_kubeconfig(file: &Path, plane: &ControlPlane, token: &str, namespace: &str) {
+    write_kubeconfig_to(file, (plane.variable("APISERVER_URL"), plane.variable("CA_FILE")), token, namespace);
+}
+
+fn write_kubeconfig_to(file: &Path, (server, ca): (&str, &str), token: &str, namespace: &str) {
     let config = json!({
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": "test", "cluster": {"server": plane.variable("APISERVER_URL"), "certificate-authority": plane.variable("CA_FILE")}}],
+        "clusters": [{"name": "test", "cluster": {"server": server, "certificate-authority": ca}}],
         "users": [{"name": "test", "user": {"token": token}}],
         "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test", "namespace": namespace}}],
         "current-context": "test",

@@ -40,11 +40,15 @@ impl Operator {
 
     /// Starts `usher run` with more flags.
     pub async fn start_with(install: &Install, flags: &[&str]) -> Self {
+        Self::start_by(install, install.kubeconfig(), flags).await
+    }
+
+    /// Starts `usher run` with a kubeconfig of its own.
+    pub async fn start_by(install: &Install, kubeconfig: PathBuf, flags: &[&str]) -> Self {
         static COUNTER: AtomicU32 = AtomicU32::new(1);
         let log = install.dir().join(format!("operator-{}.log", COUNTER.fetch_add(1, Ordering::Relaxed)));
         let arguments: Vec<_> = ["run", "--listen", "127.0.0.1:0"].iter().chain(flags).map(|&argument| argument.to_owned()).collect();
-        let (kubeconfig, file) = (install.kubeconfig(), log.clone());
-        off_thread(move || Self { child: launch(&arguments, &kubeconfig, &file), arguments, kubeconfig, log: file }).await
+        off_thread(move || Self { child: launch(&arguments, &kubeconfig, &log), arguments, kubeconfig, log }).await
     }
 
     /// Waits until it serves and says that it is ready. A process that ended fails the test at once.

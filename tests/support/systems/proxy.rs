@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, HeaderName, RETRY_AFTER, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
@@ -31,6 +31,10 @@ enum Mode {
     Silent,
     /// At the next bytes of an answer all connections are cut, and the bytes are lost.
     Armed,
+    /// Nothing passes and nothing is lost, as TCP has it while a network is cut: what was sent comes later, unless its sender took it back.
+    Held,
+    /// Connections are broken, and new ones, too.
+    Broken,
 }
 
 /// Passes bytes to a server, until told otherwise. Without TLS of its own: a server's certificate for 127.0.0.1 is good for it, too.
@@ -39,6 +43,7 @@ pub struct TcpProxy {
     address: SocketAddr,
     mode: Arc<watch::Sender<Mode>>,
     answered: Arc<AtomicU64>,
+    forgotten: Arc<watch::Sender<usize>>,
     task: JoinHandle<()>,
 }
 
@@ -52,16 +57,22 @@ impl TcpProxy {
     /// A proxy to `target`, such as 127.0.0.1:5432.
     pub async fn start(target: &str) -> Self {
         let (listener, address) = listen().await;
-        let mode = Arc::new(watch::Sender::new(Mode::Pass));
+        let (mode, forgotten) = (Arc::new(watch::Sender::new(Mode::Pass)), Arc::new(watch::Sender::new(0)));
         let answered = Arc::new(AtomicU64::default());
-        let (target, told, count) = (target.to_owned(), mode.clone(), answered.clone());
+        let (target, told, times, count) = (target.to_owned(), mode.clone(), forgotten.clone(), answered.clone());
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
-            while let Ok((client, _)) = listener.accept().await {
-                connections.spawn(carry(client, target.clone(), told.clone(), count.clone()));
+            while let Ok((mut client, _)) = listener.accept().await {
+                let (target, told, mut times, count) = (target.clone(), told.clone(), times.subscribe(), count.clone());
+                connections.spawn(async move {
+                    tokio::select! {
+                        () = carry(&mut client, target, told, count) => {}
+                        Ok(()) = times.changed() => swallow(client).await,
+                    }
+                });
             }
         });
-        Self { address, mode, answered, task }
+        Self { address, mode, answered, forgotten, task }
     }
 
     /// Where it listens.
@@ -84,6 +95,21 @@ impl TcpProxy {
         self.mode.send_replace(Mode::Silent);
     }
 
+    /// From now on the network is cut: bytes of both sides wait for [`Self::pass`]. Those of a sender whose connection was reset meanwhile do not come.
+    pub fn hold(&self) {
+        self.mode.send_replace(Mode::Held);
+    }
+
+    /// From now on all connections are broken, new ones at once.
+    pub fn break_off(&self) {
+        self.mode.send_replace(Mode::Broken);
+    }
+
+    /// Nothing comes back any more on the connections that there are, and nobody is told: as when a router or a load balancer forgets them. New ones pass.
+    pub fn forget(&self) {
+        self.forgotten.send_modify(|times| *times += 1);
+    }
+
     /// What is sent from now on reaches the server, and as soon as that answers the connection is cut; then bytes pass again. Arm it after logging in.
     pub fn cut_next_answer(&self) {
         self.mode.send_replace(Mode::Armed);
@@ -91,13 +117,18 @@ impl TcpProxy {
 }
 
 /// Carries one connection to its end.
-async fn carry(mut client: TcpStream, target: String, mode: Arc<watch::Sender<Mode>>, passed: Arc<AtomicU64>) {
+async fn carry(client: &mut TcpStream, target: String, mode: Arc<watch::Sender<Mode>>, passed: Arc<AtomicU64>) {
+    let mut told = mode.subscribe();
+    if !goes_on(&mut told, client).await {
+        return;
+    }
     let Ok(mut server) = TcpStream::connect(&target).await else { return };
     let (mut asked, mut answered) = (vec![0; 16 * 1024], vec![0; 16 * 1024]);
-    loop {
+    while goes_on(&mut told, client).await {
         tokio::select! {
+            changed = told.changed() => if changed.is_err() { return },
             read = client.read(&mut asked) => match read {
-                Ok(count) if count > 0 => {
+                Ok(count) if count > 0 && goes_on(&mut told, client).await => {
                     if *mode.borrow() != Mode::Silent && server.write_all(&asked[..count]).await.is_err() {
                         return;
                     }
@@ -105,7 +136,7 @@ async fn carry(mut client: TcpStream, target: String, mode: Arc<watch::Sender<Mo
                 _ => return,
             },
             read = server.read(&mut answered) => match read {
-                Ok(count) if count > 0 => {
+                Ok(count) if count > 0 && goes_on(&mut told, client).await => {
                     let now = *mode.borrow();
                     if now == Mode::Armed {
                         mode.send_replace(Mode::Pass);
@@ -120,6 +151,20 @@ async fn carry(mut client: TcpStream, target: String, mode: Arc<watch::Sender<Mo
             },
         }
     }
+}
+
+/// Takes what a client sends, to no end.
+async fn swallow(mut client: TcpStream) {
+    let mut bytes = vec![0; 16 * 1024];
+    while client.read(&mut bytes).await.is_ok_and(|count| count > 0) {}
+}
+
+/// Waits while nothing passes. Says whether the connection goes on: it is not broken, and the client has not reset it.
+async fn goes_on(told: &mut watch::Receiver<Mode>, client: &TcpStream) -> bool {
+    let held = *told.borrow_and_update() == Mode::Held;
+    let passes = told.wait_for(|mode| *mode != Mode::Held).await.is_ok_and(|mode| *mode != Mode::Broken);
+    let reset = held && client.take_error().is_ok_and(|error| error.is_some());
+    passes && !reset
 }
 
 /// A request as a proxy sees it.
@@ -287,9 +332,11 @@ impl HttpsProxy {
         });
     }
 
-    /// Requests that `which` means wait before they reach the server, and reach it even if whoever asked waits no more. [`Self::let_go`] ends it.
+    /// Requests that `which` means wait before they reach the server, and reach it even if whoever asked waits no more. [`Self::let_go`] ends it; another word
+    /// counts for those that wait already, too.
     pub fn hold(&self, which: impl Fn(&Asked) -> bool + Send + Sync + 'static) {
         self.shared.rules.lock().held = Some(Arc::new(which));
+        self.shared.let_go.send_modify(|times| *times += 1);
     }
 
     /// Lets all go that are held, and holds no more.
@@ -351,6 +398,45 @@ impl HttpsProxy {
     /// How many connections there were so far.
     pub fn connections(&self) -> u64 {
         self.shared.connections.load(Ordering::Relaxed)
+    }
+}
+
+/// A system that asks for patience once, and what it was asked before that was over.
+#[derive(Debug)]
+pub struct Patience {
+    wait: Duration,
+    asked_at: Arc<Mutex<Option<Instant>>>,
+    early: Arc<Mutex<Vec<(Duration, String)>>>,
+}
+
+impl Patience {
+    /// The first request that `which` means is answered with so long to wait; that and all others then reach the server.
+    pub fn ask(proxy: &HttpsProxy, wait: Duration, which: impl Fn(&Asked) -> bool + Send + Sync + 'static) -> Self {
+        let patience = Self { wait, asked_at: Arc::default(), early: Arc::default() };
+        let (asked_at, early) = (patience.asked_at.clone(), patience.early.clone());
+        proxy.instead(move |asked| {
+            let mut asked_at = asked_at.lock();
+            match *asked_at {
+                None if which(asked) => {
+                    *asked_at = Some(Instant::now());
+                    return Some(Told::patience(wait.as_secs()));
+                }
+                // What was sent before the answer arrived is no fault.
+                Some(at) if at.elapsed() > wait / 4 && at.elapsed() < wait * 9 / 10 => {
+                    early.lock().push((at.elapsed(), format!("{} {}", asked.method, asked.path)));
+                }
+                _ => {}
+            }
+            None
+        });
+        patience
+    }
+
+    /// Fails unless it is over, and nothing was asked before it was.
+    #[track_caller]
+    pub fn was_kept(&self) {
+        assert!(self.asked_at.lock().expect("it was asked").elapsed() >= self.wait, "{self:?}");
+        assert!(self.early.lock().is_empty(), "{self:?}");
     }
 }
 

@@ -10,7 +10,8 @@ use crate::api::metadata::{CLUSTER_PREFIX, DELETE_AT, DEVELOPER, ENVIRONMENT, PA
 use crate::api::{Binding, Departure, Developer, Environment, Grant, Lock, Provider, Role};
 use crate::cluster::memory::{By, Seen};
 use crate::plan::access::{active_people, holders, lock_holds, roles_of_binding, roles_of_developer, standing};
-use crate::plan::cluster::{Bound, ClusterKey, RbacBinding};
+use crate::plan::bound::{Bound, RbacBinding};
+use crate::plan::cluster::ClusterKey;
 use crate::plan::departures::lasts;
 use crate::plan::identity::Known;
 use crate::plan::subjects::behind;
@@ -112,6 +113,10 @@ fn developer(context: &Context, name: &str, old: Option<&Developer>, new: Option
     let lane = if leaves { Lane::Departure } else { Lane::New };
     queues.developers.push(name, lane);
     receipts_of(context, name, lane);
+    if new.is_none() {
+        // Her receipt may be kept for her sake only.
+        queues.records.push(DEPARTURES, Lane::Sweep);
+    }
     let only_finalizer = old.zip(new).is_some_and(|(old, new)| {
         old.spec == new.spec
             && old.meta().deletion_timestamp == new.meta().deletion_timestamp
@@ -159,7 +164,7 @@ fn role(context: &Context, name: &str, old: Option<&Arc<Role>>, new: Option<&Arc
         return;
     }
     let queues = &context.queues;
-    queues.roles.push(name, Lane::New);
+    queues.roles.push_promptly(name, Lane::New);
     if new.is_none() {
         queues.records.push(REVISIONS, Lane::Sweep);
     }
@@ -352,6 +357,9 @@ fn namespace(context: &Context, old: Option<&Namespace>, new: Option<&Namespace>
         if old.is_none() || new.is_none_or(deleting) {
             receipts_of(context, &developer, Lane::Drift);
         }
+        if new.is_none() {
+            queues.records.push(DEPARTURES, Lane::Sweep);
+        }
     }
     if let Some(namespace) = new {
         retention(context, namespace);
@@ -421,20 +429,20 @@ fn in_a_workspace(context: &Context, namespace: Option<&str>) {
 fn bound<K: RbacBinding>(context: &Context, old: Option<&Bound<K>>, new: Option<&Bound<K>>) {
     let queues = &context.queues;
     for bound in [old, new].into_iter().flatten().filter(|bound| bound.ours) {
-        if let Some(role) = bound.object.labels().get(ROLE) {
+        if let Some(role) = bound.labels().get(ROLE) {
             queues.roles.push(role, Lane::Drift);
-        } else if let Some(developer) = bound.object.labels().get(DEVELOPER) {
+        } else if let Some(developer) = bound.labels().get(DEVELOPER) {
             queues.developers.push(developer, Lane::Drift);
         }
     }
     // A stranger's binding may stand where one of a Role should be.
     for bound in [old, new].into_iter().flatten().filter(|bound| !bound.ours) {
-        in_the_way(context, &bound.object.name_any());
-        in_a_workspace(context, bound.object.namespace().as_deref());
+        in_the_way(context, bound.name());
+        in_a_workspace(context, bound.namespace());
     }
-    let none = std::collections::HashSet::new();
-    let (before, after) = (old.map_or(&none, |bound| &bound.subjects), new.map_or(&none, |bound| &bound.subjects));
-    let changed: Vec<&Known> = before.symmetric_difference(after).collect();
+    let people = |bound: Option<&Bound<K>>| bound.map(|bound| bound.subjects.clone()).unwrap_or_default();
+    let (before, after) = (people(old), people(new));
+    let changed: Vec<&Known> = before.symmetric_difference(&after).collect();
     if changed.is_empty() {
         return;
     }

@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::Client;
-use kube::api::{Api, ListParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 use usher::api::GrantState;
 
-use crate::support::client::explain;
+use crate::support::client::{explain, kind, ready};
 use crate::support::install::{Install, NAMESPACE, PATIENT};
 use crate::support::operator::Operator;
-use crate::support::people::{Stage, edit, grants, remove};
+use crate::support::people::{Stage, developer, edit, grants, remove};
 use crate::support::{AuditLevel, ControlPlane, throughout, wait_until};
 
 /// Records go a few at a time, every ten seconds.
@@ -94,6 +95,39 @@ async fn of_one_role_no_more_revisions_are_kept_than_asked_for() {
         if kept == [Some(3), Some(4)] { Ok(()) } else { Err(format!("{kept:?}")) }
     })
     .await;
+    operator.terminate().await;
+    plane.stop().await;
+}
+
+/// The receipt is told that the workspace is going, and nothing more when it is gone.
+#[tokio::test]
+async fn a_receipt_that_was_kept_for_a_workspace_goes_after_it() {
+    let plane = ControlPlane::exclusive(AuditLevel::Metadata).await;
+    let client = plane.admin_client().await;
+    let install = Install::new(&plane, &["starterRoles=false", "audit.retention=3s", PATIENT[0], PATIENT[1]]).await;
+    let mut operator = Operator::start_with(&install, &["--identity", "usher-0"]).await;
+    operator.ready().await;
+    developer(&client, "ada", json!({})).await;
+    ready(&client, "ada").await;
+    let hold = json!({"metadata": {"name": "hold", "finalizers": ["example.com/hold"]}});
+    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), "dev-ada");
+    maps.create(&PostParams::default(), &serde_json::from_value(hold).expect("a ConfigMap")).await.expect("made");
+    edit(&client, "Developer", "ada", json!({"state": "Departed"})).await;
+    let departures = kind(&client, "Departure").await;
+    let states = async || {
+        let list = departures.list(&ListParams::default()).await.unwrap_or_else(|error| panic!("{}", explain(&error)));
+        list.items.into_iter().map(|it| it.data["status"]["state"].clone()).collect::<Vec<_>>()
+    };
+    wait_until("the receipt is complete", SOON, async || if states().await == ["Complete"] { Ok(()) } else { Err(json!(states().await)) }).await;
+    remove(&client, "Developer", "ada").await;
+    Api::<Namespace>::all(client.clone()).delete("dev-ada", &DeleteParams::default()).await.expect("it is there");
+    throughout("the receipt is kept while there is something of hers", Duration::from_secs(15), async || {
+        if states().await.len() == 1 { Ok(()) } else { Err("it is gone") }
+    })
+    .await;
+    let release = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    maps.patch("hold", &PatchParams::default(), &release).await.expect("it is there");
+    wait_until("the receipt is gone, too", SOON, async || if states().await.is_empty() { Ok(()) } else { Err(json!(states().await)) }).await;
     operator.terminate().await;
     plane.stop().await;
 }

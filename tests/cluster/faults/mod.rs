@@ -5,6 +5,7 @@ mod api_server;
 mod compaction;
 mod etcd;
 mod network;
+mod token;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -85,7 +85,7 @@ impl Install {
     pub async fn kubeconfig_for(&self, plane: &ControlPlane, replica: &str, server: &str) -> PathBuf {
         let file = self.dir.join(format!("{replica}.kubeconfig"));
         let token = token(plane, NAMESPACE, "usher").await;
-        write_kubeconfig_to(&file, (server, plane.variable("CA_FILE")), &token, NAMESPACE);
+        write_kubeconfig_to(&file, (server, plane.variable("CA_FILE")), &json!({"token": token}), NAMESPACE);
         file
     }
 
@@ -118,7 +118,11 @@ async fn limits_in_force(plane: &ControlPlane) {
 /// What the audit log calls the token in a kubeconfig of [`write_kubeconfig`].
 pub fn credential(file: &Path) -> String {
     let config: serde_json::Value = serde_json::from_slice(&std::fs::read(file).expect("a kubeconfig")).expect("JSON");
-    let token = config["users"][0]["user"]["token"].as_str().expect("a token");
+    credential_of(config["users"][0]["user"]["token"].as_str().expect("a token"))
+}
+
+/// What the audit log calls a token.
+pub fn credential_of(token: &str) -> String {
     let claims = token.split('.').nth(1).expect("a JSON Web Token");
     let claims = data_encoding::BASE64URL_NOPAD.decode(claims.as_bytes()).expect("Base64");
     let claims: serde_json::Value = serde_json::from_slice(&claims).expect("JSON");
@@ -141,15 +145,20 @@ pub async fn token(plane: &ControlPlane, namespace: &str, name: &str) -> String 
 
 /// Writes a kubeconfig that only this user can read.
 pub fn write_kubeconfig(file: &Path, plane: &ControlPlane, token: &str, namespace: &str) {
-    write_kubeconfig_to(file, (plane.variable("APISERVER_URL"), plane.variable("CA_FILE")), token, namespace);
+    write_kubeconfig_with(file, plane, &json!({"token": token}), namespace);
 }
 
-fn write_kubeconfig_to(file: &Path, (server, ca): (&str, &str), token: &str, namespace: &str) {
+/// Writes a kubeconfig of a user who proves in some other way who she is.
+pub fn write_kubeconfig_with(file: &Path, plane: &ControlPlane, user: &serde_json::Value, namespace: &str) {
+    write_kubeconfig_to(file, (plane.variable("APISERVER_URL"), plane.variable("CA_FILE")), user, namespace);
+}
+
+fn write_kubeconfig_to(file: &Path, (server, ca): (&str, &str), user: &serde_json::Value, namespace: &str) {
     let config = json!({
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [{"name": "test", "cluster": {"server": server, "certificate-authority": ca}}],
-        "users": [{"name": "test", "user": {"token": token}}],
+        "users": [{"name": "test", "user": user}],
         "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test", "namespace": namespace}}],
         "current-context": "test",
     });

@@ -142,6 +142,8 @@ struct State {
     /// How many may be under way.
     limit: usize,
     under_way: usize,
+    /// How many of those are of people who leave.
+    leaving: usize,
     /// By lane and arrival.
     waiting: BTreeMap<(Lane, u64), oneshot::Sender<Turn>>,
     arrivals: u64,
@@ -153,18 +155,21 @@ struct State {
 
 impl Default for State {
     fn default() -> Self {
-        Self { limit: MOST, under_way: 0, waiting: BTreeMap::new(), arrivals: 0, turns: 0, calm: 0, complained: None }
+        Self { limit: MOST, under_way: 0, leaving: 0, waiting: BTreeMap::new(), arrivals: 0, turns: 0, calm: 0, complained: None }
     }
 }
 
 /// A write under way. The next has its turn when this is dropped.
 #[derive(Debug)]
-struct Turn(Arc<Desk>);
+struct Turn {
+    desk: Arc<Desk>,
+    lane: Lane,
+}
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.0.state.lock().under_way -= 1;
-        self.0.call();
+        self.desk.state.lock().ended(self.lane);
+        self.desk.call();
     }
 }
 
@@ -182,8 +187,8 @@ impl Desk {
             Ok(turn) => turn,
             // Nobody takes a place away; but if so, going on is better than waiting for ever.
             Err(_) => {
-                self.state.lock().under_way += 1;
-                Turn(self.clone())
+                self.state.lock().begun(lane);
+                Turn { desk: self.clone(), lane }
             }
         }
     }
@@ -191,14 +196,14 @@ impl Desk {
     /// Calls whoever is next, as long as there is room.
     fn call(self: &Arc<Self>) {
         loop {
-            let sender = {
+            let (lane, sender) = {
                 let mut state = self.state.lock();
-                let Some(sender) = state.next() else { return };
-                state.under_way += 1;
-                sender
+                let Some((lane, sender)) = state.next() else { return };
+                state.begun(lane);
+                (lane, sender)
             };
             // Who waits no more gives the turn back by dropping it, which calls the next.
-            drop(sender.send(Turn(self.clone())));
+            drop(sender.send(Turn { desk: self.clone(), lane }));
         }
     }
 
@@ -209,18 +214,36 @@ impl Desk {
 }
 
 impl State {
-    /// Whose turn it is, if there is room: for who leaves there is as much again beside the others.
-    fn next(&mut self) -> Option<oneshot::Sender<Turn>> {
+    /// Whose turn it is, if there is room.
+    fn next(&mut self) -> Option<(Lane, oneshot::Sender<Turn>)> {
         let number = self.turns + 1;
-        let oldest = || self.waiting.keys().min_by_key(|(_, arrival)| *arrival).copied();
-        let urgent = || self.waiting.keys().next().copied();
-        let leaves = urgent()?.0 == Lane::Departure;
-        if self.under_way >= if leaves { self.limit * 2 } else { self.limit } {
+        let urgent = self.waiting.keys().next().copied()?;
+        if !self.room(urgent.0) {
             return None;
         }
-        let place = if number.is_multiple_of(OLDEST_EVERY) { oldest() } else { urgent() }?;
+        let oldest = || self.waiting.keys().min_by_key(|(_, arrival)| *arrival).copied();
+        let place = if number.is_multiple_of(OLDEST_EVERY) { oldest()? } else { urgent };
         self.turns = number;
-        self.waiting.remove(&place)
+        Some((place.0, self.waiting.remove(&place)?))
+    }
+
+    /// For who leaves there is as much room again as for others, and while she does few others begin: what the API server does for them it does not for her.
+    fn room(&self, lane: Lane) -> bool {
+        match lane {
+            Lane::Departure => self.under_way < self.limit * 2,
+            _ if self.leaving > 0 => self.under_way - self.leaving < LEAST,
+            _ => self.under_way < self.limit,
+        }
+    }
+
+    fn begun(&mut self, lane: Lane) {
+        self.under_way += 1;
+        self.leaving += usize::from(lane == Lane::Departure);
+    }
+
+    fn ended(&mut self, lane: Lane) {
+        self.under_way -= 1;
+        self.leaving -= usize::from(lane == Lane::Departure);
     }
 
     fn answered(&mut self, complains: bool, now: Instant) {
@@ -281,6 +304,20 @@ mod tests {
         assert!(!new.is_finished(), "there is no room for others where she was");
         turns.pop();
         new.await.expect("then the other");
+    }
+
+    #[tokio::test]
+    async fn while_somebody_leaves_few_others_begin() {
+        let desk = Arc::new(Desk::default());
+        let leaver = desk.turn(Lane::Departure).await;
+        let mut others = Vec::new();
+        for _ in 0..=LEAST {
+            others.push(waits(&desk, Lane::New).await);
+        }
+        assert_eq!(others.iter().filter(|other| other.is_finished()).count(), LEAST);
+        drop(leaver);
+        tokio::task::yield_now().await;
+        assert!(others.iter().all(tokio::task::JoinHandle::is_finished), "all, when she has left");
     }
 
     #[tokio::test]

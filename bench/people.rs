@@ -44,14 +44,7 @@ pub fn shared_namespaces() -> Vec<String> {
 
 /// Makes what people share: Environments with their namespaces, Roles and Bindings.
 pub async fn prepare(client: &Client) {
-    for kinds in ["Environment", "Role", "Binding", "Developer", "Grant"] {
-        wait_until("usher's kinds are served", Duration::from_mins(1), async || {
-            let gvk = kube::core::GroupVersionKind::gvk("usher.dev", "v1alpha1", kinds);
-            let found = kube::discovery::pinned_kind(client, &gvk).await;
-            found.map(|_| ()).map_err(|error| error.to_string())
-        })
-        .await;
-    }
+    served(client).await;
     for environment in SHARED {
         for number in 0..NAMESPACES {
             namespace(client, &format!("{environment}-{number}"), &[("env", environment)]).await;
@@ -71,31 +64,53 @@ pub async fn prepare(client: &Client) {
     }
 }
 
-async fn declare_one(client: &Client, kind: &str, name: &str, spec: &serde_json::Value) {
+/// Waits until usher's kinds can be written.
+pub async fn served(client: &Client) {
+    for kinds in ["Environment", "Role", "Binding", "Developer", "Grant"] {
+        wait_until("usher's kinds are served", Duration::from_mins(1), async || {
+            let gvk = kube::core::GroupVersionKind::gvk("usher.dev", "v1alpha1", kinds);
+            let found = kube::discovery::pinned_kind(client, &gvk).await;
+            found.map(|_| ()).map_err(|error| error.to_string())
+        })
+        .await;
+    }
+}
+
+/// Makes one object of usher's.
+pub async fn declare_one(client: &Client, kind: &str, name: &str, spec: &serde_json::Value) {
     let object = json!({"apiVersion": "usher.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec});
     apply(client, &object.to_string()).await;
 }
 
 /// Waits until the operator has taken in what people share.
 pub async fn taken_in(client: &Client) {
-    for (kinds, names) in
-        [("Environment", vec![HOME, SHARED[0], SHARED[1]]), ("Role", vec!["a", "b", "c"]), ("Binding", vec!["a", "b", "c"])]
-    {
-        let api = kind(client, kinds).await;
-        for name in names {
-            crate::support::client::wait_for_condition(&api, name, "Ready", "True").await;
-        }
+    all_taken_in(client, "Environment", [HOME, SHARED[0], SHARED[1]]).await;
+    all_taken_in(client, "Role", ["a", "b", "c"]).await;
+    all_taken_in(client, "Binding", ["a", "b", "c"]).await;
+}
+
+/// Waits until the operator has taken in these objects of a kind.
+pub async fn all_taken_in(client: &Client, kinds: &str, names: impl IntoIterator<Item = impl AsRef<str>>) {
+    let api = kind(client, kinds).await;
+    for name in names {
+        crate::support::client::wait_for_condition(&api, name.as_ref(), "Ready", "True").await;
     }
 }
 
 /// Declares people, many at once, and tells of each when she is there.
 pub async fn declare(client: &Client, people: Range<usize>, declared: impl Fn(&str)) {
+    let teams = |number: usize| vec!["all".to_owned(), if number.is_multiple_of(2) { "left" } else { "right" }.to_owned()];
+    declare_in(client, people, teams, declared).await;
+}
+
+/// Declares people of such teams, many at once, and tells of each when she is there.
+pub async fn declare_in(client: &Client, people: Range<usize>, teams: impl Fn(usize) -> Vec<String>, declared: impl Fn(&str)) {
     let api: Api<Developer> = Api::all(client.clone());
-    let names: Vec<_> = people.map(|number| (number, name(number))).collect();
-    let writes = stream::iter(names).map(|(number, name)| {
-        let (api, team) = (api.clone(), if number % 2 == 0 { "left" } else { "right" });
+    let names: Vec<_> = people.map(|number| (number, name(number), teams(number))).collect();
+    let writes = stream::iter(names).map(|(number, name, teams)| {
+        let api = api.clone();
         async move {
-            let spec = json!({"displayName": format!("Person {number}"), "email": format!("{name}@example.com"), "teams": ["all", team]});
+            let spec = json!({"displayName": format!("Person {number}"), "email": format!("{name}@example.com"), "teams": teams});
             let developer = Developer::new(&name, serde_json::from_value(spec).expect("a spec"));
             api.create(&PostParams::default(), &developer).await.unwrap_or_else(|error| panic!("{name}: {error}"));
             name

@@ -50,12 +50,12 @@ pub async fn measure(people: usize) -> Vec<Row> {
     let in_time: Vec<Event> = writes.iter().filter(|event| event.received <= usher.ready_at).cloned().collect();
     let replay = bare("replay", people, replay::calls(&in_time)).await;
     let floor = bare("floor", people, floor::calls(&people::names(people))).await;
-    per_kind(&writes, people);
+    let calls = per_kind(&usher.events, people);
     let refused = usher.events.iter().filter(|event| event.is_write() && event.code >= 300).count();
     let doorbells = usher.events.iter().filter(|event| event.resource == "events").count();
     let count = people as f64;
     let shared = usher.shared;
-    vec![
+    let mut rows = vec![
         Row::at_most(format!("Provisioning {people} people, s, vs replay"), usher.seconds, replay.seconds, MUST_TIME),
         Row::at_most("writes, vs floor", writes.len() as f64, count * floor::WRITES as f64, MUST_WRITES),
         Row::at_most("RoleBindings in shared namespaces, vs roles × namespaces × shards", shared.bindings as f64, shared.bound as f64, 1.0),
@@ -74,7 +74,9 @@ pub async fn measure(people: usize) -> Vec<Row> {
             "reads while people were provisioned",
             usher.events.iter().filter(|event| event.verb == "get" || event.verb == "list").count() as f64,
         ),
-    ]
+    ];
+    rows.extend(calls);
+    rows
 }
 
 async fn usher(people: usize) -> Measured {
@@ -151,17 +153,18 @@ fn cpu_without_operator(plane: &ControlPlane) -> f64 {
     plane.pids().into_iter().chain([etcd, own]).map(usage::cpu_seconds).sum()
 }
 
-/// Prints the operator's writes by verb and kind.
-fn per_kind(writes: &[Event], people: usize) {
+/// Counts the operator's calls by verb and kind, and prints the counts.
+fn per_kind(calls: &[Event], people: usize) -> Vec<Row> {
     let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
-    for event in writes {
+    for event in calls {
         let shared = event.resource == "rolebindings" && !event.namespace.starts_with(people::HOME);
         let place = if shared { " (shared)" } else { "" };
         *counts.entry((format!("{}{place}", event.target()), event.verb.clone())).or_default() += 1;
     }
-    println!("{:52} {:8} {:>8} {:>10}", "writes of the operator", "verb", "count", "a person");
-    for ((target, verb), count) in counts {
-        println!("{target:52} {verb:8} {count:>8} {:>10.2}", count as f64 / people as f64);
+    println!("{:52} {:8} {:>8} {:>10}", "calls of the operator, by the audit log", "verb", "count", "a person");
+    for ((target, verb), count) in &counts {
+        println!("{target:52} {verb:8} {count:>8} {:>10.2}", *count as f64 / people as f64);
     }
     println!();
+    counts.into_iter().map(|((target, verb), count)| Row::detail(format!("calls: {verb} {target}"), count as f64)).collect()
 }

@@ -19,12 +19,20 @@ pub struct Row {
     pub must: Option<f64>,
     /// Whether it does not.
     pub pass: Option<bool>,
+    /// Only one of many: in the JSON, and not in the table.
+    #[serde(skip)]
+    detail: bool,
 }
 
 impl Row {
     /// A figure to know.
     pub fn note(what: impl Into<String>, value: f64) -> Self {
-        Self { what: what.into(), value, baseline: None, ratio: None, must: None, pass: None }
+        Self { what: what.into(), value, baseline: None, ratio: None, must: None, pass: None, detail: false }
+    }
+
+    /// One of many figures to know, for the JSON only.
+    pub fn detail(what: impl Into<String>, value: f64) -> Self {
+        Self { detail: true, ..Self::note(what, value) }
     }
 
     /// A figure beside another.
@@ -50,6 +58,7 @@ impl Row {
 
 /// Prints the table.
 pub fn print(rows: &[Row]) {
+    let rows: Vec<&Row> = rows.iter().filter(|row| !row.detail).collect();
     let width = rows.iter().map(|row| row.what.chars().count()).max().unwrap_or_default();
     println!("{:width$} {:>10} {:>10} {:>7} {:>7}  pass", "what", "usher", "baseline", "ratio", "must");
     for row in rows {

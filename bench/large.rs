@@ -1,0 +1,226 @@
+//! The rows of 10,000 people: what one of them costs beside what one of 1,000 costs, how much memory all of them take, and whether the API server answers others
+//! as fast as in a cluster where nobody is declared.
+//!
+//! There are two populations. **wide**: 50 Roles in 200 shared namespaces, each Role in 20 of them; everybody holds the first Role and two others. **deep**: that of
+//! all other rows, three Roles in 20 namespaces, so that each RoleBinding is as long as it gets.
+
+use std::time::{Duration, Instant};
+
+use kube::Client;
+use serde_json::json;
+
+use crate::leaving::percentile;
+use crate::people::{self, HOME};
+use crate::settled::{House, passes, until};
+use crate::support::access::{Subject, can};
+use crate::support::audit::Audit;
+use crate::support::client::namespace;
+use crate::support::install::Install;
+use crate::support::operator::Operator;
+use crate::support::{AuditLevel, ControlPlane};
+use crate::table::Row;
+use crate::usage;
+
+const ROLES: usize = 50;
+const NAMESPACES: usize = 200;
+/// The namespaces are divided into so many areas, and each Role is given in one of them.
+const AREAS: usize = 10;
+const SHARED: &str = "shared";
+/// What the cost of one of many is compared with.
+const FEW: usize = 1_000;
+/// The operator has settled when it has written nothing for so long.
+const QUIET: Duration = Duration::from_secs(5);
+/// DESIGN.md, "Numbers".
+const MUST_COST: f64 = 1.2;
+const MUST_ANSWER: f64 = 1.2;
+const MUST_MEMORY_MIB: f64 = 200.0;
+
+/// Measures what depends on the number of people.
+pub async fn measure(people: usize) -> Vec<Row> {
+    let few = Town::with(FEW).await;
+    let cost_of_few = few.cost();
+    few.end().await;
+    let mut many = Town::with(people).await;
+    let cost = many.cost();
+    let mut rows = vec![
+        Row::at_most(format!("writes a developer, {people} in {NAMESPACES} namespaces, vs {FEW}"), cost.writes, cost_of_few.writes, MUST_COST),
+        Row::at_most(format!("CPU of the operator a developer, ms, {people} vs {FEW}"), cost.cpu_ms, cost_of_few.cpu_ms, MUST_COST),
+        Row::beside(format!("CPU of the API server a developer, ms, {people} vs {FEW}"), cost.server_ms, cost_of_few.server_ms),
+        Row::note(format!("{people} developers Ready, s"), many.seconds),
+        Row::note("peak memory of the operator meanwhile, MiB", many.peak_mib),
+    ];
+    rows.extend(judged_again("wide", people, &mut many.operator).await);
+    let empty = Empty::start(prepare(&shared_namespaces())).await;
+    rows.push(empty.compared("wide", people, &many.admin, &shared_namespaces()).await);
+    many.end().await;
+
+    eprintln!("large: the same with three Roles in 20 namespaces");
+    let mut house = House::with(people).await;
+    rows.push(Row::note("peak memory of the operator meanwhile, deep, MiB", usage::peak_mib(pid(&house.operator))));
+    rows.extend(judged_again("deep", people, &mut house.operator).await);
+    let empty = Empty::start(async |client: &Client| people::prepare(client).await).await;
+    rows.push(empty.compared("deep", people, &house.admin, &people::shared_namespaces()).await);
+    let House { operator, plane, .. } = house;
+    drop(operator);
+    plane.stop().await;
+    rows
+}
+
+/// A control plane in which everybody has what they should.
+struct Town {
+    operator: Operator,
+    plane: ControlPlane,
+    admin: Client,
+    people: usize,
+    seconds: f64,
+    writes: usize,
+    cpu: f64,
+    server_cpu: f64,
+    peak_mib: f64,
+}
+
+/// What one person costs.
+struct Cost {
+    writes: f64,
+    cpu_ms: f64,
+    server_ms: f64,
+}
+
+impl Town {
+    async fn with(people: usize) -> Self {
+        eprintln!("large: a control plane, the chart, the operator, {ROLES} Roles, {NAMESPACES} namespaces and {people} people");
+        let plane = ControlPlane::start(AuditLevel::Metadata).await;
+        let install = Install::new(&plane, &["environments.default=false", "starterRoles=false"]).await;
+        let operator = Operator::start(&install).await;
+        operator.ready().await;
+        let admin = plane.admin_client().await;
+        prepare(&shared_namespaces())(&admin).await;
+        people::all_taken_in(&admin, "Role", (0..ROLES).map(role)).await;
+        people::all_taken_in(&admin, "Binding", (0..ROLES).map(role)).await;
+        let (audit, [server, _], pid) = (Audit::from_now(&plane), plane.pids(), pid(&operator));
+        let (before, since) = ((usage::cpu_seconds(pid), usage::cpu_seconds(server)), Instant::now());
+        tokio::join!(
+            people::all_ready(&admin, people, "large", || usage::runs(pid)),
+            people::declare_in(&admin, 0..people, teams, |_| {})
+        );
+        let seconds = since.elapsed().as_secs_f64();
+        let writes = audit.still(QUIET).await;
+        let writes = writes.iter().filter(|event| event.resource != "events").count();
+        let (cpu, server_cpu) = (usage::cpu_seconds(pid) - before.0, usage::cpu_seconds(server) - before.1);
+        Self { operator, plane, admin, people, seconds, writes, cpu, server_cpu, peak_mib: usage::peak_mib(pid) }
+    }
+
+    fn cost(&self) -> Cost {
+        let each = |total: f64| total / self.people as f64;
+        Cost { writes: each(self.writes as f64), cpu_ms: each(self.cpu * 1_000.0), server_ms: each(self.server_cpu * 1_000.0) }
+    }
+
+    async fn end(self) {
+        drop(self.operator);
+        self.plane.stop().await;
+    }
+}
+
+/// The operator is started again with everybody there: how long it takes to judge all of them, and the most memory that it has until then.
+async fn judged_again(what: &str, people: usize, operator: &mut Operator) -> [Row; 2] {
+    operator.terminate().await;
+    let since = Instant::now();
+    operator.restart().await;
+    until(since, "everybody is judged", async || passes(operator).await >= people as f64).await;
+    let seconds = since.elapsed().as_secs_f64();
+    tokio::time::sleep(QUIET).await;
+    [
+        Row::note(format!("Restart with {people} developers, {what}, all judged again, s"), seconds),
+        Row::most(
+            format!("peak memory of the operator with {people} developers, {what}, MiB"),
+            usage::peak_mib(pid(operator)),
+            MUST_MEMORY_MIB,
+        ),
+    ]
+}
+
+/// A cluster with the same namespaces, in which nobody is declared.
+struct Empty {
+    plane: ControlPlane,
+    client: Client,
+}
+
+impl Empty {
+    async fn start(prepare: impl AsyncFn(&Client)) -> Self {
+        let plane = ControlPlane::start(AuditLevel::Metadata).await;
+        Install::new(&plane, &["environments.default=false", "starterRoles=false"]).await;
+        let client = plane.admin_client().await;
+        prepare(&client).await;
+        Self { plane, client }
+    }
+
+    /// How long an API server takes to answer about somebody who has nothing to do with usher, beside how long this one takes.
+    async fn compared(self, what: &str, people: usize, client: &Client, places: &[String]) -> Row {
+        const QUESTIONS: usize = 500;
+        const ROUNDS: usize = 6;
+        eprintln!("  how fast the API server answers about others, here and where nobody is declared");
+        let (mut here, mut there) = (Vec::new(), Vec::new());
+        for round in 0..ROUNDS {
+            let of_both = [(client, &mut here), (&self.client, &mut there)];
+            for (client, times) in of_both {
+                let asked = questions(client, places, QUESTIONS).await;
+                // The first round warms both up.
+                times.extend(if round > 0 { asked } else { Vec::new() });
+            }
+        }
+        self.plane.stop().await;
+        let what = format!("SubjectAccessReview of somebody else with {people} developers, {what}, p50, ms, vs none");
+        Row::at_most(what, percentile(&here, 0.5), percentile(&there, 0.5), MUST_ANSWER)
+    }
+}
+
+async fn questions(client: &Client, places: &[String], count: usize) -> Vec<f64> {
+    let stranger = Subject::user("stranger@example.com");
+    let mut times = Vec::new();
+    for place in places.iter().cycle().take(count) {
+        let since = Instant::now();
+        assert!(!can(client, &stranger, "get", "pods", Some(place)).await, "she has nothing to do with usher");
+        times.push(since.elapsed().as_secs_f64() * 1_000.0);
+    }
+    times
+}
+
+/// Makes the Environments with their namespaces, Roles and Bindings.
+fn prepare(namespaces: &[String]) -> impl AsyncFn(&Client) {
+    async move |client: &Client| {
+        people::served(client).await;
+        for (number, name) in namespaces.iter().enumerate() {
+            namespace(client, name, &[("env", SHARED), ("area", &(number % AREAS).to_string())]).await;
+        }
+        people::declare_one(client, "Environment", SHARED, &json!({"namespaces": {"matchLabels": {"env": SHARED}}})).await;
+        people::declare_one(client, "Environment", HOME, &json!({"home": true, "workspace": {}})).await;
+        for number in 0..ROLES {
+            let area = json!({"matchLabels": {"area": (number % AREAS).to_string()}});
+            let entry = json!({"name": "work", "environments": [SHARED], "namespaces": area, "clusterRoles": ["view"]});
+            people::declare_one(client, "Role", &role(number), &json!({"access": [entry]})).await;
+            people::declare_one(client, "Binding", &role(number), &json!({"role": role(number), "teams": [role(number)]})).await;
+        }
+    }
+}
+
+fn shared_namespaces() -> Vec<String> {
+    (0..NAMESPACES).map(|number| format!("{SHARED}-{number:03}")).collect()
+}
+
+/// A Role, its Binding, and the team that holds it.
+fn role(number: usize) -> String {
+    format!("role{number:02}")
+}
+
+/// The teams of somebody: that of all, and two others.
+fn teams(person: usize) -> Vec<String> {
+    let others = ROLES - 1;
+    let (one, other) = (person % others, (person * 5 + 3) % others);
+    let mut teams: Vec<String> = [0, 1 + one, 1 + other].map(role).into();
+    teams.dedup();
+    teams
+}
+
+fn pid(operator: &Operator) -> i32 {
+    operator.pid().as_raw_nonzero().get()
+}

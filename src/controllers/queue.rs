@@ -1,6 +1,6 @@
 //! Objects that wait for a pass: each at most once, at most one pass at a time, the more urgent first.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +25,8 @@ struct Inner {
     /// Asked for while running.
     again: HashMap<String, Lane>,
     not_before: HashMap<String, Instant>,
+    /// Waiting for no burst to be over.
+    prompt: HashSet<String>,
     arrivals: u64,
     /// Whether a pass stops writing as soon as somebody's leaving asks for another.
     yields: bool,
@@ -56,6 +58,22 @@ impl Queue {
     pub fn push(&self, key: &str, lane: Lane) {
         self.inner.lock().push(key, lane, Instant::now());
         self.wake.notify_one();
+    }
+
+    /// Asks for a pass that waits for no burst to be over: somebody changed the object itself.
+    pub fn push_promptly(&self, key: &str, lane: Lane) {
+        let mut inner = self.inner.lock();
+        inner.prompt.insert(key.to_owned());
+        inner.push(key, lane, Instant::now());
+        drop(inner);
+        self.wake.notify_one();
+    }
+
+    /// Lets a burst of changes of an object last for so long from now on. What costs much is done less often.
+    pub fn rest(&self, key: &str, time: Duration) {
+        let (mut inner, until) = (self.inner.lock(), Instant::now() + time);
+        let at = inner.not_before.entry(key.to_owned()).or_insert(until);
+        *at = until.max(*at);
     }
 
     /// Asks for a pass at a time, unless one is due sooner.
@@ -190,7 +208,7 @@ impl Inner {
         let mut chosen = None;
         for (place, (key, _)) in &self.ready {
             // Whoever leaves waits for no burst to be over: more of it becomes the next pass.
-            match held(self, key).filter(|_| place.0 > Lane::Departure) {
+            match held(self, key).filter(|_| place.0 > Lane::Departure && !self.prompt.contains(key)) {
                 None => {
                     chosen = Some((*place, key.clone()));
                     break;
@@ -201,6 +219,7 @@ impl Inner {
         let Some((place, key)) = chosen else { return (None, soonest) };
         self.ready.remove(&place);
         self.places.remove(&key);
+        self.prompt.remove(&key);
         self.running.insert(key.clone(), Urgency::new(place.0));
         if gap > Duration::ZERO {
             self.not_before.retain(|_, at| *at > now);
@@ -302,6 +321,24 @@ mod tests {
         queue.done("role");
         assert_eq!(queue.next().await, ("role".to_owned(), Lane::Departure));
         assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_costs_much_rests_longer_and_an_edit_waits_for_none_of_it() {
+        let queue = Queue::new(Duration::from_millis(100));
+        let start = Instant::now();
+        queue.push("role", Lane::New);
+        queue.next().await;
+        queue.rest("role", Duration::from_secs(1));
+        queue.push("role", Lane::New);
+        queue.done("role");
+        assert_eq!(queue.next().await.0, "role");
+        assert_eq!(start.elapsed(), Duration::from_secs(1));
+        queue.rest("role", Duration::from_secs(1));
+        queue.push_promptly("role", Lane::New);
+        queue.done("role");
+        assert_eq!(queue.next().await.0, "role");
+        assert_eq!(start.elapsed(), Duration::from_secs(1), "also where it was asked for while it ran");
     }
 
     #[tokio::test(start_paused = true)]

@@ -35,6 +35,8 @@ const MOST_PATIENCE: Duration = Duration::from_secs(30);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How soon to look whether the other Role has added it.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// A Role rests for so many times what its plans took: with ten thousand holders they take long, and people come one after another.
+const RESTS: u32 = 10;
 /// Plans are made again after they added something and when it is their turn to take; a few times is enough for any edit.
 const MOST_ROUNDS: usize = 6;
 
@@ -45,6 +47,8 @@ pub struct Roles {
     waiting: Mutex<HashMap<String, (Instant, BTreeSet<String>)>>,
     /// Since when a Role fails.
     failing: Mutex<HashMap<String, Instant>>,
+    /// What the plans of the pass that runs took so far.
+    planning: Mutex<HashMap<String, Duration>>,
     turns: Turns,
 }
 
@@ -77,12 +81,15 @@ impl Rounds {
 impl Roles {
     /// Passes over Roles.
     pub fn new(context: Arc<Context>) -> Self {
-        Self { context, waiting: Mutex::default(), failing: Mutex::default(), turns: Turns::default() }
+        Self { context, waiting: Mutex::default(), failing: Mutex::default(), planning: Mutex::default(), turns: Turns::default() }
     }
 
     async fn run(&self, name: &str) -> Done {
         let Some(role) = self.context.memory.read(|content, _| content.world.role(name).cloned()) else { return Done::default() };
-        match self.try_run(&role).await {
+        let done = self.try_run(&role).await;
+        let planning = self.planning.lock().remove(name).unwrap_or_default();
+        self.context.queues.roles.rest(name, planning * RESTS);
+        match done {
             Ok(done) => done,
             Err(error) => {
                 let stale = error.is_no_failure();
@@ -187,12 +194,13 @@ impl Roles {
     fn plan(&self, role: &Arc<Role>, epoch: &str, may_end: bool, failed: &Failed) -> RolePlan {
         let name = role.name_any();
         let patient = self.patient(&name);
-        let now = self.context.now();
+        let (now, since) = (self.context.now(), Instant::now());
         let plan = self.context.memory.read(|content, scene| {
             // That it is being deleted since this pass began is for the next one, which looks first whether its kind is going away.
             let role = content.world.role(&name).filter(|found| deleting(found.as_ref()) == deleting(role.as_ref())).unwrap_or(role);
             plan_role(&RoleInputs { scene, role, now, epoch, may_end, patient, failed })
         });
+        *self.planning.lock().entry(name.clone()).or_default() += since.elapsed();
         let mut waiting = self.waiting.lock();
         if plan.waits {
             waiting.entry(name).or_insert_with(|| (Instant::now(), BTreeSet::new())).1.clone_from(&plan.waits_for);

@@ -15,7 +15,7 @@ use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 
 use crate::api::metadata::IDENTITIES_NAMESPACE;
-use crate::plan::cluster::RbacBinding;
+use crate::plan::bound::RbacBinding;
 use crate::plan::identity::Known;
 use crate::plan::question::Question;
 
@@ -74,7 +74,7 @@ async fn one(client: &Client, question: Question) -> Result<Answer, Error> {
 fn who(known: &Known) -> (String, Vec<String>) {
     let all = "system:authenticated".to_owned();
     match known {
-        Known::User(name) => (name.clone(), vec![all]),
+        Known::User(name) => (name.to_string(), vec![all]),
         Known::ServiceAccount(name) => (
             format!("system:serviceaccount:{IDENTITIES_NAMESPACE}:{name}"),
             vec!["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{IDENTITIES_NAMESPACE}"), all],

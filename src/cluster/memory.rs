@@ -16,7 +16,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::api::metadata::{DEVELOPER, ROLE, WORKSPACE};
 use crate::api::{Binding, Departure, Developer, Environment, Grant, Lock, Provider, Role};
-use crate::plan::cluster::{Bound, ClusterKey, ClusterState, Key, Table, replace};
+use crate::plan::cluster::{ClusterKey, ClusterState, Key, Table, replace};
+use crate::plan::bound::Bound;
 use crate::plan::identity::developer_of_service_account;
 use crate::plan::placement::Scene;
 use crate::plan::settings::Settings;
@@ -335,7 +336,7 @@ impl Kept for Namespace {
 
 impl Kept for RoleBinding {
     fn get(content: &Content, cluster: &ClusterKey, key: &Key) -> Option<Arc<Self>> {
-        content.clusters.get(cluster)?.role_bindings.get(key).map(|bound| bound.object.clone())
+        content.clusters.get(cluster)?.role_bindings.get(key).map(|bound| bound.head().clone())
     }
     fn put(content: &mut Content, _: &Settings, cluster: &ClusterKey, key: &Key, object: Option<Arc<Self>>) -> Option<Seen> {
         let state = content.clusters.get_mut(cluster)?;
@@ -346,7 +347,7 @@ impl Kept for RoleBinding {
 
 impl Kept for ClusterRoleBinding {
     fn get(content: &Content, cluster: &ClusterKey, key: &Key) -> Option<Arc<Self>> {
-        content.clusters.get(cluster)?.cluster_role_bindings.get(key).map(|bound| bound.object.clone())
+        content.clusters.get(cluster)?.cluster_role_bindings.get(key).map(|bound| bound.head().clone())
     }
     fn put(content: &mut Content, _: &Settings, cluster: &ClusterKey, key: &Key, object: Option<Arc<Self>>) -> Option<Seen> {
         let state = content.clusters.get_mut(cluster)?;

@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     fn people(names: &[&str]) -> HashSet<Known> {
-        names.iter().map(|name| Known::User((*name).to_owned())).collect()
+        names.iter().map(|name| Known::User((*name).into())).collect()
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,6 +1,7 @@
 //! Who holds which Role, where, until when and why: every access rule of DESIGN.md, "Exactly who gets what".
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -50,7 +51,7 @@ pub fn standing_as_written(world: &World, developer: &Developer, now: Timestamp)
     if spec.state == DesiredState::Departed || spec.ends_at.as_ref().is_some_and(|end| end.0 <= now) {
         return Standing::Departed;
     }
-    if world.locks_of(&developer.name_any()).any(|lock| lock_holds(lock, now)) {
+    if world.locks_of(developer.metadata.name.as_deref().unwrap_or_default()).any(|lock| lock_holds(lock, now)) {
         return Standing::Locked;
     }
     if spec.state == DesiredState::Suspended {
@@ -117,8 +118,8 @@ pub fn frozen(world: &World, role: &Role) -> bool {
 /// The Environments to which a Binding narrows a Role; `None` for all that the Role names.
 pub type Scope = Option<BTreeSet<String>>;
 
-/// The Bindings by which somebody holds a Role, each with its scope.
-pub type Via = BTreeMap<String, Scope>;
+/// The Bindings by which somebody holds a Role, each with its scope. Many hold it by the same.
+pub type Via = Arc<BTreeMap<String, Scope>>;
 
 /// Whether an Environment is in a scope.
 pub fn covers(scope: &Scope, environment: &str) -> bool {
@@ -134,8 +135,16 @@ pub fn holders(world: &World, role: &str, now: Timestamp) -> BTreeMap<String, Vi
     let mut holders: BTreeMap<String, Via> = BTreeMap::new();
     for giving in world.includes().giving(role) {
         for (name, binding) in world.bindings_of_role(giving).filter(|(_, binding)| gives(binding, now)) {
-            for person in active_people(world, binding, now) {
-                holders.entry(person.to_owned()).or_default().insert(name.clone(), scope(binding));
+            let alone = Via::new(BTreeMap::from([(name.clone(), scope(binding))]));
+            for (person, _) in world.named_by(binding).filter(|(_, developer)| standing(world, developer, now) == Standing::Active) {
+                match holders.get_mut(person) {
+                    Some(via) => {
+                        Arc::make_mut(via).insert(name.clone(), scope(binding));
+                    }
+                    None => {
+                        holders.insert(person.to_owned(), alone.clone());
+                    }
+                }
             }
         }
     }
@@ -153,7 +162,7 @@ pub fn would_hold(world: &World, developer: &Developer, now: Timestamp) -> BTree
     for name in world.bindings_of_developer(&developer.name_any(), developer) {
         let Some(binding) = world.binding(&name).filter(|binding| gives(binding, now)) else { continue };
         for role in world.includes().given_by_role(&binding.spec.role) {
-            held.entry(role.clone()).or_default().insert(name.clone(), scope(binding));
+            Arc::make_mut(held.entry(role.clone()).or_default()).insert(name.clone(), scope(binding));
         }
     }
     held
@@ -161,11 +170,8 @@ pub fn would_hold(world: &World, developer: &Developer, now: Timestamp) -> BTree
 
 /// The people who hold a Binding now.
 pub fn active_people<'a>(world: &'a World, binding: &'a Binding, now: Timestamp) -> BTreeSet<&'a str> {
-    let people = world.people_of(binding);
-    people
-        .into_iter()
-        .filter(|name| world.developer(name).is_some_and(|developer| standing(world, developer, now) == Standing::Active))
-        .collect()
+    let active = world.named_by(binding).filter(|(_, developer)| standing(world, developer, now) == Standing::Active);
+    active.map(|(name, _)| name).collect()
 }
 
 /// The team by which a Binding names somebody, unless it names her herself.
@@ -180,10 +186,10 @@ pub fn next_of(moments: impl IntoIterator<Item = Option<Timestamp>>, now: Timest
 }
 
 /// The moments at which a Developer's standing changes by itself.
-pub fn developer_moments(world: &World, developer: &Developer) -> Vec<Option<Timestamp>> {
-    let name = developer.name_any();
-    let locks = world.locks_of(&name).map(|lock| lock.spec.until.as_ref().map(|time| time.0));
-    [&developer.spec.starts_at, &developer.spec.ends_at].map(|time| time.as_ref().map(|time| time.0)).into_iter().chain(locks).collect()
+pub fn developer_moments<'a>(world: &'a World, developer: &Developer) -> impl Iterator<Item = Option<Timestamp>> + use<'a> {
+    let name = developer.metadata.name.as_deref().unwrap_or_default();
+    let locks = world.locks_of(name).map(|lock| lock.spec.until.as_ref().map(|time| time.0));
+    [&developer.spec.starts_at, &developer.spec.ends_at].map(|time| time.as_ref().map(|time| time.0)).into_iter().chain(locks)
 }
 
 /// The moments at which a Binding's state changes by itself.
@@ -195,8 +201,8 @@ pub fn binding_moments(binding: &Binding) -> [Option<Timestamp>; 2] {
 pub fn next_change_of_role(world: &World, role: &str, now: Timestamp) -> Option<Timestamp> {
     let bindings = world.includes().giving(role).flat_map(|giving| world.bindings_of_role(giving));
     let moments = bindings.flat_map(|(_, binding)| {
-        let people = world.people_of(binding).into_iter().filter_map(|name| world.developer(name));
-        binding_moments(binding).into_iter().chain(people.flat_map(|developer| developer_moments(world, developer))).collect::<Vec<_>>()
+        let people = world.named_by(binding).flat_map(|(_, developer)| developer_moments(world, developer));
+        binding_moments(binding).into_iter().chain(people)
     });
     next_of(moments, now)
 }

@@ -2,16 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use k8s_openapi::api::core::v1::{ConfigMap, LimitRange, Namespace, ResourceQuota, Secret, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding, RoleRef, Subject};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding};
 use kube::ResourceExt;
 
 use crate::api::Environment;
-use crate::api::metadata::{DEVELOPER, ENVIRONMENT, ROLE, WORKSPACE};
+use crate::api::metadata::{DEVELOPER, ENVIRONMENT, IDENTITIES_NAMESPACE, ROLE, WORKSPACE};
 
+use super::bound::{Bound, People, RbacBinding};
 use super::change::ours;
 use super::identity::Known;
 use super::person::Mark;
@@ -51,51 +52,6 @@ pub type Key = (String, String);
 /// Objects by namespace and name.
 pub type Table<K> = BTreeMap<Key, Arc<K>>;
 
-/// A RoleBinding or ClusterRoleBinding with its subjects for quick asking.
-#[derive(Clone, Debug)]
-pub struct Bound<K> {
-    /// The object.
-    pub object: Arc<K>,
-    /// Those of its subjects that could be people.
-    pub subjects: HashSet<Known>,
-    /// Whether this installation made it.
-    pub ours: bool,
-}
-
-/// A binding of RBAC, of either scope.
-pub trait RbacBinding: ResourceExt {
-    /// Its subjects.
-    fn subjects(&self) -> &[Subject];
-    /// What it gives.
-    fn role_ref(&self) -> &RoleRef;
-    /// Takes out the subjects that do not pass.
-    fn keep_subjects(&mut self, pass: impl FnMut(&Subject) -> bool);
-}
-
-impl RbacBinding for RoleBinding {
-    fn subjects(&self) -> &[Subject] {
-        self.subjects.as_deref().unwrap_or_default()
-    }
-    fn role_ref(&self) -> &RoleRef {
-        &self.role_ref
-    }
-    fn keep_subjects(&mut self, pass: impl FnMut(&Subject) -> bool) {
-        self.subjects.get_or_insert_default().retain(pass);
-    }
-}
-
-impl RbacBinding for ClusterRoleBinding {
-    fn subjects(&self) -> &[Subject] {
-        self.subjects.as_deref().unwrap_or_default()
-    }
-    fn role_ref(&self) -> &RoleRef {
-        &self.role_ref
-    }
-    fn keep_subjects(&mut self, pass: impl FnMut(&Subject) -> bool) {
-        self.subjects.get_or_insert_default().retain(pass);
-    }
-}
-
 /// What a cluster was seen to hold.
 #[derive(Debug, Default)]
 pub struct ClusterState {
@@ -127,8 +83,14 @@ pub struct ClusterState {
     by_role: HashMap<String, BTreeSet<Key>>,
     /// The RoleBindings of Roles that name somebody.
     by_subject: HashMap<Known, BTreeSet<Arc<Key>>>,
+    /// Whom bindings of Roles of one name, one a namespace, named last.
+    named: HashMap<String, Weak<BTreeSet<Known>>>,
     workspaces: HashMap<String, BTreeSet<String>>,
     accounts: HashMap<String, BTreeSet<Key>>,
+    /// ServiceAccounts among those of people that others made.
+    strangers: HashSet<String>,
+    /// By Developer the marks on her workspaces, and on her ServiceAccounts.
+    marks: HashMap<String, [BTreeMap<Key, Mark>; 2]>,
     foreign: HashMap<Known, i64>,
 }
 
@@ -142,6 +104,17 @@ fn index(map: &mut HashMap<String, BTreeSet<Key>>, label: Option<&String>, key: 
     }
     if keys.is_empty() {
         map.remove(label);
+    }
+}
+
+/// Takes in a mark on something of a Developer of that name, or that it is gone.
+fn mark_of(marks: &mut HashMap<String, [BTreeMap<Key, Mark>; 2]>, developer: &str, kind: usize, key: &Key, mark: Option<Mark>) {
+    let hers = marks.entry(developer.to_owned()).or_default();
+    if let Some(table) = hers.get_mut(kind) {
+        replace(table, key, mark);
+    }
+    if hers.iter().all(BTreeMap::is_empty) {
+        marks.remove(developer);
     }
 }
 
@@ -166,6 +139,8 @@ impl ClusterState {
             } else {
                 names.remove(name);
             }
+            let mark = Mark::read(namespace.labels(), namespace.annotations()).filter(|_| present);
+            mark_of(&mut self.marks, developer, 0, &(String::new(), name.to_owned()), mark);
         }
         self.territory.set_namespace(name, namespace.as_deref());
         old
@@ -173,26 +148,32 @@ impl ClusterState {
 
     /// Takes in a RoleBinding as it is now, or its going.
     pub fn set_role_binding(&mut self, key: &Key, binding: Option<Arc<RoleBinding>>) -> Option<Bound<RoleBinding>> {
-        let bound = binding.map(|object| self.bound(object));
+        let bound = binding.map(|object| self.bound(key, object));
         let old = replace(&mut self.role_bindings, key, bound.clone());
         for (bound, present) in [(&old, false), (&bound, true)] {
             if let Some(bound) = bound {
                 self.count(bound, present);
                 if bound.ours {
-                    index(&mut self.by_role, bound.object.labels().get(ROLE), key, present);
+                    index(&mut self.by_role, bound.labels().get(ROLE), key, present);
                 }
             }
         }
         self.index_subjects(key, old.as_ref(), bound.as_ref());
+        if bound.is_none() && old.as_ref().is_some_and(|old| Arc::strong_count(&old.subjects) == 1) {
+            self.named.remove(&key.1);
+        }
         old
     }
 
     /// Takes in whom a RoleBinding of a Role named and names. Most of its people stay when it is written.
     fn index_subjects(&mut self, key: &Key, old: Option<&Bound<RoleBinding>>, new: Option<&Bound<RoleBinding>>) {
-        let of_role = |bound: &&Bound<RoleBinding>| bound.ours && bound.object.labels().contains_key(ROLE);
-        let (old, new) = (old.filter(of_role).map(|bound| &bound.subjects), new.filter(of_role).map(|bound| &bound.subjects));
-        let gone = old.into_iter().flatten().filter(|known| new.is_none_or(|new| !new.contains(known)));
-        for known in gone {
+        let of_role = |bound: &&Bound<RoleBinding>| bound.ours && bound.labels().contains_key(ROLE);
+        let people = |bound: Option<&Bound<RoleBinding>>| bound.filter(of_role).map(|bound| bound.subjects.clone()).unwrap_or_default();
+        let (old, new) = (people(old), people(new));
+        if Arc::ptr_eq(&old, &new) {
+            return;
+        }
+        for known in old.difference(&new) {
             let emptied = self.by_subject.get_mut(known).is_some_and(|keys| {
                 keys.remove(key);
                 keys.is_empty()
@@ -202,15 +183,14 @@ impl ClusterState {
             }
         }
         let key = Arc::new(key.clone());
-        let come = new.into_iter().flatten().filter(|known| old.is_none_or(|old| !old.contains(known)));
-        for known in come {
+        for known in new.difference(&old) {
             self.by_subject.entry(known.clone()).or_default().insert(key.clone());
         }
     }
 
     /// Takes in a ClusterRoleBinding as it is now, or its going.
     pub fn set_cluster_role_binding(&mut self, key: &Key, binding: Option<Arc<ClusterRoleBinding>>) -> Option<Bound<ClusterRoleBinding>> {
-        let bound = binding.map(|object| self.bound(object));
+        let bound = binding.map(|object| self.bound(key, object));
         let old = replace(&mut self.cluster_role_bindings, key, bound.clone());
         for (bound, present) in [(&old, false), (&bound, true)] {
             if let Some(bound) = bound {
@@ -246,22 +226,42 @@ impl ClusterState {
         for (account, present) in [(&old, false), (&account, true)] {
             if let Some(account) = account.as_ref().filter(|account| ours(account.as_ref(), &self.installation)) {
                 index(&mut self.accounts, account.labels().get(DEVELOPER), key, present);
+                if let Some(developer) = account.labels().get(DEVELOPER) {
+                    let mark = Mark::read(account.labels(), account.annotations()).filter(|_| present);
+                    mark_of(&mut self.marks, developer, 1, key, mark);
+                }
             }
+        }
+        if account.is_some_and(|account| key.0 == IDENTITIES_NAMESPACE && !ours(account.as_ref(), &self.installation)) {
+            self.strangers.insert(key.1.clone());
+        } else {
+            self.strangers.remove(&key.1);
         }
         old
     }
 
-    fn bound<K: RbacBinding>(&self, object: Arc<K>) -> Bound<K> {
-        let subjects = object.subjects().iter().filter_map(Known::read).collect();
+    fn bound<K: RbacBinding>(&mut self, (_, name): &Key, object: Arc<K>) -> Bound<K> {
         let ours = ours(object.as_ref(), &self.installation);
-        Bound { object, subjects, ours }
+        let of_role = ours && object.labels().contains_key(ROLE);
+        Bound::new(object, ours, |people| if of_role { self.shared(name, people) } else { Arc::new(people) })
+    }
+
+    /// Those people as they are kept already: by the same binding of another namespace, or each of them by other bindings.
+    fn shared(&mut self, binding: &str, people: BTreeSet<Known>) -> People {
+        if let Some(same) = self.named.get(binding).and_then(Weak::upgrade).filter(|same| **same == people) {
+            return same;
+        }
+        let kept = |known: Known| self.by_subject.get_key_value(&known).map_or(known, |(kept, _)| kept.clone());
+        let people = Arc::new(people.into_iter().map(kept).collect());
+        self.named.insert(binding.to_owned(), Arc::downgrade(&people));
+        people
     }
 
     fn count<K>(&mut self, bound: &Bound<K>, present: bool) {
         if bound.ours {
             return;
         }
-        for known in &bound.subjects {
+        for known in bound.subjects.iter() {
             let count = self.foreign.entry(known.clone()).or_default();
             *count += if present { 1 } else { -1 };
             if *count == 0 {
@@ -287,11 +287,17 @@ impl ClusterState {
         keys.take_while(move |key| key.0 == namespace).filter_map(|key| self.role_bindings.get(key.as_ref()))
     }
 
+    /// The same people as the bindings of that name named last, kept once.
+    pub fn kept(&self, binding: &str, people: People) -> People {
+        // Equal if it is the very same, which is seldom not so.
+        self.named.get(binding).and_then(Weak::upgrade).filter(|same| *same == people).unwrap_or(people)
+    }
+
     /// The ClusterRoleBindings that this installation made for a Role.
     pub fn cluster_role_bindings_of<'a>(&'a self, role: &'a str) -> impl Iterator<Item = (&'a Key, &'a Bound<ClusterRoleBinding>)> {
         self.cluster_role_bindings
             .iter()
-            .filter(move |(_, bound)| bound.ours && bound.object.labels().get(ROLE).is_some_and(|label| label == role))
+            .filter(move |(_, bound)| bound.ours && bound.labels().get(ROLE).is_some_and(|label| label == role))
     }
 
     /// The ClusterRoles that this installation made for a Role.
@@ -300,7 +306,7 @@ impl ClusterState {
     }
 
     /// The RoleBindings that this installation made in a workspace for its owner.
-    pub fn owner_bindings<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Arc<RoleBinding>> {
+    pub fn owner_bindings<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Bound<RoleBinding>> {
         self.own_bindings_in(namespace).filter(|binding| !binding.labels().contains_key(ROLE))
     }
 
@@ -309,10 +315,10 @@ impl ClusterState {
         self.own_bindings_in(namespace).filter_map(|binding| binding.labels().get(ROLE))
     }
 
-    fn own_bindings_in<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Arc<RoleBinding>> {
+    fn own_bindings_in<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Bound<RoleBinding>> {
         let from = (namespace.to_owned(), String::new());
         let here = self.role_bindings.range(from..).take_while(move |((at, _), _)| at == namespace);
-        here.filter(|(_, bound)| bound.ours).map(|(_, bound)| &bound.object)
+        here.map(|(_, bound)| bound).filter(|bound| bound.ours)
     }
 
     /// The workspaces that this installation made for a Developer of that name.
@@ -334,10 +340,13 @@ impl ClusterState {
     }
 
     /// The marks on what was made for a Developer of that name.
-    pub fn marks_of(&self, developer: &str) -> Vec<Mark> {
-        let workspaces = self.workspaces_of(developer).filter_map(|namespace| Mark::read(namespace.labels(), namespace.annotations()));
-        let accounts = self.service_accounts_of(developer).filter_map(|(_, account)| Mark::read(account.labels(), account.annotations()));
-        workspaces.chain(accounts).collect()
+    pub fn marks_of<'a>(&'a self, developer: &str) -> impl Iterator<Item = &'a Mark> {
+        self.marks.get(developer).into_iter().flatten().flat_map(BTreeMap::values)
+    }
+
+    /// Whether somebody else made the ServiceAccount of that name.
+    pub fn is_stranger(&self, account: &str) -> bool {
+        self.strangers.contains(account)
     }
 
     /// How many bindings of others name somebody.
@@ -372,12 +381,12 @@ mod tests {
     fn binding(role: Option<&str>, people: &[&str]) -> Arc<RoleBinding> {
         let mut binding = RoleBinding::default();
         binding.metadata.labels = Some(labels("here", role.map(|role| (ROLE, role))));
-        binding.subjects = Some(people.iter().map(|name| Known::ServiceAccount((*name).to_owned()).subject()).collect());
+        binding.subjects = Some(people.iter().map(|name| Known::ServiceAccount((*name).into()).subject()).collect());
         Arc::new(binding)
     }
 
     fn naming(state: &ClusterState, name: &str) -> Vec<Key> {
-        state.role_bindings_naming(&Known::ServiceAccount(name.to_owned())).map(|(key, _)| key.clone()).collect()
+        state.role_bindings_naming(&Known::ServiceAccount(name.into())).map(|(key, _)| key.clone()).collect()
     }
 
     #[test]
@@ -387,12 +396,28 @@ mod tests {
         state.set_role_binding(&one, Some(binding(Some("r"), &["ada", "bob"])));
         state.set_role_binding(&two, Some(binding(Some("r"), &["ada"])));
         assert_eq!((naming(&state, "ada"), naming(&state, "bob")), (vec![one.clone(), two.clone()], vec![one.clone()]));
-        let ada = Known::ServiceAccount("ada".to_owned());
+        let ada = Known::ServiceAccount("ada".into());
         assert_eq!((state.role_bindings_naming_in(&ada, "n2").count(), state.role_bindings_naming_in(&ada, "n").count()), (1, 0));
         state.set_role_binding(&one, Some(binding(Some("r"), &["bob", "eve"])));
         assert_eq!((naming(&state, "ada"), naming(&state, "eve")), (vec![two.clone()], vec![one.clone()]));
         state.set_role_binding(&one, Some(binding(None, &["bob", "eve"])));
         state.set_role_binding(&two, None);
         assert!(state.by_subject.is_empty(), "{:?}", state.by_subject);
+    }
+
+    #[test]
+    fn who_is_named_alike_in_many_namespaces_is_kept_once() {
+        let mut state = ClusterState::new("here");
+        let key = |namespace: &str| (namespace.to_owned(), "b".to_owned());
+        for people in [&["ada", "bob"][..], &["ada", "bob", "eve"]] {
+            for namespace in ["n1", "n2"] {
+                state.set_role_binding(&key(namespace), Some(binding(Some("r"), people)));
+            }
+            let kept = |namespace: &str| state.role_bindings.get(&key(namespace)).map(|bound| Arc::as_ptr(&bound.subjects));
+            assert_eq!(kept("n1"), kept("n2"));
+        }
+        state.set_role_binding(&key("n1"), None);
+        state.set_role_binding(&key("n2"), None);
+        assert!(state.named.is_empty(), "{:?}", state.named);
     }
 }

@@ -15,10 +15,11 @@ use crate::api::{Departure, DepartureSpec, Developer};
 
 use super::access::{Standing, standing};
 use super::brake::told;
-use super::change::{Change, Managed, Step, Write, remove};
-use super::cluster::{Bound, ClusterKey, ClusterState, RbacBinding};
+use super::change::{Change, Step, Write, remove};
+use super::bound::{Bound, RbacBinding};
+use super::cluster::{ClusterKey, ClusterState};
 use super::departures::same_person;
-use super::developer::{DeveloperInputs, plan_developer, rest, whole_second};
+use super::developer::{DeveloperInputs, plan_developer, whole_second};
 use super::identity::Known;
 use super::name::digest;
 use super::placement::Scene;
@@ -181,8 +182,8 @@ fn identities(scene: Scene<'_>, developer: &Arc<Developer>, before: &[Identity],
 /// How an Environment knew her; nothing if somebody else has the user name by now, even one who is called as she was. `present`: whether she is there.
 fn face(scene: Scene<'_>, present: bool, (name, identity): (&str, &Identity)) -> Option<Face> {
     let known = match identity.namespace.as_deref() {
-        Some(IDENTITIES_NAMESPACE) => Known::ServiceAccount(identity.name.clone()),
-        _ => Known::User(identity.name.clone()),
+        Some(IDENTITIES_NAMESPACE) => Known::ServiceAccount(identity.name.as_str().into()),
+        _ => Known::User(identity.name.as_str().into()),
     };
     let cluster = scene.world.environment(&identity.environment).map_or(ClusterKey::Home, |environment| ClusterKey::of(environment));
     if let Known::User(user) = &known
@@ -211,11 +212,11 @@ fn shrink(cluster: &ClusterKey, state: &ClusterState, hers: &BTreeSet<&Known>, s
     inside.chain(wide.map(Change::ClusterRoleBinding)).map(|change| step(cluster, None, change)).collect()
 }
 
-fn without_them<K: Managed + RbacBinding>(bound: &Bound<K>, hers: &BTreeSet<Known>) -> Option<Write<K>> {
-    if bound.ours || deleting(bound.object.as_ref()) || hers.iter().all(|known| !bound.subjects.contains(known)) {
+fn without_them<K: RbacBinding>(bound: &Bound<K>, hers: &BTreeSet<Known>) -> Option<Write<K>> {
+    if bound.ours || bound.deleting() || hers.iter().all(|known| !bound.subjects.contains(known)) {
         return None;
     }
-    Some(Write::Replace(rest(bound.object.as_ref(), hers)))
+    Some(Write::Replace(bound.rest(hers)))
 }
 
 fn workspace(scene: Scene<'_>, site: &Site) -> Workspace {

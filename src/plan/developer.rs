@@ -2,7 +2,7 @@
 //!
 //! [`plan_developer`] plans the objects; credentials, which need them, are planned by [`super::credential`] when they are there.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -15,8 +15,8 @@ use crate::api::metadata::{ADOPTED, DELETE_AT, DEPARTED_AT, DEVELOPER, DEVELOPER
 use crate::api::{ConditionType, Developer, Environment, Mode, Reason};
 
 use super::access::{Standing, next_change_of_developer, paused, revokes_accounts, spared_by_locks, standing};
-use super::change::{Change, Managed, Step, Write, ensure, labels, remove};
-use super::cluster::{ClusterKey, ClusterState, RbacBinding};
+use super::change::{Change, Step, Write, ensure, labels, remove};
+use super::cluster::{ClusterKey, ClusterState};
 use super::environment::home;
 use super::finding::Finding;
 use super::identity::{Known, Unknown, known, service_account};
@@ -127,9 +127,9 @@ fn all_names(inputs: &DeveloperInputs<'_>, person: &Person) -> BTreeMap<ClusterK
     let mut names: BTreeMap<ClusterKey, BTreeSet<Known>> = BTreeMap::new();
     for (cluster, state) in inputs.scene.clusters {
         let own = names.entry(cluster.clone()).or_default();
-        own.insert(Known::ServiceAccount(service_account(&name, person)));
-        own.insert(Known::ServiceAccount(service_account(&name, &Person::own(inputs.developer))));
-        own.extend(accounts_of(inputs, state).into_iter().map(|account| Known::ServiceAccount(account.name_any())));
+        own.insert(Known::ServiceAccount(service_account(&name, person).into()));
+        own.insert(Known::ServiceAccount(service_account(&name, &Person::own(inputs.developer)).into()));
+        own.extend(accounts_of(inputs, state).into_iter().map(|account| Known::ServiceAccount(account.name_any().into())));
     }
     for (_, environment) in inputs.scene.world.environments() {
         if let Ok(known) = known(inputs.developer, person, environment, inputs.scene.world.users()) {
@@ -292,7 +292,7 @@ fn account(inputs: &DeveloperInputs<'_>, plan: &mut DeveloperPlan, cluster: &Clu
     }
     for account in accounts_of(inputs, state) {
         // As long as a binding names it she works by it: an Environment may come back, or be only observed, and Roles may not have changed names yet.
-        let known = Known::ServiceAccount(account.name_any());
+        let known = Known::ServiceAccount(account.name_any().into());
         let named = || {
             state.role_bindings.values().any(|bound| bound.ours && bound.subjects.contains(&known))
                 || state.cluster_role_bindings.values().any(|bound| bound.ours && bound.subjects.contains(&known))
@@ -326,7 +326,7 @@ fn abandoned(inputs: &DeveloperInputs<'_>, cluster: &ClusterKey, kept: &BTreeSet
         if kept.contains(&(cluster.clone(), name.clone())) || unknown_or_observed(inputs, namespace) {
             continue;
         }
-        let bindings = state.owner_bindings(&name).map(|binding| Change::RoleBinding(remove(binding.as_ref())));
+        let bindings = state.owner_bindings(&name).map(|binding| Change::RoleBinding(binding.removal()));
         take.extend(steps(cluster, namespace.labels().get(ENVIRONMENT), bindings.collect()));
     }
 }
@@ -343,7 +343,7 @@ fn take_access(inputs: &DeveloperInputs<'_>, plan: &mut DeveloperPlan) {
     for (cluster, state) in inputs.scene.clusters {
         for namespace in workspaces_of(inputs, state) {
             let bindings = state.owner_bindings(namespace.metadata.name.as_deref().unwrap_or_default());
-            let changes = bindings.map(|binding| Change::RoleBinding(remove(binding.as_ref()))).collect();
+            let changes = bindings.map(|binding| Change::RoleBinding(binding.removal())).collect();
             take.extend(steps(cluster, namespace.labels().get(ENVIRONMENT), changes));
         }
     }
@@ -379,34 +379,21 @@ fn ownerless(inputs: &DeveloperInputs<'_>, names: &BTreeMap<ClusterKey, BTreeSet
     let mut take = Vec::new();
     for (cluster, names) in names {
         let Some(state) = inputs.scene.clusters.get(cluster) else { continue };
-        let hers = |subjects: &HashSet<Known>, annotations: &BTreeMap<String, String>| -> BTreeSet<Known> {
+        let hers = |subjects: &BTreeSet<Known>, annotations: &BTreeMap<String, String>| -> BTreeSet<Known> {
             subjects.iter().filter(|known| names.contains(known) || issued_to(annotations, known) == Some(&name)).cloned().collect()
         };
-        for bound in state.role_bindings.values().filter(|bound| bound.ours && orphan(bound.object.labels())) {
-            let hers = hers(&bound.subjects, bound.object.annotations());
-            let write = (!hers.is_empty()).then(|| Change::RoleBinding(without(bound.object.as_ref(), &hers)));
+        for bound in state.role_bindings.values().filter(|bound| bound.ours && orphan(bound.labels())) {
+            let hers = hers(&bound.subjects, bound.annotations());
+            let write = (!hers.is_empty()).then(|| Change::RoleBinding(bound.without(&hers)));
             take.extend(steps(cluster, None, write.into_iter().collect()));
         }
-        for bound in state.cluster_role_bindings.values().filter(|bound| bound.ours && orphan(bound.object.labels())) {
-            let hers = hers(&bound.subjects, bound.object.annotations());
-            let write = (!hers.is_empty()).then(|| Change::ClusterRoleBinding(without(bound.object.as_ref(), &hers)));
+        for bound in state.cluster_role_bindings.values().filter(|bound| bound.ours && orphan(bound.labels())) {
+            let hers = hers(&bound.subjects, bound.annotations());
+            let write = (!hers.is_empty()).then(|| Change::ClusterRoleBinding(bound.without(&hers)));
             take.extend(steps(cluster, None, write.into_iter().collect()));
         }
     }
     take
-}
-
-/// A binding without some names.
-pub(super) fn rest<K: Managed + RbacBinding>(binding: &K, names: &BTreeSet<Known>) -> K {
-    let mut rest = binding.clone();
-    rest.keep_subjects(|subject| !Known::read(subject).is_some_and(|known| names.contains(&known)));
-    rest
-}
-
-/// The write that takes names out of a binding, or the binding away when nobody is left in it.
-pub(super) fn without<K: Managed + RbacBinding>(binding: &K, names: &BTreeSet<Known>) -> Write<K> {
-    let rest = rest(binding, names);
-    if rest.subjects().is_empty() { remove(binding) } else { Write::Replace(rest) }
 }
 
 /// Marks a workspace as that of somebody who departed, with the date of its end if its Environment sets one.

@@ -149,6 +149,6 @@ pub fn environment_cleared(scene: Scene<'_>, environment: &Environment) -> bool 
     !state.role_bindings.iter().any(|((namespace, _), bound)| {
         bound.ours
             && (workspaces.contains(namespace)
-                || bound.object.labels().get(crate::api::metadata::ENVIRONMENT).is_some_and(|label| *label == name))
+                || bound.labels().get(crate::api::metadata::ENVIRONMENT).is_some_and(|label| *label == name))
     })
 }

@@ -188,7 +188,7 @@ fn given(inputs: &GrantInputs<'_>, role: &str, held: &Held) -> Held {
         };
         let name = environment.name_any();
         let mut bindings = state.role_bindings_of(role);
-        bindings.any(|(_, bound)| bound.object.labels().get(ENVIRONMENT) == Some(&name) && bound.subjects.contains(&known))
+        bindings.any(|(_, bound)| bound.labels().get(ENVIRONMENT) == Some(&name) && bound.subjects.contains(&known))
     };
     let there = |name: &&String| scene.world.environment(name).is_some_and(|environment| !idle(environment) || seen(environment));
     let environments = held.environments.iter().filter(there).cloned().collect();

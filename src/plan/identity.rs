@@ -17,9 +17,9 @@ use super::world::deleting;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Known {
     /// A ServiceAccount in `usher-identities`.
-    ServiceAccount(String),
+    ServiceAccount(Arc<str>),
     /// A user of the cluster's own authenticator.
-    User(String),
+    User(Arc<str>),
 }
 
 /// Why an Environment has no name for somebody.
@@ -46,13 +46,13 @@ impl Known {
         match self {
             Self::ServiceAccount(name) => Subject {
                 kind: "ServiceAccount".to_owned(),
-                name: name.clone(),
+                name: name.to_string(),
                 namespace: Some(IDENTITIES_NAMESPACE.to_owned()),
                 api_group: None,
             },
             Self::User(name) => Subject {
                 kind: "User".to_owned(),
-                name: name.clone(),
+                name: name.to_string(),
                 namespace: None,
                 api_group: Some("rbac.authorization.k8s.io".to_owned()),
             },
@@ -63,9 +63,9 @@ impl Known {
     pub fn read(subject: &Subject) -> Option<Self> {
         match subject.kind.as_str() {
             "ServiceAccount" if subject.namespace.as_deref() == Some(IDENTITIES_NAMESPACE) => {
-                Some(Self::ServiceAccount(subject.name.clone()))
+                Some(Self::ServiceAccount(subject.name.as_str().into()))
             }
-            "User" => Some(Self::User(subject.name.clone())),
+            "User" => Some(Self::User(subject.name.as_str().into())),
             _ => None,
         }
     }
@@ -96,11 +96,11 @@ pub fn developer_of_service_account(name: &str) -> Option<&str> {
 /// How an Environment knows a Developer.
 pub fn known(developer: &Developer, person: &Person, environment: &Environment, users: &UserIndex) -> Result<Known, Unknown> {
     match user(developer, environment) {
-        None => Ok(Known::ServiceAccount(service_account(&developer.name_any(), person))),
+        None => Ok(Known::ServiceAccount(service_account(&developer.name_any(), person).into())),
         Some(Err(unknown)) => Err(unknown),
         Some(Ok(user)) => match users.holder(&ClusterKey::of(environment), &user) {
             Some(holder) if holder != developer.name_any() => Err(Unknown::Taken { user, by: holder.to_owned() }),
-            _ => Ok(Known::User(user)),
+            _ => Ok(Known::User(user.into())),
         },
     }
 }

@@ -8,6 +8,7 @@ pub mod access;
 pub mod account;
 pub mod account_brake;
 pub mod binding;
+pub mod bound;
 pub mod brake;
 pub mod cell;
 pub mod change;

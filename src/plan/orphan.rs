@@ -10,9 +10,9 @@ use crate::api::Departure;
 use crate::api::metadata::{DEPARTED_AT, DEVELOPER, IDENTITIES_NAMESPACE, ORPHANS, ROLE, WORKSPACE};
 
 use super::change::{Change, Verb, remove};
-use super::cluster::{Bound, ClusterKey, ClusterState, RbacBinding};
+use super::bound::{Bound, RbacBinding};
+use super::cluster::{ClusterKey, ClusterState};
 use super::departures::lasts;
-use super::developer::without;
 use super::identity::Known;
 use super::person::Mark;
 use super::placement::Scene;
@@ -83,13 +83,13 @@ pub fn orphans(scene: Scene<'_>) -> Vec<Orphan> {
     let Some(state) = scene.clusters.get(&ClusterKey::Home) else { return Vec::new() };
     let mut orphans = Vec::new();
     for ((namespace, _), bound) in state.role_bindings.iter().filter(|(_, bound)| bound.ours) {
-        let whole = Change::RoleBinding(remove(bound.object.as_ref()));
-        let rest = |names: &BTreeSet<Known>| Change::RoleBinding(without(bound.object.as_ref(), names));
+        let whole = Change::RoleBinding(bound.removal());
+        let rest = |names: &BTreeSet<Known>| Change::RoleBinding(bound.without(names));
         orphans.extend(binding(scene, bound, whole, rest).or_else(|| owner_binding(scene, state, namespace, bound)));
     }
     for bound in state.cluster_role_bindings.values().filter(|bound| bound.ours) {
-        let whole = Change::ClusterRoleBinding(remove(bound.object.as_ref()));
-        let rest = |names: &BTreeSet<Known>| Change::ClusterRoleBinding(without(bound.object.as_ref(), names));
+        let whole = Change::ClusterRoleBinding(bound.removal());
+        let rest = |names: &BTreeSet<Known>| Change::ClusterRoleBinding(bound.without(names));
         orphans.extend(binding(scene, bound, whole, rest));
     }
     for object in state.cluster_roles.values() {
@@ -107,11 +107,11 @@ fn of_role(role: &str, removal: Change) -> Orphan {
 
 /// A binding whose Role is unknown, or some of whose subjects are.
 fn binding<K: RbacBinding>(scene: Scene<'_>, bound: &Bound<K>, whole: Change, rest: impl Fn(&BTreeSet<Known>) -> Change) -> Option<Orphan> {
-    let role = bound.object.labels().get(ROLE)?;
+    let role = bound.labels().get(ROLE)?;
     if scene.world.role(role).is_none() {
         return Some(of_role(role, whole));
     }
-    let notes = bound.object.annotations();
+    let notes = bound.annotations();
     let listed = |known: &Known| notes.get(ORPHANS).is_some_and(|list| list.split(',').any(|item| item == subject_digest(known)));
     let nobody = |known: &Known| {
         let issued = issued_to(notes, known);
@@ -149,12 +149,12 @@ fn owner_binding(
     namespace: &str,
     bound: &Bound<k8s_openapi::api::rbac::v1::RoleBinding>,
 ) -> Option<Orphan> {
-    let labels = bound.object.labels();
+    let labels = bound.labels();
     let place = state.namespaces.get(namespace);
     let name = labels.get(DEVELOPER).or_else(|| place?.labels().get(WORKSPACE)).filter(|_| !labels.contains_key(ROLE))?;
     let mark = place.and_then(|place| Mark::read(place.labels(), place.annotations()));
     let why = unknown(scene, name, mark.as_ref())?;
-    Some(Orphan { owner: Owner::Developer(name.clone()), why, removal: Change::RoleBinding(remove(bound.object.as_ref())) })
+    Some(Orphan { owner: Owner::Developer(name.clone()), why, removal: Change::RoleBinding(bound.removal()) })
 }
 
 fn identity(scene: Scene<'_>, state: &ClusterState, namespace: &str, account: &ServiceAccount) -> Option<Orphan> {

@@ -4,8 +4,7 @@
 //! and someone else of the same name is a stranger (DESIGN.md, promise 10).
 
 use std::collections::BTreeMap;
-
-use kube::ResourceExt;
+use std::sync::Arc;
 
 use crate::api::Developer;
 use crate::api::metadata::{DEPARTED_AT, DEVELOPER_UID, PERSON};
@@ -14,7 +13,7 @@ use super::name::digest;
 
 /// A person as the marks know her: `id-…` from a personId, `uid-…` from the UID of a Developer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Person(String);
+pub struct Person(Arc<str>);
 
 /// What is written on something that was made for somebody.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,8 +49,8 @@ impl Person {
     /// Who somebody of that personId is, or else of that UID.
     pub fn of(person_id: Option<&str>, uid: &str) -> Self {
         match person_id {
-            Some(id) => Self(format!("id-{}", digest(&["personId", id]))),
-            None => Self(format!("uid-{}", digest(&["uid", uid]))),
+            Some(id) => Self(format!("id-{}", digest(&["personId", id])).into()),
+            None => Self(format!("uid-{}", digest(&["uid", uid])).into()),
         }
     }
 }
@@ -63,20 +62,20 @@ impl Mark {
         // Either is a mark: somebody may have taken off the other.
         person.or(uid)?;
         Some(Self {
-            person: Person(person.cloned().unwrap_or_default()),
+            person: Person(person.map_or("", String::as_str).into()),
             uid: uid.cloned().unwrap_or_default(),
             departed: annotations.contains_key(DEPARTED_AT),
         })
     }
 
-    /// Whether what bears this mark belongs to that Developer.
-    pub fn belongs_to(&self, developer: &Developer) -> bool {
-        let own = Person::own(developer);
-        if self.person == own || developer.uid().is_some_and(|uid| uid == self.uid) {
+    /// Whether what bears this mark belongs to the Developer of that UID, who is `own` if nothing was made for her name before. `left`: whether somebody of the
+    /// UID in the mark is known to have departed.
+    pub fn belongs_to(&self, own: &Person, uid: Option<&str>, left: bool) -> bool {
+        if self.person == *own || uid == Some(&self.uid) {
             return true;
         }
         let other_id = own.by_id() && self.person.by_id();
-        !self.departed && !other_id && self.names()
+        !(self.departed || left) && !other_id && self.names()
     }
 
     /// Whether the person is still written there.
@@ -85,13 +84,12 @@ impl Mark {
     }
 }
 
-/// Who a Developer is, given the marks on what was made for that name. The first mark that is hers decides.
-pub fn person<'a>(developer: &Developer, marks: impl IntoIterator<Item = &'a Mark>) -> Person {
-    let own = Person::own(developer);
+/// Who a Developer is who is `own` if nothing was made for her name before, given the marks that are hers. The first one decides.
+pub fn person<'a>(own: Person, hers: impl IntoIterator<Item = &'a Mark>) -> Person {
     if own.by_id() {
         return own;
     }
-    marks.into_iter().find(|mark| mark.names() && mark.belongs_to(developer)).map_or(own, |mark| mark.person.clone())
+    hers.into_iter().find(|mark| mark.names()).map_or(own, |mark| mark.person.clone())
 }
 
 #[cfg(test)]
@@ -109,35 +107,40 @@ mod tests {
         Mark { person: Person::own(of), uid: of.metadata.uid.clone().unwrap_or_default(), departed }
     }
 
+    fn belongs_to(mark: &Mark, developer: &Developer) -> bool {
+        mark.belongs_to(&Person::own(developer), developer.metadata.uid.as_deref(), false)
+    }
+
     #[test]
     fn a_new_uid_takes_over_what_nobody_left() {
         let (first, second) = (developer("1", None), developer("2", None));
-        assert!(mark(&first, false).belongs_to(&second));
-        assert_eq!(person(&second, &[mark(&first, false)]), Person::own(&first));
+        assert!(belongs_to(&mark(&first, false), &second));
+        assert_eq!(person(Person::own(&second), &[mark(&first, false)]), Person::own(&first));
     }
 
     #[test]
     fn a_new_uid_is_a_stranger_to_what_somebody_left() {
         let (first, second) = (developer("1", None), developer("2", None));
-        assert!(!mark(&first, true).belongs_to(&second));
-        assert_eq!(person(&second, &[mark(&first, true)]), Person::own(&second));
+        assert!(!belongs_to(&mark(&first, true), &second));
+        assert!(!mark(&first, false).belongs_to(&Person::own(&second), second.metadata.uid.as_deref(), true));
+        assert_eq!(person(Person::own(&second), &[]), Person::own(&second));
     }
 
     #[test]
     fn the_same_person_id_comes_back() {
         let (first, second) = (developer("1", Some("7")), developer("2", Some("7")));
-        assert!(mark(&first, true).belongs_to(&second));
+        assert!(belongs_to(&mark(&first, true), &second));
     }
 
     #[test]
     fn another_person_id_is_a_stranger() {
         let (first, second) = (developer("1", Some("7")), developer("2", Some("8")));
-        assert!(!mark(&first, false).belongs_to(&second));
+        assert!(!belongs_to(&mark(&first, false), &second));
     }
 
     #[test]
     fn the_same_object_may_return() {
         let first = developer("1", None);
-        assert!(mark(&first, true).belongs_to(&first));
+        assert!(belongs_to(&mark(&first, true), &first));
     }
 }

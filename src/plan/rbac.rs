@@ -1,6 +1,7 @@
 //! Builders of RBAC objects. They cannot fail.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, RoleBinding, RoleRef};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -8,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use crate::api::metadata::{ENTRY, ENVIRONMENT, ENVIRONMENTS, EPOCH, ISSUED, ORPHANS, ROLE, ROLE_UID};
 use crate::api::role::AccessRule;
 
+use super::bound::People;
 use super::change::labels;
 use super::identity::Known;
 use super::name::{bucket, digest};
@@ -30,11 +32,9 @@ pub struct Origin<'a> {
     pub epoch: &'a str,
 }
 
-/// Who is in a binding.
+/// What stands in a binding's annotations of those who are in it.
 #[derive(Clone, Copy, Debug)]
 pub struct Named<'a> {
-    /// All of them.
-    pub subjects: &'a BTreeSet<Known>,
     /// Those whom no Binding explains.
     pub orphans: &'a BTreeSet<Known>,
     /// The Developers to whom the user names among them were issued.
@@ -42,7 +42,7 @@ pub struct Named<'a> {
 }
 
 /// Divides subjects among bindings. The number of bindings is a power of two, so that growing moves half of each and nothing else.
-pub fn shards(subjects: &BTreeSet<Known>) -> Vec<BTreeSet<Known>> {
+pub fn shards(subjects: &BTreeSet<Known>) -> Vec<People> {
     let hashed: Vec<(usize, &Known)> = subjects.iter().map(|known| (bucket(known.text()) as usize, known)).collect();
     let mut count = 1;
     loop {
@@ -59,13 +59,13 @@ pub fn shards(subjects: &BTreeSet<Known>) -> Vec<BTreeSet<Known>> {
         }
         count *= 2;
     }
-    let mut shards = vec![BTreeSet::new(); count];
+    let mut shards = vec![Vec::new(); count];
     for (hash, known) in hashed {
         if let Some(shard) = shards.get_mut(hash % count) {
-            shard.insert(known.clone());
+            shard.push(known.clone());
         }
     }
-    shards
+    shards.into_iter().map(|shard| Arc::new(shard.into_iter().collect())).collect()
 }
 
 /// What stands in the annotations for a subject.
@@ -84,8 +84,8 @@ fn list(items: impl Iterator<Item = String>) -> Option<String> {
 
 /// The Developer to whom a user name was issued by a binding with these annotations; a ServiceAccount says so itself.
 pub fn issued_to<'a>(annotations: &'a BTreeMap<String, String>, known: &Known) -> Option<&'a str> {
-    let digest = subject_digest(known);
     let items = annotations.get(ISSUED)?.split(',');
+    let digest = subject_digest(known);
     items.filter_map(|item| item.split_once('=')).find(|(subject, _)| *subject == digest).map(|(_, developer)| developer)
 }
 
@@ -96,7 +96,7 @@ pub fn issued_names(annotations: &BTreeMap<String, String>) -> impl Iterator<Ite
 }
 
 fn annotations(origin: &Origin<'_>, named: &Named<'_>) -> BTreeMap<String, String> {
-    let users = named.subjects.iter().filter_map(|known| Some(format!("{}={}", subject_digest(known), named.issued.get(known)?)));
+    let users = named.issued.iter().map(|(known, developer)| format!("{}={developer}", subject_digest(known)));
     let pairs = [
         (ROLE_UID, Some(origin.role_uid.to_owned())),
         (EPOCH, Some(origin.epoch.to_owned())),
@@ -110,7 +110,7 @@ fn role_ref(cluster_role: &str) -> RoleRef {
     RoleRef { api_group: Some("rbac.authorization.k8s.io".to_owned()), kind: "ClusterRole".to_owned(), name: cluster_role.to_owned() }
 }
 
-/// A RoleBinding of a Role in a namespace of an Environment.
+/// A RoleBinding of a Role in a namespace of an Environment, but for its subjects.
 pub fn role_binding(
     origin: &Origin<'_>,
     environment: &str,
@@ -127,11 +127,11 @@ pub fn role_binding(
             ..ObjectMeta::default()
         },
         role_ref: role_ref(cluster_role),
-        subjects: Some(named.subjects.iter().map(Known::subject).collect()),
+        subjects: None,
     }
 }
 
-/// A ClusterRoleBinding of a Role, in a cluster with these Environments.
+/// A ClusterRoleBinding of a Role, in a cluster with these Environments, but for its subjects.
 pub fn cluster_role_binding(
     origin: &Origin<'_>,
     environments: &[&str],
@@ -149,7 +149,7 @@ pub fn cluster_role_binding(
             ..ObjectMeta::default()
         },
         role_ref: role_ref(cluster_role),
-        subjects: Some(named.subjects.iter().map(Known::subject).collect()),
+        subjects: None,
     }
 }
 
@@ -185,21 +185,21 @@ mod tests {
     use super::*;
 
     fn people(count: usize) -> BTreeSet<Known> {
-        (0..count).map(|number| Known::ServiceAccount(format!("person-{number}-abcdefghij"))).collect()
+        (0..count).map(|number| Known::ServiceAccount(format!("person-{number}-abcdefghij").into())).collect()
     }
 
     #[test]
     fn shards_hold_everybody_once_within_the_limit() {
         for count in [0, 1, 500, 501, 2_000, 5_000] {
             let shards = shards(&people(count));
-            assert_eq!(shards.iter().map(BTreeSet::len).sum::<usize>(), count);
+            assert_eq!(shards.iter().map(|shard| shard.len()).sum::<usize>(), count);
             assert!(shards.iter().all(|shard| shard.len() <= SUBJECTS_PER_BINDING));
         }
     }
 
     #[test]
     fn long_names_make_more_shards() {
-        let people: BTreeSet<Known> = (0..400).map(|number| Known::User(format!("{number}{}", "x".repeat(250)))).collect();
+        let people: BTreeSet<Known> = (0..400).map(|number| Known::User(format!("{number}{}", "x".repeat(250)).into())).collect();
         assert!(shards(&people).len() > 1);
     }
 }

@@ -9,8 +9,9 @@ use crate::api::Developer;
 use crate::api::departure::Sealed;
 use crate::api::metadata::{DEVELOPER, DEVELOPER_UID, ENVIRONMENT, WORKSPACE_OBJECT};
 
-use super::change::{Change, Step, Write, ensure, labels, remove};
-use super::cluster::{ClusterKey, ClusterState, RbacBinding};
+use super::change::{Change, Step, Write, ensure, labels};
+use super::bound::Bound;
+use super::cluster::{ClusterKey, ClusterState};
 use super::person::Mark;
 use super::placement::Scene;
 use super::world::deleting;
@@ -62,7 +63,7 @@ pub fn seal(scene: Scene<'_>, developer: &str, sites: &[Site], before: &[Sealed]
         let Some(state) = scene.clusters.get(&site.cluster) else { continue };
         for binding in bindings_in(state, &site.namespace) {
             keep(&mut seal.record, sealed(binding));
-            seal.steps.push(step(site, Change::RoleBinding(remove(binding))));
+            seal.steps.push(step(site, Change::RoleBinding(binding.removal())));
         }
         let seen = state.network_policies.get(&(site.namespace.clone(), WORKSPACE_OBJECT.to_owned()));
         if seen.is_none_or(|seen| state.ours(seen.as_ref())) {
@@ -84,10 +85,10 @@ pub fn keep(record: &mut Vec<Sealed>, one: Sealed) {
 }
 
 /// The RoleBindings of others in a workspace.
-pub fn bindings_in<'a>(state: &'a ClusterState, namespace: &'a str) -> impl Iterator<Item = &'a RoleBinding> {
+pub fn bindings_in<'a>(state: &'a ClusterState, namespace: &'a str) -> impl Iterator<Item = &'a Bound<RoleBinding>> {
     let from = (namespace.to_owned(), String::new());
     let here = state.role_bindings.range(from..).take_while(move |((at, _), _)| at == namespace);
-    here.filter(|(_, bound)| !bound.ours && !deleting(bound.object.as_ref())).map(|(_, bound)| bound.object.as_ref())
+    here.map(|(_, bound)| bound).filter(|bound| !bound.ours && !bound.deleting())
 }
 
 /// Whether something that is kept belongs into a workspace that is hers by its mark and was not yet taken over by this Developer object.
@@ -119,17 +120,17 @@ fn step(site: &Site, change: Change) -> Step {
     Step { cluster: site.cluster.clone(), environment: Some(site.environment.clone()), change }
 }
 
-fn sealed(binding: &RoleBinding) -> Sealed {
+fn sealed(binding: &Bound<RoleBinding>) -> Sealed {
     let role = binding.role_ref();
     let subject = |subject: &Subject| match &subject.namespace {
         Some(namespace) => format!("{}/{namespace}/{}", subject.kind, subject.name),
         None => format!("{}/{}", subject.kind, subject.name),
     };
     Sealed {
-        namespace: binding.namespace().unwrap_or_default(),
-        name: binding.name_any(),
+        namespace: binding.namespace().unwrap_or_default().to_owned(),
+        name: binding.name().to_owned(),
         role_ref: format!("{}/{}", role.kind, role.name),
-        subjects: binding.subjects().iter().map(subject).collect(),
+        subjects: binding.all_subjects().iter().map(subject).collect(),
     }
 }
 

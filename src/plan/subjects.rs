@@ -9,7 +9,7 @@ use kube::ResourceExt;
 use crate::api::metadata::IDENTITIES_NAMESPACE;
 use crate::api::{Developer, Environment};
 
-use super::access::{Standing, standing};
+use super::access::standing;
 use super::cluster::ClusterKey;
 use super::identity::{Known, Unknown, developer_of_service_account, known};
 use super::person::{Mark, Person, person};
@@ -18,10 +18,9 @@ use super::world::World;
 
 /// Who a Developer is, by the marks in every cluster.
 pub fn person_of(scene: Scene<'_>, developer: &Developer) -> Person {
-    let name = developer.name_any();
-    let marks = scene.clusters.values().flat_map(|state| state.marks_of(&name));
-    let marks: Vec<_> = marks.filter(|mark| scene.world.owns(developer, mark)).collect();
-    person(developer, &marks)
+    let name = developer.metadata.name.as_deref().unwrap_or_default();
+    let marks = scene.clusters.values().flat_map(|state| state.marks_of(name));
+    person(scene.world.own_person(developer), marks.filter(|mark| scene.world.owns(developer, mark)))
 }
 
 /// How an Environment knows a Developer.
@@ -32,13 +31,9 @@ pub fn known_in(scene: Scene<'_>, developer: &Developer, environment: &Environme
 /// How an Environment knows a person: never by a ServiceAccount that somebody else made.
 pub fn known_as(scene: Scene<'_>, developer: &Developer, person: &Person, environment: &Environment) -> Result<Known, Unknown> {
     let known = known(developer, person, environment, scene.world.users())?;
-    let stranger = |account: &String| {
-        let state = scene.clusters.get(&ClusterKey::of(environment))?;
-        let account = state.service_accounts.get(&(IDENTITIES_NAMESPACE.to_owned(), account.clone()))?;
-        Some(!state.ours(account.as_ref()))
-    };
+    let stranger = |account: &str| scene.cluster_of(environment).is_some_and(|state| state.is_stranger(account));
     match &known {
-        Known::ServiceAccount(account) if stranger(account) == Some(true) => Err(Unknown::Stranger),
+        Known::ServiceAccount(account) if stranger(account) => Err(Unknown::Stranger),
         _ => Ok(known),
     }
 }
@@ -48,7 +43,7 @@ pub fn behind<'a>(scene: Scene<'a>, cluster: &ClusterKey, found: &Known) -> Opti
     match found {
         Known::ServiceAccount(name) => {
             let developer = scene.world.developer(developer_of_service_account(name)?)?;
-            let key = (IDENTITIES_NAMESPACE.to_owned(), name.clone());
+            let key = (IDENTITIES_NAMESPACE.to_owned(), name.to_string());
             // A ServiceAccount that is not there is one that she had before, or is about to get.
             let hers = scene.clusters.get(cluster)?.service_accounts.get(&key).is_none_or(|account| {
                 Mark::read(account.labels(), account.annotations()).is_some_and(|mark| scene.world.owns(developer, &mark))
@@ -79,24 +74,25 @@ pub fn owner(world: &World, behind: Option<&Arc<Developer>>, now: Timestamp) -> 
     }
 }
 
-/// The names of holders in each Environment, with their Developers.
-pub type Names = BTreeMap<String, BTreeMap<Known, String>>;
+/// The names of people in each Environment, with their Developers.
+pub type Names<'a> = BTreeMap<&'a str, BTreeMap<Known, &'a str>>;
 
-/// Collects the names of some Developers, in the Environments that are asked for.
-pub fn names<'a>(scene: Scene<'_>, people: impl Iterator<Item = (&'a String, BTreeSet<&'a str>)>, now: Timestamp) -> Names {
-    let mut names = Names::new();
-    for (name, environments) in people {
-        let Some(developer) = scene.world.developer(name).filter(|developer| standing(scene.world, developer, now) == Standing::Active)
-        else {
-            continue;
-        };
+/// Collects the names of some Developers who are Active, in those Environments in which `covered` wants them.
+pub fn names<'a>(
+    scene: Scene<'_>,
+    people: impl Iterator<Item = (&'a str, &'a Developer)>,
+    environments: &BTreeSet<&'a str>,
+    covered: impl Fn(&str, &str) -> bool,
+) -> Names<'a> {
+    let environments: Vec<_> = environments.iter().filter_map(|name| Some((*name, scene.world.environment(name)?))).collect();
+    let mut names: Vec<Vec<(Known, &str)>> = vec![Vec::new(); environments.len()];
+    for (name, developer) in people {
         let person = person_of(scene, developer);
-        for environment in environments {
-            let Some(object) = scene.world.environment(environment) else { continue };
-            if let Ok(known) = known_as(scene, developer, &person, object) {
-                names.entry(environment.to_owned()).or_default().insert(known, name.clone());
+        for ((environment, object), names) in environments.iter().zip(&mut names) {
+            if covered(name, environment) {
+                names.extend(known_as(scene, developer, &person, object).ok().map(|known| (known, name)));
             }
         }
     }
-    names
+    environments.iter().zip(names).map(|((environment, _), names)| (*environment, names.into_iter().collect())).collect()
 }

@@ -1,6 +1,6 @@
 //! Whether what the plan gives a person was seen in the clusters.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -11,7 +11,8 @@ use crate::api::metadata::{CLUSTER_PREFIX, ENTRY, ENVIRONMENT, ROLE};
 use crate::api::{Developer, Environment, Mode, Role};
 
 use super::access::{Via, covers, frozen, held_roles, paused};
-use super::cluster::{Bound, ClusterKey, ClusterState, RbacBinding};
+use super::bound::{Bound, People, RbacBinding};
+use super::cluster::{ClusterKey, ClusterState};
 use super::identity::Known;
 use super::placement::{Places, Reference, Scene, entry, places};
 use super::rbac::{issued_names, issued_to, policy_rules};
@@ -50,9 +51,9 @@ pub fn missing(scene: Scene<'_>, developer: &Developer, role: &Role, via: &Via, 
             Reference::Inline(name) => current_cluster_role(state, role, name, false).map(|object| object.name_any()),
         };
         let seen = state.role_bindings_naming_in(known, &place.namespace).any(|bound| {
-            bound.object.labels().get(ROLE) == Some(&role_name)
-                && Some(&bound.object.role_ref.name) == reference.as_ref()
-                && bound.object.labels().get(ENVIRONMENT) == Some(&place.environment)
+            bound.labels().get(ROLE) == Some(&role_name)
+                && Some(&bound.role_ref().name) == reference.as_ref()
+                && bound.labels().get(ENVIRONMENT) == Some(&place.environment)
         });
         if !seen {
             missing.insert((place.cluster.clone(), place.environment.clone(), place.namespace.clone()));
@@ -76,7 +77,7 @@ fn missing_wide(scene: Scene<'_>, developer: &Developer, role: &Role, via: &Via,
             let Ok(known) = known_in(scene, developer, object) else { continue };
             let seen = state
                 .cluster_role_bindings_of(&role_name)
-                .any(|(_, bound)| Some(&bound.object.role_ref.name) == reference.as_ref() && bound.subjects.contains(&known));
+                .any(|(_, bound)| Some(&bound.role_ref().name) == reference.as_ref() && bound.subjects.contains(&known));
             if !seen {
                 missing.insert((place.cluster.clone(), environment.clone(), String::new()));
             }
@@ -125,11 +126,11 @@ type Holders<'a> = Vec<(&'a Developer, Via)>;
 fn lacking_in(scene: Scene<'_>, role: &Role, holders: &Holders<'_>) -> BTreeSet<String> {
     let places = places(scene, role);
     let role_name = role.name_any();
-    let mut seen: HashMap<(&ClusterKey, &str, &str, &str), Vec<&HashSet<Known>>> = HashMap::new();
+    let mut seen: HashMap<(&ClusterKey, &str, &str, &str), Vec<&People>> = HashMap::new();
     for (cluster, state) in scene.clusters {
         for ((namespace, _), bound) in state.role_bindings_of(&role_name) {
-            let environment = bound.object.labels().get(ENVIRONMENT).map_or("", String::as_str);
-            seen.entry((cluster, namespace, environment, &bound.object.role_ref.name)).or_default().push(&bound.subjects);
+            let environment = bound.labels().get(ENVIRONMENT).map_or("", String::as_str);
+            seen.entry((cluster, namespace, environment, &bound.role_ref().name)).or_default().push(&bound.subjects);
         }
     }
     let mut names: BTreeMap<&str, Vec<Option<Known>>> = BTreeMap::new();
@@ -187,12 +188,12 @@ pub fn found_issued(scene: Scene<'_>, cluster: &ClusterKey, developer: &str) -> 
 }
 
 fn issued<K: RbacBinding>(bound: &Bound<K>, developer: &str, passed_on: impl Fn(&Known) -> bool) -> bool {
-    let annotations = bound.object.annotations();
+    let annotations = bound.annotations();
     bound.ours
         && issued_names(annotations).any(|name| name == developer)
         && bound.subjects.iter().any(|known| issued_to(annotations, known) == Some(developer) && !passed_on(known))
 }
 
 fn role_of<K: RbacBinding>(bound: &Bound<K>) -> Option<String> {
-    bound.object.labels().get(ROLE).cloned()
+    bound.labels().get(ROLE).cloned()
 }

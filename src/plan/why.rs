@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use k8s_openapi::api::rbac::v1::{PolicyRule, Subject};
+use k8s_openapi::api::rbac::v1::{PolicyRule, RoleRef, Subject};
 use kube::ResourceExt;
 use serde::Serialize;
 
@@ -13,7 +13,8 @@ use crate::api::metadata::{ENTRY, ENVIRONMENT, IDENTITIES_NAMESPACE, ROLE};
 use crate::api::{Developer, Role};
 
 use super::access::{Standing, Via, covers, held_roles, lock_holds, standing, team};
-use super::cluster::{Bound, ClusterKey, ClusterState, RbacBinding};
+use super::bound::{Bound, RbacBinding};
+use super::cluster::{ClusterKey, ClusterState};
 use super::identity::Known;
 use super::placement::Scene;
 use super::subjects::known_in;
@@ -77,8 +78,7 @@ pub struct Rules {
 }
 
 impl Rules {
-    fn of(&self, binding: &impl RbacBinding) -> &[PolicyRule] {
-        let reference = binding.role_ref();
+    fn of(&self, reference: &RoleRef) -> &[PolicyRule] {
         let table = if reference.kind == "Role" { &self.inside } else { &self.cluster };
         table.get(&reference.name).map(Vec::as_slice).unwrap_or_default()
     }
@@ -197,7 +197,7 @@ fn standing_for<'a>(subjects: &'a [Subject], known: &BTreeSet<Known>) -> Option<
     subjects.iter().find(|subject| match subject.kind.as_str() {
         "Group" => known.iter().any(|known| groups(known).contains(&subject.name)),
         "User" => known.iter().any(|known| match known {
-            Known::User(name) => *name == subject.name,
+            Known::User(name) => **name == *subject.name,
             Known::ServiceAccount(name) => account(name) == subject.name,
         }),
         _ => Known::read(subject).is_some_and(|found| known.contains(&found)),
@@ -211,18 +211,18 @@ fn reasons<K: RbacBinding>(
     title: &str,
     answer: &mut Answer,
 ) {
-    let object = bound.object.as_ref();
-    let Some(subject) = standing_for(object.subjects(), known) else { return };
-    let reference = object.role_ref();
+    let subjects = bound.all_subjects();
+    let Some(subject) = standing_for(&subjects, known) else { return };
+    let reference = bound.role_ref();
     let rbac = format!("{title}: {} {}", reference.kind, reference.name);
-    for rule in inquiry.rules.of(object).iter().filter(|rule| inquiry.question.allowed_by(rule)) {
+    for rule in inquiry.rules.of(reference).iter().filter(|rule| inquiry.question.allowed_by(rule)) {
         let (rule, rbac) = (rule_words(rule, inquiry.question), rbac.clone());
         if !bound.ours {
             answer.reasons.push(Reason::Others { subject: format!("{} {}", subject.kind, subject.name), rule, rbac });
             continue;
         }
-        let environment = object.labels().get(ENVIRONMENT).cloned();
-        let Some(role) = object.labels().get(ROLE) else {
+        let environment = bound.labels().get(ENVIRONMENT).cloned();
+        let Some(role) = bound.labels().get(ROLE) else {
             answer.reasons.push(Reason::Owner { environment, rule, rbac });
             continue;
         };
@@ -257,7 +257,7 @@ fn explain(
     environment: Option<&str>,
 ) -> Vec<(String, Option<String>, Vec<String>)> {
     let world = inquiry.scene.world;
-    let via = held.get(role).into_iter().flatten();
+    let via = held.get(role).into_iter().flat_map(|via| via.iter());
     let there = via.filter(|(_, scope)| environment.is_none_or(|environment| covers(scope, environment)));
     there
         .filter_map(|(name, _)| {

@@ -1,6 +1,7 @@
 //! A person's own namespace in an Environment: which it is, and what is in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{LimitRange, LimitRangeItem, LimitRangeSpec, Namespace, ResourceQuota, ResourceQuotaSpec};
 use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicySpec};
@@ -17,6 +18,7 @@ use crate::api::metadata::{
 };
 use crate::api::{ConditionType, Developer, Environment, Reason};
 
+use super::bound::bind;
 use super::change::{Change, Managed, ensure, labels, remove};
 use super::cluster::{ClusterState, Key, Table};
 use super::fence;
@@ -266,16 +268,16 @@ fn owner_binding(site: &Site<'_>, namespace: &str, owner: Option<&Known>, object
                 kind: "ClusterRole".to_owned(),
                 name: role.clone(),
             },
-            subjects: Some(vec![owner.subject()]),
+            subjects: None,
         };
         let seen = site.state.role_bindings.get(&key(namespace, &name));
         match seen.filter(|seen| !seen.ours) {
-            Some(stranger) => objects.findings.push(stranger_finding(stranger.object.as_ref(), namespace)),
-            None => objects.inside.extend(ensure(binding, seen.map(|seen| seen.object.as_ref())).map(Change::RoleBinding)),
+            Some(stranger) => objects.findings.push(stranger_finding(stranger.head().as_ref(), namespace)),
+            None => objects.inside.extend(bind(binding, &Arc::new(BTreeSet::from([owner.clone()])), seen).map(Change::RoleBinding)),
         }
     }
-    let others = site.state.owner_bindings(namespace).filter(|binding| wanted.is_none() || binding.name_any() != name);
-    objects.leftover.extend(others.map(|binding| Change::RoleBinding(remove(binding.as_ref()))));
+    let others = site.state.owner_bindings(namespace).filter(|binding| wanted.is_none() || binding.name() != name);
+    objects.leftover.extend(others.map(|binding| Change::RoleBinding(binding.removal())));
 }
 
 fn quantities(values: &BTreeMap<String, IntOrString>) -> BTreeMap<String, Quantity> {

@@ -10,12 +10,14 @@ use crate::api::{Binding, Departure, Developer, Environment, Lock, Provider, Rol
 use super::departures::{Departures, lasts};
 use super::identity::UserIndex;
 use super::includes::Includes;
-use super::person::Mark;
+use super::person::{Mark, Person};
 
 /// Everything that people have written, kept in memory.
 #[derive(Debug, Default)]
 pub struct World {
     developers: BTreeMap<String, Arc<Developer>>,
+    /// Who each of them is if nothing was made for her name before.
+    persons: HashMap<String, Person>,
     roles: BTreeMap<String, Arc<Role>>,
     bindings: BTreeMap<String, Arc<Binding>>,
     environments: BTreeMap<String, Arc<Environment>>,
@@ -73,7 +75,21 @@ impl World {
             self.uids.extend(new.uid().map(|uid| (uid, name.to_owned())));
         }
         self.users.replace(old.as_deref(), developer.as_deref(), self.environments.values());
+        match developer.as_deref().map(Person::own) {
+            Some(person) => self.persons.insert(name.to_owned(), person),
+            None => self.persons.remove(name),
+        };
         old
+    }
+
+    /// Who a Developer is if nothing was made for that name before: as [`Person::own`], which is not cheap.
+    pub fn own_person(&self, developer: &Developer) -> Person {
+        let name = developer.metadata.name.as_deref().unwrap_or_default();
+        let same = |kept: &&Arc<Developer>| {
+            kept.metadata.uid == developer.metadata.uid && kept.spec.person_id == developer.spec.person_id
+        };
+        let known = self.developers.get(name).filter(same).and_then(|_| self.persons.get(name));
+        known.cloned().unwrap_or_else(|| Person::own(developer))
     }
 
     /// Takes in a Role as it is now, or its going.
@@ -182,7 +198,7 @@ impl World {
     }
 
     /// The Locks of a Developer of that name, whether they hold or not.
-    pub fn locks_of<'a>(&'a self, developer: &str) -> impl Iterator<Item = &'a Arc<Lock>> {
+    pub fn locks_of<'a>(&'a self, developer: &str) -> impl Iterator<Item = &'a Arc<Lock>> + use<'a> {
         self.locks_of.get(developer).into_iter().flatten().filter_map(|name| self.locks.get(name))
     }
 
@@ -203,10 +219,10 @@ impl World {
 
     /// Whether what bears a mark belongs to a Developer: a mark that was made for another one who is there is not hers, whatever its labels say.
     pub fn owns(&self, developer: &Developer, mark: &Mark) -> bool {
-        let left =
-            self.departures.of_name(&developer.name_any()).any(|departure| departure.spec.developer.uid == mark.uid && lasts(departure));
-        let mark = Mark { departed: mark.departed || left, ..mark.clone() };
-        mark.belongs_to(developer) && self.uids.get(&mark.uid).is_none_or(|name| *name == developer.name_any())
+        let name = developer.metadata.name.as_deref().unwrap_or_default();
+        let left = self.departures.of_name(name).any(|departure| departure.spec.developer.uid == mark.uid && lasts(departure));
+        mark.belongs_to(&self.own_person(developer), developer.metadata.uid.as_deref(), left)
+            && self.uids.get(&mark.uid).is_none_or(|owner| owner == name)
     }
 
     /// All Developers.
@@ -253,9 +269,14 @@ impl World {
 
     /// The Developers that a Binding names, by themselves or by team, each once; those that do not exist are left out.
     pub fn people_of<'a>(&'a self, binding: &'a Binding) -> BTreeSet<&'a str> {
-        let by_name = binding.spec.developers.iter().filter(|name| self.developers.contains_key(*name));
+        self.named_by(binding).map(|(name, _)| name).collect()
+    }
+
+    /// The Developers that a Binding names, somebody perhaps more than once.
+    pub fn named_by<'a>(&'a self, binding: &'a Binding) -> impl Iterator<Item = (&'a str, &'a Arc<Developer>)> {
         let by_team = binding.spec.teams.iter().filter_map(|team| self.teams.get(team)).flatten();
-        by_name.chain(by_team).map(String::as_str).collect()
+        let names = binding.spec.developers.iter().chain(by_team);
+        names.filter_map(|name| self.developers.get_key_value(name)).map(|(name, developer)| (name.as_str(), developer))
     }
 
     /// An Environment by name, also while it is being deleted.

@@ -236,7 +236,7 @@ impl Model {
                 self.state(&cluster).set_service_account(&at, object);
             }
             Change::RoleBinding(write) => {
-                let seen = self.state(&cluster).role_bindings.get(&at).map(|bound| bound.object.clone());
+                let seen = self.state(&cluster).role_bindings.get(&at).map(|bound| Arc::new(bound.whole()));
                 let object = self.checked(seen.as_deref(), write).map(Arc::new);
                 if let Some(object) = &object {
                     self.check_reference(&cluster, &object.role_ref.name);
@@ -245,7 +245,7 @@ impl Model {
                 self.state(&cluster).set_role_binding(&at, object);
             }
             Change::ClusterRoleBinding(write) => {
-                let seen = self.state(&cluster).cluster_role_bindings.get(&at).map(|bound| bound.object.clone());
+                let seen = self.state(&cluster).cluster_role_bindings.get(&at).map(|bound| Arc::new(bound.whole()));
                 let object = self.checked(seen.as_deref(), write).map(Arc::new);
                 if let Some(object) = &object {
                     self.check_reference(&cluster, &object.role_ref.name);

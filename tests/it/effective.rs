@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::rbac::v1::{PolicyRule, Subject};
-use usher::plan::cluster::{ClusterKey, ClusterState, RbacBinding};
+use usher::plan::bound::RbacBinding;
+use usher::plan::cluster::{ClusterKey, ClusterState};
 
 use crate::cluster_model::{CLUSTER_ROLES, Model};
 
@@ -75,17 +76,16 @@ fn expand(cluster: &ClusterKey, state: &ClusterState, namespace: Option<&String>
 
 /// Everything that the bindings of this installation give, but for those that a filter on their labels leaves out.
 pub fn held_where(model: &Model, wanted: impl Fn(&ClusterKey, &dyn Fn(&str) -> Option<String>) -> bool) -> BTreeSet<Held> {
-    use kube::ResourceExt;
     let mut all = BTreeSet::new();
     for (cluster, state) in &model.clusters {
         for ((namespace, _), bound) in state.role_bindings.iter().filter(|(_, bound)| bound.ours) {
-            if wanted(cluster, &|label| bound.object.labels().get(label).cloned()) {
-                all.extend(expand(cluster, state, Some(namespace), bound.object.as_ref()));
+            if wanted(cluster, &|label| bound.labels().get(label).cloned()) {
+                all.extend(expand(cluster, state, Some(namespace), &bound.whole()));
             }
         }
         for bound in state.cluster_role_bindings.values().filter(|bound| bound.ours) {
-            if wanted(cluster, &|label| bound.object.labels().get(label).cloned()) {
-                all.extend(expand(cluster, state, None, bound.object.as_ref()));
+            if wanted(cluster, &|label| bound.labels().get(label).cloned()) {
+                all.extend(expand(cluster, state, None, &bound.whole()));
             }
         }
     }

@@ -209,7 +209,7 @@ fn friend(model: &mut Model, subjects: &[&str]) {
 
 fn friends(model: &Model) -> Option<Vec<String>> {
     let bound = model.clusters[&ClusterKey::Home].role_bindings.get(&(workspace(0), "friend".to_owned()))?;
-    Some(bound.object.subjects.iter().flatten().map(|subject| subject.name.clone()).collect())
+    Some(bound.all_subjects().iter().map(|subject| subject.name.clone()).collect())
 }
 
 #[test]

@@ -13,7 +13,8 @@ use usher::api::developer::Identity;
 use usher::api::{Grant, Mode};
 use usher::plan::access::paused;
 use usher::plan::change::Step;
-use usher::plan::cluster::{ClusterKey, RbacBinding};
+use usher::plan::bound::RbacBinding;
+use usher::plan::cluster::ClusterKey;
 
 use crate::cluster_model::{CLUSTER_ROLES, Model};
 use crate::effective::{Held, Right, held, held_where};
@@ -195,10 +196,10 @@ fn objects(model: &Model) -> BTreeMap<String, Value> {
     let mut objects = BTreeMap::new();
     let state = &model.clusters[&ClusterKey::Home];
     for ((namespace, name), bound) in state.role_bindings.iter().filter(|(_, bound)| bound.ours) {
-        objects.insert(format!("RoleBinding {namespace}/{name}"), given(bound.object.as_ref()));
+        objects.insert(format!("RoleBinding {namespace}/{name}"), given(&bound.whole()));
     }
     for ((_, name), bound) in state.cluster_role_bindings.iter().filter(|(_, bound)| bound.ours) {
-        objects.insert(format!("ClusterRoleBinding {name}"), given(bound.object.as_ref()));
+        objects.insert(format!("ClusterRoleBinding {name}"), given(&bound.whole()));
     }
     for (name, role) in &state.cluster_roles {
         let rules = role.rules.iter().flatten().map(|rule| {

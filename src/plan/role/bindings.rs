@@ -9,7 +9,8 @@ use kube::ResourceExt;
 use crate::api::metadata::{ENVIRONMENT, ENVIRONMENTS, EPOCH, ORPHANS, ROLE_UID};
 use crate::api::{ConditionType, Developer, Mode, Reason};
 use crate::plan::access::{paused, standing_as_written};
-use crate::plan::change::{Change, Step, ensure};
+use crate::plan::bound::{People, bind};
+use crate::plan::change::{Change, Step};
 use crate::plan::cluster::ClusterKey;
 use crate::plan::finding::Finding;
 use crate::plan::identity::Known;
@@ -23,17 +24,24 @@ use super::seen::{Seen, SeenBinding, Slot, behind, delete, seen_in, without};
 use super::{Additions, Others, Phases, RoleInputs, RolePlan};
 
 /// Every binding by slot and name, with those whom the plan names in it.
-type Targets = BTreeMap<(Slot, String), BTreeSet<Known>>;
+type Targets = BTreeMap<(Slot, String), People>;
 
 /// What a binding should hold in the end, and until all is added.
 #[derive(Default)]
 struct Target {
-    subjects: BTreeSet<Known>,
+    subjects: People,
     orphans: BTreeSet<Known>,
     /// Held a little longer, until they are seen elsewhere.
     moving: bool,
     /// Whether nothing is touched but for those who leave.
     stays: bool,
+}
+
+impl Target {
+    /// Leaves somebody in who was seen there.
+    fn keep(&mut self, known: &Known) {
+        Arc::make_mut(&mut self.subjects).insert(known.clone());
+    }
 }
 
 /// The writes of a Role's bindings.
@@ -187,18 +195,22 @@ impl<'a> Planner<'a, '_> {
         let role = self.inputs.role.name_any();
         let mut targets = BTreeMap::new();
         // Namespaces of one Environment have the same people and stand one after another.
-        let mut divided: Option<(&BTreeSet<Known>, Vec<BTreeSet<Known>>)> = None;
+        let mut divided: Option<(&People, Vec<People>)> = None;
         for (slot, subjects) in &self.desired.slots {
-            let (_, parts) = match divided.take().filter(|(same, _)| *same == subjects) {
+            let (_, parts) = match divided.take().filter(|(same, _)| Arc::ptr_eq(same, subjects)) {
                 Some(known) => divided.insert(known),
                 None => divided.insert((subjects, shards(subjects))),
             };
-            for (shard, subjects) in parts.iter().cloned().enumerate() {
+            let state = self.inputs.scene.clusters.get(&slot.cluster);
+            for (shard, subjects) in parts.iter_mut().enumerate() {
                 let name = match &slot.place {
                     Some((environment, _)) => name::role_binding(&role, &slot.cluster_role, environment, shard),
                     None => name::cluster_role_binding(&role, &slot.cluster_role, shard),
                 };
-                targets.insert((slot.clone(), name), subjects);
+                if let Some(state) = state {
+                    *subjects = state.kept(&name, subjects.clone());
+                }
+                targets.insert((slot.clone(), name), subjects.clone());
             }
         }
         targets
@@ -211,25 +223,26 @@ impl<'a> Planner<'a, '_> {
         if !stays {
             target.subjects = targets.get(&(binding.slot.clone(), binding.name.clone())).cloned().unwrap_or_default();
         }
+        if Arc::ptr_eq(&target.subjects, &binding.subjects) {
+            return target;
+        }
         let placed = self.desired.slots.get(&binding.slot);
-        let here: Vec<(&String, &BTreeSet<Known>)> = targets
+        let here: Vec<(&String, &People)> = targets
             .range((binding.slot.clone(), String::new())..)
             .take_while(|((slot, _), _)| *slot == binding.slot)
             .map(|((_, name), subjects)| (name, subjects))
             .collect();
-        for known in &binding.subjects {
-            if target.subjects.contains(known) {
-                continue;
-            }
+        let planned = target.subjects.clone();
+        for known in binding.subjects.difference(&planned) {
             let elsewhere = placed.is_some_and(|subjects| subjects.contains(known))
                 && !here.iter().any(|(name, subjects)| subjects.contains(known) && self.seen_there(&binding.slot, name, known));
             match self.owner(binding, known) {
                 Owner::Leaving => {}
                 _ if stays || (!self.inputs.may_end && !deleting(self.inputs.role)) => {
-                    target.subjects.insert(known.clone());
+                    target.keep(known);
                 }
                 _ if elsewhere => {
-                    target.subjects.insert(known.clone());
+                    target.keep(known);
                     target.moving = true;
                 }
                 who => self.keep(binding, known, who, placed.is_some(), &mut target),
@@ -248,7 +261,7 @@ impl<'a> Planner<'a, '_> {
             _ => !self.same_origin(binding) || listed(ORPHANS),
         };
         if placed && orphan && !deleting(self.inputs.role) {
-            target.subjects.insert(known.clone());
+            target.keep(known);
             target.orphans.insert(known.clone());
             return;
         }
@@ -258,9 +271,9 @@ impl<'a> Planner<'a, '_> {
         // What her Role gives here may be another ClusterRole by now, which she gets when she goes on: until then she has the old one, not neither.
         let given_here = || self.desired.slots.keys().any(|slot| slot.cluster == binding.slot.cluster && slot.place == binding.slot.place);
         if paused_person && (placed || given_here()) {
-            target.subjects.insert(known.clone());
+            target.keep(known);
         } else if waits() {
-            target.subjects.insert(known.clone());
+            target.keep(known);
             self.plan.waits = true;
         }
     }
@@ -323,10 +336,10 @@ impl<'a> Planner<'a, '_> {
         let Some(state) = self.inputs.scene.clusters.get(cluster) else { return false };
         let missing = |name: &str| self.inputs.scene.world.environment(name).is_none();
         let old = |annotations: &BTreeMap<String, String>| annotations.get(EPOCH).is_some_and(|epoch| epoch != self.inputs.epoch);
-        let inside = state.role_bindings.values().filter(|bound| bound.ours && old(bound.object.annotations()));
-        let wide = state.cluster_role_bindings.values().filter(|bound| bound.ours && old(bound.object.annotations()));
-        let names = wide.filter_map(|bound| bound.object.annotations().get(ENVIRONMENTS)).flat_map(|list| list.split(','));
-        inside.filter_map(|bound| bound.object.labels().get(ENVIRONMENT)).any(|name| missing(name)) || names.into_iter().any(missing)
+        let inside = state.role_bindings.values().filter(|bound| bound.ours && old(bound.annotations()));
+        let wide = state.cluster_role_bindings.values().filter(|bound| bound.ours && old(bound.annotations()));
+        let names = wide.filter_map(|bound| bound.annotations().get(ENVIRONMENTS)).flat_map(|list| list.split(','));
+        inside.filter_map(|bound| bound.labels().get(ENVIRONMENT)).any(|name| missing(name)) || names.into_iter().any(missing)
     }
 
     /// Whether a binding was written for this Role object, and since usher's kinds were last defined.
@@ -346,19 +359,19 @@ impl<'a> Planner<'a, '_> {
     }
 
     /// The write that makes a binding. One of usher's that bears the name but whose marks or roleRef somebody changed is mended, or goes first.
-    fn make(&self, slot: &Slot, name: &str, subjects: &BTreeSet<Known>) -> Option<Change> {
+    fn make(&self, slot: &Slot, name: &str, subjects: &People) -> Option<Change> {
         let state = self.inputs.scene.clusters.get(&slot.cluster)?;
         let issued = self.issued(slot, subjects, None);
         let namespace = slot.place.as_ref().map(|(_, namespace)| namespace.clone()).unwrap_or_default();
         let key = (namespace, name.to_owned());
-        match self.build(slot, name, Named { subjects, orphans: &BTreeSet::new(), issued: &issued }) {
+        match self.build(slot, name, Named { orphans: &BTreeSet::new(), issued: &issued }) {
             Built::Inside(object) => {
-                let seen = state.role_bindings.get(&key).filter(|bound| bound.ours).map(|bound| bound.object.as_ref());
-                ensure(object, seen).map(Change::RoleBinding)
+                let seen = state.role_bindings.get(&key).filter(|bound| bound.ours);
+                bind(object, subjects, seen).map(Change::RoleBinding)
             }
             Built::Wide(object) => {
-                let seen = state.cluster_role_bindings.get(&key).filter(|bound| bound.ours).map(|bound| bound.object.as_ref());
-                ensure(object, seen).map(Change::ClusterRoleBinding)
+                let seen = state.cluster_role_bindings.get(&key).filter(|bound| bound.ours);
+                bind(object, subjects, seen).map(Change::ClusterRoleBinding)
             }
         }
     }
@@ -388,15 +401,15 @@ impl<'a> Planner<'a, '_> {
         if target.subjects.is_empty() {
             return Some(delete(binding));
         }
-        let untouched = target.subjects == binding.subjects && !binding.strangers;
+        let untouched = target.subjects == binding.subjects && !binding.strangers();
         if untouched && !self.inputs.may_end {
             return None;
         }
         let issued = self.issued(&binding.slot, &target.subjects, Some(binding));
-        let named = Named { subjects: &target.subjects, orphans: &target.orphans, issued: &issued };
+        let named = Named { orphans: &target.orphans, issued: &issued };
         match (self.build(&binding.slot, &binding.name, named), &binding.seen) {
-            (Built::Inside(object), Seen::Inside(bound)) => ensure(object, Some(bound.object.as_ref())).map(Change::RoleBinding),
-            (Built::Wide(object), Seen::Wide(bound)) => ensure(object, Some(bound.object.as_ref())).map(Change::ClusterRoleBinding),
+            (Built::Inside(object), Seen::Inside(bound)) => bound.become_like(object, &target.subjects).map(Change::RoleBinding),
+            (Built::Wide(object), Seen::Wide(bound)) => bound.become_like(object, &target.subjects).map(Change::ClusterRoleBinding),
             _ => None,
         }
     }
@@ -412,6 +425,7 @@ fn step(slot: &Slot, change: Change) -> Step {
     Step { cluster: slot.cluster.clone(), environment: slot.place.as_ref().map(|(environment, _)| environment.clone()), change }
 }
 
+/// A binding but for its subjects.
 enum Built {
     Inside(RoleBinding),
     Wide(ClusterRoleBinding),

@@ -1,5 +1,6 @@
 //! Who should be named where, and by which ClusterRole.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -8,12 +9,13 @@ use kube::ResourceExt;
 
 use crate::api::metadata::{CLUSTER_PREFIX, ENTRY};
 use crate::plan::access::{Via, covers, paused};
+use crate::plan::bound::People;
 use crate::plan::cluster::ClusterKey;
 use crate::plan::identity::Known;
 use crate::plan::name;
 use crate::plan::placement::{Places, Reference, entry};
 use crate::plan::rbac::{self, policy_rules};
-use crate::plan::subjects::{Names, names};
+use crate::plan::subjects::names;
 use crate::plan::verify::current_cluster_role;
 
 use super::seen::{Slot, seen_in};
@@ -21,7 +23,7 @@ use super::{Others, RoleInputs};
 
 /// Who should be named where.
 pub(super) struct Desired {
-    pub(super) slots: BTreeMap<Slot, BTreeSet<Known>>,
+    pub(super) slots: BTreeMap<Slot, People>,
     /// The ClusterRole of each access entry with inline rules, and the rules.
     pub(super) inline: BTreeMap<(ClusterKey, String), ClusterRole>,
     /// The names of ClusterRoles among them that are somebody else's, who decides what they give: nobody is bound to those.
@@ -33,7 +35,7 @@ impl Desired {
         let people = known_holders(inputs, places, holders);
         let mut by_reference = ByReference::new();
         for place in &places.inside {
-            let subjects = people.names.get(&place.environment).map(|names| names.keys().cloned().collect()).unwrap_or_default();
+            let subjects = people.inside.get(&place.environment).cloned().unwrap_or_default();
             let at = Some((place.environment.clone(), place.namespace.clone()));
             by_reference.insert((place.cluster.clone(), at, place.reference.clone()), subjects);
         }
@@ -54,8 +56,17 @@ impl Desired {
                 };
                 Some((Slot { cluster, place, cluster_role }, subjects))
             })
-            .fold(BTreeMap::new(), |mut slots: BTreeMap<Slot, BTreeSet<Known>>, (slot, subjects)| {
-                slots.entry(slot).or_default().extend(subjects);
+            .fold(BTreeMap::new(), |mut slots: BTreeMap<Slot, People>, (slot, subjects)| {
+                // Of several entries that give the same there the people are together.
+                match slots.entry(slot) {
+                    Entry::Vacant(place) => {
+                        place.insert(subjects);
+                    }
+                    Entry::Occupied(mut place) if !Arc::ptr_eq(place.get(), &subjects) => {
+                        Arc::make_mut(place.get_mut()).extend(subjects.iter().cloned());
+                    }
+                    Entry::Occupied(_) => {}
+                }
                 slots
             });
         Self { slots, inline, taken: taken.values().map(ResourceExt::name_any).collect() }
@@ -63,8 +74,9 @@ impl Desired {
 }
 
 struct KnownHolders {
-    names: Names,
-    wide: Vec<BTreeSet<Known>>,
+    /// By Environment.
+    inside: BTreeMap<String, People>,
+    wide: Vec<People>,
 }
 
 /// The names of those who hold the Role and are not paused.
@@ -76,30 +88,33 @@ fn known_holders(inputs: &RoleInputs<'_>, places: &Places, holders: &BTreeMap<St
         .map(|place| place.environment.as_str())
         .chain(places.wide.iter().flat_map(|place| place.environments.iter().map(String::as_str)))
         .collect();
-    let awake = holders.iter().filter(|(name, _)| scene.world.developer(name).is_some_and(|developer| !paused(developer.as_ref())));
-    let scoped = awake.clone().map(|(name, via)| {
-        let covered = environments.iter().copied().filter(|environment| via.values().any(|scope| covers(scope, environment)));
-        (name, covered.collect())
+    let awake = holders.iter().filter_map(|(name, via)| {
+        let developer = scene.world.developer(name).filter(|developer| !paused(developer.as_ref()))?;
+        Some((name.as_str(), developer.as_ref(), via))
     });
-    let names = names(scene, scoped, inputs.now);
+    let covered = |name: &str, environment: &str| {
+        holders.get(name).is_some_and(|via| via.values().any(|scope| covers(scope, environment)))
+    };
+    let names = names(scene, awake.clone().map(|(name, developer, _)| (name, developer)), &environments, covered);
     let wide = places
         .wide
         .iter()
         .map(|place| {
-            let whole: BTreeSet<&String> = awake
+            let whole: BTreeSet<&str> = awake
                 .clone()
-                .filter(|(_, via)| via.values().any(|scope| place.environments.iter().all(|environment| covers(scope, environment))))
-                .map(|(name, _)| name)
+                .filter(|(.., via)| via.values().any(|scope| place.environments.iter().all(|environment| covers(scope, environment))))
+                .map(|(name, ..)| name)
                 .collect();
-            let known = place.environments.iter().filter_map(|environment| names.get(environment)).flatten();
-            known.filter(|(_, developer)| whole.contains(developer)).map(|(known, _)| known.clone()).collect()
+            let known = place.environments.iter().filter_map(|environment| names.get(environment.as_str())).flatten();
+            Arc::new(known.filter(|(_, developer)| whole.contains(*developer)).map(|(known, _)| known.clone()).collect())
         })
         .collect();
-    KnownHolders { names, wide }
+    let inside = names.into_iter().map(|(environment, names)| (environment.to_owned(), Arc::new(names.into_keys().collect()))).collect();
+    KnownHolders { inside, wide }
 }
 
 /// Who should hold what where, before it is known by which ClusterRole.
-type ByReference = BTreeMap<(ClusterKey, Option<(String, String)>, Reference), BTreeSet<Known>>;
+type ByReference = BTreeMap<(ClusterKey, Option<(String, String)>, Reference), People>;
 
 /// Chooses the ClusterRole of each access entry. Rules are edited in place, in one write, unless the places or people change with them:
 /// then a second ClusterRole stands beside the first until its bindings are there.
@@ -169,7 +184,7 @@ fn in_place(
     }
     let mut seen = Holdings::new();
     for binding in seen_in(inputs, cluster, state) {
-        seen.entry((binding.slot.place, Some(binding.slot.cluster_role))).or_default().extend(binding.subjects);
+        seen.entry((binding.slot.place, Some(binding.slot.cluster_role))).or_default().extend(binding.subjects.iter().cloned());
     }
     let own = |holdings: &Holdings| -> Holdings {
         let own = holdings.iter().filter(|((_, name), _)| *name == old.metadata.name);

@@ -188,7 +188,7 @@ pub fn plan_role(inputs: &RoleInputs<'_>) -> RolePlan {
     let mut phases = Planner { inputs, plan: &mut plan, desired: &desired, others: &others, frozen }.bindings();
     rules::cluster_roles(inputs, &desired, &mut plan, &mut phases);
     if !phases.narrow.is_empty() {
-        plan.losers.extend(desired.slots.values().flatten().cloned());
+        plan.losers.extend(desired.slots.values().flat_map(|people| people.iter().cloned()));
     }
     (plan.phases, plan.leaving, plan.takes) = phases.in_order();
     if plan.waits {

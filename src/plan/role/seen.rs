@@ -8,9 +8,9 @@ use kube::ResourceExt;
 
 use crate::api::Developer;
 use crate::api::metadata::ENVIRONMENT;
-use crate::plan::change::{Change, remove};
-use crate::plan::cluster::{Bound, ClusterKey, ClusterState, RbacBinding};
-use crate::plan::developer;
+use crate::plan::bound::{Bound, People, RbacBinding};
+use crate::plan::change::Change;
+use crate::plan::cluster::{ClusterKey, ClusterState};
 use crate::plan::identity::Known;
 use crate::plan::placement::Scene;
 use crate::plan::rbac::issued_to;
@@ -26,6 +26,16 @@ pub(super) struct Slot {
     /// None for a ClusterRoleBinding.
     pub(super) place: Option<(String, String)>,
     pub(super) cluster_role: String,
+}
+
+impl SeenBinding<'_> {
+    /// Whether it names groups or other strangers that no plan contains.
+    pub(super) fn strangers(&self) -> bool {
+        match self.seen {
+            Seen::Inside(bound) => bound.strangers(),
+            Seen::Wide(bound) => bound.strangers(),
+        }
+    }
 }
 
 impl Slot {
@@ -45,44 +55,36 @@ pub(super) enum Seen<'a> {
 pub(super) struct SeenBinding<'a> {
     pub(super) slot: Slot,
     pub(super) name: String,
-    pub(super) subjects: BTreeSet<Known>,
-    /// Whether it names groups or other strangers that no plan contains.
-    pub(super) strangers: bool,
+    pub(super) subjects: People,
     pub(super) annotations: &'a BTreeMap<String, String>,
     pub(super) seen: Seen<'a>,
 }
 
 /// The bindings of a Role that were seen in a cluster.
-pub(super) fn seen_in<'a>(inputs: &RoleInputs<'_>, cluster: &ClusterKey, state: &'a ClusterState) -> Vec<SeenBinding<'a>> {
+pub(super) fn seen_in<'a>(inputs: &RoleInputs<'a>, cluster: &ClusterKey, state: &'a ClusterState) -> Vec<SeenBinding<'a>> {
     let role = inputs.role.metadata.name.as_deref().unwrap_or_default();
     let inside = state
         .role_bindings_of(role)
         .filter(|((namespace, _), _)| state.namespaces.get(namespace).is_none_or(|namespace| !deleting(namespace.as_ref())));
     let inside = inside.map(|((namespace, _), bound)| {
-        let environment = bound.object.labels().get(ENVIRONMENT).cloned().unwrap_or_default();
-        seen_binding(cluster, Some((environment, namespace.clone())), bound.object.as_ref(), &bound.subjects, Seen::Inside(bound))
+        let environment = bound.labels().get(ENVIRONMENT).cloned().unwrap_or_default();
+        seen_binding(cluster, Some((environment, namespace.clone())), bound, Seen::Inside(bound))
     });
-    let wide = state
-        .cluster_role_bindings
-        .iter()
-        .filter(|(_, bound)| bound.ours && bound.object.labels().get(crate::api::metadata::ROLE).is_some_and(|label| label == role));
-    let wide = wide.map(|(_, bound)| seen_binding(cluster, None, bound.object.as_ref(), &bound.subjects, Seen::Wide(bound)));
+    let wide = state.cluster_role_bindings_of(role).map(|(_, bound)| seen_binding(cluster, None, bound, Seen::Wide(bound)));
     inside.chain(wide).collect()
 }
 
 fn seen_binding<'a, K: RbacBinding>(
     cluster: &ClusterKey,
     place: Option<(String, String)>,
-    object: &'a K,
-    subjects: &HashSet<Known>,
+    bound: &'a Bound<K>,
     seen: Seen<'a>,
 ) -> SeenBinding<'a> {
     SeenBinding {
-        slot: Slot { cluster: cluster.clone(), place, cluster_role: object.role_ref().name.clone() },
-        name: object.name_any(),
-        strangers: object.subjects().len() != subjects.len(),
-        subjects: subjects.iter().cloned().collect(),
-        annotations: object.annotations(),
+        slot: Slot { cluster: cluster.clone(), place, cluster_role: bound.role_ref().name.clone() },
+        name: bound.name().to_owned(),
+        subjects: bound.subjects.clone(),
+        annotations: bound.annotations(),
         seen,
     }
 }
@@ -99,7 +101,7 @@ pub(super) fn people(inputs: &RoleInputs<'_>) -> BTreeSet<String> {
     for (cluster, state) in inputs.scene.clusters {
         let mut known_already = HashSet::new();
         for binding in seen_in(inputs, cluster, state) {
-            for known in &binding.subjects {
+            for known in binding.subjects.iter() {
                 if !known_already.contains(known) {
                     people.extend(behind(inputs.scene, &binding, known).map(|developer| developer.name_any()));
                     known_already.insert(known.clone());
@@ -113,14 +115,14 @@ pub(super) fn people(inputs: &RoleInputs<'_>) -> BTreeSet<String> {
 /// The write that takes some people out of a binding and leaves the rest of it as it is.
 pub(super) fn without(binding: &SeenBinding<'_>, gone: &BTreeSet<Known>) -> Change {
     match &binding.seen {
-        Seen::Inside(bound) => Change::RoleBinding(developer::without(bound.object.as_ref(), gone)),
-        Seen::Wide(bound) => Change::ClusterRoleBinding(developer::without(bound.object.as_ref(), gone)),
+        Seen::Inside(bound) => Change::RoleBinding(bound.without(gone)),
+        Seen::Wide(bound) => Change::ClusterRoleBinding(bound.without(gone)),
     }
 }
 
 pub(super) fn delete(binding: &SeenBinding<'_>) -> Change {
     match &binding.seen {
-        Seen::Inside(bound) => Change::RoleBinding(remove(bound.object.as_ref())),
-        Seen::Wide(bound) => Change::ClusterRoleBinding(remove(bound.object.as_ref())),
+        Seen::Inside(bound) => Change::RoleBinding(bound.removal()),
+        Seen::Wide(bound) => Change::ClusterRoleBinding(bound.removal()),
     }
 }

@@ -55,7 +55,7 @@ fn edit_binding(model: &mut Model, which: Index, edit: impl FnOnce(&mut RoleBind
         return;
     }
     let (cluster, key): (_, Key) = which.get(&all).clone();
-    let mut binding = model.clusters[&cluster].role_bindings[&key].object.as_ref().clone();
+    let mut binding = model.clusters[&cluster].role_bindings[&key].whole();
     edit(&mut binding);
     binding.metadata.resource_version = Some("by hand".to_owned());
     model.state(&cluster).set_role_binding(&key, Some(Arc::new(binding)));
@@ -154,7 +154,7 @@ proptest! {
         }
         model.settle();
         prop_assert_eq!(held(&model), BTreeSet::new());
-        prop_assert_eq!(model.clusters[&home].role_bindings[&key].object.as_ref(), &foreign);
+        prop_assert_eq!(&model.clusters[&home].role_bindings[&key].whole(), &foreign);
         let foreign: Vec<_> = model.world.developers().filter_map(|(name, _)| Some(model.plan_developer(name)?.foreign)).collect();
         prop_assert_eq!(foreign.iter().sum::<i64>(), 1);
         prop_assert!(model.clusters[&home].service_accounts.values().all(|it| it.name_any() != account.1));

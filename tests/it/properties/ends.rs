@@ -162,6 +162,6 @@ proptest! {
 
 #[test]
 fn names_of_a_service_account_are_read_back() {
-    let subject = Known::ServiceAccount("ada-x-1234567890".to_owned()).subject();
-    assert_eq!(Known::read(&subject), Some(Known::ServiceAccount("ada-x-1234567890".to_owned())));
+    let subject = Known::ServiceAccount("ada-x-1234567890".into()).subject();
+    assert_eq!(Known::read(&subject), Some(Known::ServiceAccount("ada-x-1234567890".into())));
 }

@@ -17,9 +17,9 @@ use crate::support::audit::{Audit, Event};
 use crate::support::client::ready;
 use crate::support::install::Install;
 use crate::support::operator::Operator;
+use crate::support::usage;
 use crate::support::{AuditLevel, ControlPlane};
 use crate::table::Row;
-use crate::usage;
 
 /// What the design names large: only there the API server's answers are compared.
 const MANY: usize = 10_000;

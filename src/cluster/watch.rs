@@ -19,8 +19,9 @@ use kube::runtime::utils::ResetTimerBackoff;
 use kube::runtime::watcher::{self, Config, Event, ExponentialBackoff, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::api::metadata::{ACCOUNTS_SECRET, IDENTITIES_NAMESPACE, KUBECONFIG_SECRET, MANAGED_BY, MANAGER, WELCOME_CONFIG_MAP};
 use crate::api::{Binding, Departure, Developer, Environment, Grant, Lock, Provider, Role};
@@ -39,6 +40,11 @@ use super::memory::{Kept, Memory, key_of, version};
 const SOONEST: Duration = Duration::from_millis(500);
 const LATEST: Duration = Duration::from_secs(5);
 const CALM: Duration = Duration::from_mins(1);
+/// How many objects a list brings at once, how many lists are read at once, and how long one waits for another at most, which may hang. When the history is gone
+/// that watches go on from, all of them list, and what a list brings is in memory beside what is kept.
+const PAGE: u32 = 100;
+const LISTS: usize = 2;
+const TURN: Duration = Duration::from_secs(10);
 
 /// The time until the next try: longer each time, and not the same for all.
 fn patience() -> ResetTimerBackoff<ExponentialBackoff> {
@@ -55,6 +61,7 @@ pub struct Watches {
     waiting: Arc<AtomicUsize>,
     complete: Arc<Notify>,
     relisted: Arc<Notify>,
+    lists: Arc<Semaphore>,
     tasks: JoinSet<()>,
 }
 
@@ -69,6 +76,7 @@ impl Watches {
             waiting: Arc::default(),
             complete: Arc::default(),
             relisted: Arc::default(),
+            lists: Arc::new(Semaphore::new(LISTS)),
             tasks: JoinSet::new(),
         }
     }
@@ -229,13 +237,22 @@ impl Watches {
         K: Kept,
     {
         self.waiting.fetch_add(1, Ordering::SeqCst);
-        let (mut feed, mut clients, relisted) = (self.feed(kind), self.client.subscribe(), self.relisted.clone());
+        let (mut feed, mut clients, relisted, lists) =
+            (self.feed(kind), self.client.subscribe(), self.relisted.clone(), self.lists.clone());
+        let config = config.page_size(PAGE);
         self.tasks.spawn(async move {
             loop {
                 let client = clients.borrow_and_update().clone();
                 let mut stream = std::pin::pin!(watcher(api(client), config.clone()).backoff(patience()));
                 let watching = async {
+                    let mut turn = None;
                     while let Some(event) = stream.next().await {
+                        match &event {
+                            // The list is asked for when the stream is asked for more.
+                            Ok(Event::Init) => turn = turn_to_list(&lists).await,
+                            Ok(Event::InitDone) | Err(_) => drop(turn.take()),
+                            Ok(_) => {}
+                        }
                         if feed.take(event, &keep) && !feed.listed() {
                             relisted.notify_one();
                         }
@@ -249,6 +266,11 @@ impl Watches {
             }
         });
     }
+}
+
+/// Waits for a turn to list, but not for ever.
+async fn turn_to_list(lists: &Semaphore) -> Option<SemaphorePermit<'_>> {
+    timeout(TURN, lists.acquire()).await.ok()?.ok()
 }
 
 /// What bears usher's label.

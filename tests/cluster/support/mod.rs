@@ -31,6 +31,8 @@ pub mod slot;
 #[path = "../../support/systems/mod.rs"]
 pub mod systems;
 mod tools;
+#[allow(dead_code, reason = "`make bench` uses more of it")]
+pub mod usage;
 mod wait;
 
 pub use control_plane::{AuditLevel, ControlPlane, client_as, client_of, run_as_written};

@@ -81,7 +81,7 @@ impl Roles {
     }
 
     async fn run(&self, name: &str) -> Done {
-        let Some(role) = self.context.memory.read(|content, _| content.world.role(name).cloned()) else { return Done::default() };
+        let Some(role) = self.context.memory.read(|content, _| content.world.role(name).cloned()) else { return Done::gone() };
         match self.try_run(&role).await {
             Ok(done) => done,
             Err(error) => {
@@ -132,6 +132,7 @@ impl Roles {
             soon: rounds.plan.waits.then_some(LOOK_AGAIN),
             wrote: rounds.written > 0,
             errors: rounds.errors,
+            ..Done::default()
         })
     }
 

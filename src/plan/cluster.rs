@@ -166,6 +166,9 @@ impl ClusterState {
             } else {
                 names.remove(name);
             }
+            if names.is_empty() {
+                self.workspaces.remove(developer);
+            }
         }
         self.territory.set_namespace(name, namespace.as_deref());
         old

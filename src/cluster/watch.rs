@@ -1,6 +1,6 @@
 //! Watches that keep the memory true. One watch per kind; what nobody reads is dropped on arrival.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -146,8 +146,8 @@ impl Watches {
             memory: self.memory.clone(),
             metrics: self.metrics.clone(),
             cluster: self.cluster.clone(),
-            known: HashSet::new(),
-            listing: None,
+            known: HashMap::new(),
+            lists: 0,
             first: true,
             waiting: self.waiting.clone(),
             complete: self.complete.clone(),
@@ -309,8 +309,10 @@ struct Feed {
     memory: Arc<Memory>,
     metrics: Arc<Metrics>,
     cluster: ClusterKey,
-    known: HashSet<(Key, Option<String>)>,
-    listing: Option<HashSet<(Key, Option<String>)>>,
+    /// What is there, each with the list that has brought it: while everything is read anew this is not in memory twice.
+    known: HashMap<(Key, Option<String>), u64>,
+    /// How many lists were begun.
+    lists: u64,
     first: bool,
     /// How many kinds of all were not listed yet.
     waiting: Arc<AtomicUsize>,
@@ -338,10 +340,10 @@ impl Feed {
     /// Takes in one event. Returns whether a list is complete.
     fn take<T: Resource, K: Kept>(&mut self, event: Result<Event<T>, watcher::Error>, keep: &impl Fn(T) -> Option<K>) -> bool {
         match event {
-            Ok(Event::Apply(object)) => {
+            Ok(Event::Apply(object) | Event::InitApply(object)) => {
                 let id = id(&object);
                 self.put(object, keep);
-                self.known.insert(id);
+                self.known.insert(id, self.lists);
             }
             Ok(Event::Delete(object)) => {
                 let version = version(&object);
@@ -349,21 +351,12 @@ impl Feed {
                 self.memory.forget::<K>(&self.cluster, &key, uid.as_ref(), version);
                 self.known.remove(&(key, uid));
             }
-            Ok(Event::Init) => {
-                // What an interrupted list has brought is known, too.
-                self.known.extend(self.listing.replace(HashSet::new()).unwrap_or_default());
-            }
-            Ok(Event::InitApply(object)) => {
-                let id = id(&object);
-                self.put(object, keep);
-                self.listing.get_or_insert_default().insert(id);
-            }
+            Ok(Event::Init) => self.lists += 1,
             Ok(Event::InitDone) => {
-                let listed = self.listing.take().unwrap_or_default();
-                for (key, uid) in self.known.difference(&listed) {
-                    self.memory.forget::<K>(&self.cluster, key, uid.as_ref(), 0);
+                let lists = self.lists;
+                for ((key, uid), _) in self.known.extract_if(|_, list| *list != lists) {
+                    self.memory.forget::<K>(&self.cluster, &key, uid.as_ref(), 0);
                 }
-                self.known = listed;
                 return true;
             }
             Err(error) => {

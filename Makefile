@@ -54,12 +54,14 @@ test: tools ## Run every test, those against a real control plane included, and 
 	$(CARGO) test --locked --test it
 	$(leaving_evidence)
 
-# The steps of `make soak`: make soak STEPS=5000.
+# How long `make soak` is: make soak STEPS=5000 SOAK_MINUTES=240.
 STEPS ?= 1000
+SOAK_MINUTES ?= 60
 
 .PHONY: soak
-soak: tools ## What is random for longer than in `make test`: 1,000 steps of everything at once
+soak: tools ## For longer than in `make test`: 1,000 random steps of everything at once, then an hour of coming and going with flat memory
 	USHER_STEPS=$(STEPS) $(CARGO) test --locked --test cluster interleaving -- --nocapture
+	USHER_MINUTES=$(SOAK_MINUTES) $(CARGO) test --locked --test cluster churn -- --nocapture
 
 .PHONY: check
 check: check-format check-lint check-dependencies check-chart check-generated ## Format, lints, licences, chart, generated files

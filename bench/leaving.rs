@@ -15,9 +15,9 @@ use crate::support::audit::Audit;
 use crate::support::client::ready;
 use crate::support::install::Install;
 use crate::support::operator::Operator;
+use crate::support::usage;
 use crate::support::{AuditLevel, ControlPlane};
 use crate::table::Row;
-use crate::usage;
 
 /// How many leave while nothing else happens; and while others are provisioned.
 const IDLE: usize = 50;

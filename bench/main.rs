@@ -29,7 +29,6 @@ mod provisioning;
 mod replay;
 mod settled;
 mod table;
-mod usage;
 
 #[allow(dead_code, unused_imports, missing_docs, clippy::pedantic, reason = "made for the tests, and used in part here")]
 #[path = "../tests/cluster/support/mod.rs"]

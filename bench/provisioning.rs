@@ -10,9 +10,10 @@ use crate::calls::{Call, Schedule};
 use crate::support::audit::{Audit, Event};
 use crate::support::install::Install;
 use crate::support::operator::Operator;
+use crate::support::usage;
 use crate::support::{AuditLevel, ControlPlane, client_of};
 use crate::table::Row;
-use crate::{floor, people, replay, usage};
+use crate::{floor, people, replay};
 
 /// The operator has settled when it has written nothing for so long.
 const QUIET: Duration = Duration::from_secs(3);

@@ -17,9 +17,9 @@ use crate::support::audit::{Audit, Event};
 use crate::support::client::ready;
 use crate::support::install::Install;
 use crate::support::operator::Operator;
+use crate::support::usage;
 use crate::support::{AuditLevel, ControlPlane};
 use crate::table::Row;
-use crate::usage;
 
 /// DESIGN.md, "Numbers".
 const MUST_EDIT_MS: f64 = 250.0;

@@ -15,11 +15,12 @@ use tokio::time::timeout;
 use super::places::Place;
 use super::writer::Writer;
 use super::{GIVE_UP, Run};
+use crate::people;
 use crate::support::client::{apply, condition, kind};
 use crate::support::install::{Install, NAMESPACE};
 use crate::support::operator::Operator;
+use crate::support::usage;
 use crate::support::{AuditLevel, ControlPlane, client_of, wait_until};
-use crate::{people, usage};
 
 /// Many people leave here, which is no accident.
 const UNBRAKED: &str = "offboarding.brake.maxRemovals=10000";

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::{ConfigMap, LimitRange, Namespace, ResourceQuota, Secret, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -89,7 +90,8 @@ pub struct Content {
     gone: Gone,
 }
 
-/// At most this many of what went are remembered; what is spoken of late is spoken of soon.
+/// So long what went is remembered, and at most so many: what is spoken of late is spoken of soon.
+const LATE: Duration = Duration::from_mins(10);
 const MOST_GONE: usize = 20_000;
 
 /// The version of an object that was deleted for good: nothing that is said of it counts any more.
@@ -99,20 +101,20 @@ pub const FOR_GOOD: u64 = u64::MAX;
 #[derive(Debug, Default)]
 struct Gone {
     versions: HashMap<String, u64>,
-    order: VecDeque<String>,
+    order: VecDeque<(Instant, String)>,
 }
 
 impl Gone {
-    fn add(&mut self, uid: &str, version: u64) {
+    fn add(&mut self, uid: &str, version: u64, now: Instant) {
         if let Some(known) = self.versions.get_mut(uid) {
             *known = version.max(*known);
             return;
         }
         self.versions.insert(uid.to_owned(), version);
-        self.order.push_back(uid.to_owned());
-        if self.order.len() > MOST_GONE
-            && let Some(oldest) = self.order.pop_front()
-        {
+        self.order.push_back((now, uid.to_owned()));
+        let past = |order: &VecDeque<(Instant, String)>| order.front().is_some_and(|(since, _)| now.duration_since(*since) > LATE);
+        while self.order.len() > MOST_GONE || past(&self.order) {
+            let Some((_, oldest)) = self.order.pop_front() else { return };
             self.versions.remove(&oldest);
         }
     }
@@ -204,7 +206,7 @@ impl Memory {
         let mut content = self.content.write();
         let kept = K::holds(&content, cluster, key, uid);
         if let Some(uid) = uid {
-            content.gone.add(uid, version);
+            content.gone.add(uid, version, Instant::now());
         }
         if kept {
             let seen = K::put(&mut content, &self.settings, cluster, key, None);
@@ -470,7 +472,10 @@ mod tests {
     #[test]
     fn not_all_that_ever_went_is_remembered() {
         let mut gone = Gone::default();
-        (0..MOST_GONE + 5).for_each(|number| gone.add(&number.to_string(), 1));
+        let now = Instant::now();
+        (0..MOST_GONE + 5).for_each(|number| gone.add(&number.to_string(), 1, now));
         assert_eq!((gone.versions.len(), gone.order.len()), (MOST_GONE, MOST_GONE));
+        gone.add("late", 1, now + LATE + Duration::from_secs(1));
+        assert_eq!((gone.versions.len(), gone.order.len()), (1, 1));
     }
 }

@@ -1,6 +1,6 @@
 //! Watches that keep the memory true. One watch per kind; what nobody reads is dropped on arrival.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,8 +19,9 @@ use kube::runtime::utils::ResetTimerBackoff;
 use kube::runtime::watcher::{self, Config, Event, ExponentialBackoff, watcher};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::api::metadata::{ACCOUNTS_SECRET, IDENTITIES_NAMESPACE, KUBECONFIG_SECRET, MANAGED_BY, MANAGER, WELCOME_CONFIG_MAP};
 use crate::api::{Binding, Departure, Developer, Environment, Grant, Lock, Provider, Role};
@@ -39,6 +40,11 @@ use super::memory::{Kept, Memory, key_of, version};
 const SOONEST: Duration = Duration::from_millis(500);
 const LATEST: Duration = Duration::from_secs(5);
 const CALM: Duration = Duration::from_mins(1);
+/// How many objects a list brings at once, how many lists are read at once, and how long one waits for another at most, which may hang. When the history is gone
+/// that watches go on from, all of them list, and what a list brings is in memory beside what is kept.
+const PAGE: u32 = 100;
+const LISTS: usize = 2;
+const TURN: Duration = Duration::from_secs(10);
 
 /// The time until the next try: longer each time, and not the same for all.
 fn patience() -> ResetTimerBackoff<ExponentialBackoff> {
@@ -55,6 +61,7 @@ pub struct Watches {
     waiting: Arc<AtomicUsize>,
     complete: Arc<Notify>,
     relisted: Arc<Notify>,
+    lists: Arc<Semaphore>,
     tasks: JoinSet<()>,
 }
 
@@ -69,6 +76,7 @@ impl Watches {
             waiting: Arc::default(),
             complete: Arc::default(),
             relisted: Arc::default(),
+            lists: Arc::new(Semaphore::new(LISTS)),
             tasks: JoinSet::new(),
         }
     }
@@ -138,8 +146,8 @@ impl Watches {
             memory: self.memory.clone(),
             metrics: self.metrics.clone(),
             cluster: self.cluster.clone(),
-            known: HashSet::new(),
-            listing: None,
+            known: HashMap::new(),
+            lists: 0,
             first: true,
             waiting: self.waiting.clone(),
             complete: self.complete.clone(),
@@ -229,13 +237,22 @@ impl Watches {
         K: Kept,
     {
         self.waiting.fetch_add(1, Ordering::SeqCst);
-        let (mut feed, mut clients, relisted) = (self.feed(kind), self.client.subscribe(), self.relisted.clone());
+        let (mut feed, mut clients, relisted, lists) =
+            (self.feed(kind), self.client.subscribe(), self.relisted.clone(), self.lists.clone());
+        let config = config.page_size(PAGE);
         self.tasks.spawn(async move {
             loop {
                 let client = clients.borrow_and_update().clone();
                 let mut stream = std::pin::pin!(watcher(api(client), config.clone()).backoff(patience()));
                 let watching = async {
+                    let mut turn = None;
                     while let Some(event) = stream.next().await {
+                        match &event {
+                            // The list is asked for when the stream is asked for more.
+                            Ok(Event::Init) => turn = turn_to_list(&lists).await,
+                            Ok(Event::InitDone) | Err(_) => drop(turn.take()),
+                            Ok(_) => {}
+                        }
                         if feed.take(event, &keep) && !feed.listed() {
                             relisted.notify_one();
                         }
@@ -249,6 +266,11 @@ impl Watches {
             }
         });
     }
+}
+
+/// Waits for a turn to list, but not for ever.
+async fn turn_to_list(lists: &Semaphore) -> Option<SemaphorePermit<'_>> {
+    timeout(TURN, lists.acquire()).await.ok()?.ok()
 }
 
 /// What bears usher's label.
@@ -287,8 +309,10 @@ struct Feed {
     memory: Arc<Memory>,
     metrics: Arc<Metrics>,
     cluster: ClusterKey,
-    known: HashSet<(Key, Option<String>)>,
-    listing: Option<HashSet<(Key, Option<String>)>>,
+    /// What is there, each with the list that has brought it: while everything is read anew this is not in memory twice.
+    known: HashMap<(Key, Option<String>), u64>,
+    /// How many lists were begun.
+    lists: u64,
     first: bool,
     /// How many kinds of all were not listed yet.
     waiting: Arc<AtomicUsize>,
@@ -316,10 +340,10 @@ impl Feed {
     /// Takes in one event. Returns whether a list is complete.
     fn take<T: Resource, K: Kept>(&mut self, event: Result<Event<T>, watcher::Error>, keep: &impl Fn(T) -> Option<K>) -> bool {
         match event {
-            Ok(Event::Apply(object)) => {
+            Ok(Event::Apply(object) | Event::InitApply(object)) => {
                 let id = id(&object);
                 self.put(object, keep);
-                self.known.insert(id);
+                self.known.insert(id, self.lists);
             }
             Ok(Event::Delete(object)) => {
                 let version = version(&object);
@@ -327,21 +351,12 @@ impl Feed {
                 self.memory.forget::<K>(&self.cluster, &key, uid.as_ref(), version);
                 self.known.remove(&(key, uid));
             }
-            Ok(Event::Init) => {
-                // What an interrupted list has brought is known, too.
-                self.known.extend(self.listing.replace(HashSet::new()).unwrap_or_default());
-            }
-            Ok(Event::InitApply(object)) => {
-                let id = id(&object);
-                self.put(object, keep);
-                self.listing.get_or_insert_default().insert(id);
-            }
+            Ok(Event::Init) => self.lists += 1,
             Ok(Event::InitDone) => {
-                let listed = self.listing.take().unwrap_or_default();
-                for (key, uid) in self.known.difference(&listed) {
-                    self.memory.forget::<K>(&self.cluster, key, uid.as_ref(), 0);
+                let lists = self.lists;
+                for ((key, uid), _) in self.known.extract_if(|_, list| *list != lists) {
+                    self.memory.forget::<K>(&self.cluster, &key, uid.as_ref(), 0);
                 }
-                self.known = listed;
                 return true;
             }
             Err(error) => {

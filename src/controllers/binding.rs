@@ -39,7 +39,7 @@ impl Pass for Bindings {
         async move {
             let found = self.context.memory.read(|content, _| content.world.binding(name).cloned());
             match found {
-                None => Done::default(),
+                None => Done::gone(),
                 Some(binding) => self.run(&binding).await.unwrap_or_else(|error| Done { errors: vec![error], ..Done::default() }),
             }
         }

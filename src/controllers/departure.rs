@@ -66,7 +66,7 @@ impl Pass for Departures {
                 Some(departure) => self.run(&departure).await.unwrap_or_else(|error| Done { errors: vec![error], ..Done::default() }),
                 None => {
                     self.progress.lock().remove(name);
-                    Done::default()
+                    Done::gone()
                 }
             }
         }

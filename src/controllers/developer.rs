@@ -63,7 +63,10 @@ impl Pass for Developers {
         async move {
             let found = self.context.memory.read(|content, _| content.world.developer(name).cloned());
             match found {
-                None => Done::default(),
+                None => {
+                    self.since.lock().remove(name);
+                    Done::gone()
+                }
                 Some(developer) => self.run(name, &developer).await.unwrap_or_else(|error| Done { errors: vec![error], ..Done::default() }),
             }
         }
@@ -126,7 +129,7 @@ impl Developers {
         self.accounts(developer, &mut progress, now);
         self.record(developer, &mut progress).await;
         let soon = self.finish(developer, &mut progress).await?;
-        Ok(Done { recheck_at: progress.recheck_at, soon, errors: progress.errors, wrote: progress.wrote })
+        Ok(Done { recheck_at: progress.recheck_at, soon, errors: progress.errors, wrote: progress.wrote, ..Done::default() })
     }
 
     /// Takes removals out of the plan for somebody who stays, while one of usher's CRDs is being deleted or missing.

@@ -33,7 +33,7 @@ impl Pass for Environments {
         async move {
             let found = self.context.memory.read(|content, _| content.world.environment(name).cloned());
             match found {
-                None => Done::default(),
+                None => Done::gone(),
                 Some(environment) => self.run(&environment).await.unwrap_or_else(|error| Done { errors: vec![error], ..Done::default() }),
             }
         }

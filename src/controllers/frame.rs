@@ -36,6 +36,15 @@ pub struct Done {
     pub errors: Vec<Error>,
     /// Whether anything was written.
     pub wrote: bool,
+    /// Whether the object is not there. It is not looked at again until it is.
+    pub gone: bool,
+}
+
+impl Done {
+    /// There is no such object.
+    pub fn gone() -> Self {
+        Self { gone: true, ..Self::default() }
+    }
 }
 
 /// A pass over one object, by name.
@@ -133,6 +142,40 @@ impl Frame {
             let wait = at.duration_since(Timestamp::now());
             self.queue.push_after(name, Lane::Expiry, Duration::try_from(wait).unwrap_or_default().min(RECHECK));
         }
-        self.queue.push_after(name, Lane::Sweep, RECHECK.mul_f64(1.0 + fraction(name)));
+        if !done.gone {
+            self.queue.push_after(name, Lane::Sweep, RECHECK.mul_f64(1.0 + fraction(name)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    struct Look {
+        gone: bool,
+    }
+
+    impl Pass for Look {
+        fn kind(&self) -> &'static str {
+            "Look"
+        }
+
+        fn pass<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Done> {
+            std::future::ready(Done { gone: self.gone, ..Done::default() }).boxed()
+        }
+    }
+
+    /// Otherwise everybody who ever was there would be looked at for ever.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_gone_is_not_looked_at_again() {
+        for gone in [true, false] {
+            let queue = Queue::new(Duration::ZERO);
+            let frame = Frame::new(Arc::new(Look { gone }), queue.clone(), Arc::default(), 1);
+            frame.one("ada", Lane::New).await;
+            assert_eq!(timeout(3 * RECHECK, queue.next()).await.is_err(), gone);
+        }
     }
 }

@@ -51,7 +51,7 @@ impl Pass for Locks {
                 Some(lock) => self.run(&lock).await.unwrap_or_else(|error| Done { errors: vec![error], ..Done::default() }),
                 None => {
                     self.progress.lock().remove(name);
-                    Done::default()
+                    Done::gone()
                 }
             }
         }

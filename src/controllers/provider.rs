@@ -38,7 +38,7 @@ impl Pass for Providers {
             match found {
                 None => {
                     self.context.desks.close(&self.context, name);
-                    Done::default()
+                    Done::gone()
                 }
                 Some(provider) => self.run(&provider).await.unwrap_or_else(|error| Done { errors: vec![error], ..Done::default() }),
             }

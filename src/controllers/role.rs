@@ -85,7 +85,7 @@ impl Roles {
     }
 
     async fn run(&self, name: &str) -> Done {
-        let Some(role) = self.context.memory.read(|content, _| content.world.role(name).cloned()) else { return Done::default() };
+        let Some(role) = self.context.memory.read(|content, _| content.world.role(name).cloned()) else { return Done::gone() };
         let done = self.try_run(&role).await;
         let planning = self.planning.lock().remove(name).unwrap_or_default();
         self.context.queues.roles.rest(name, planning * RESTS);
@@ -139,6 +139,7 @@ impl Roles {
             soon: rounds.plan.waits.then_some(LOOK_AGAIN),
             wrote: rounds.written > 0,
             errors: rounds.errors,
+            ..Done::default()
         })
     }
 

@@ -35,10 +35,11 @@ impl Workspaces {
 
     async fn run(&self, name: &str) -> Result<Done, Error> {
         let now = self.context.now();
-        let ends = self.context.memory.read(|content, scene| {
-            content.clusters.keys().map(|cluster: &ClusterKey| end_of(scene, cluster, name, now)).collect::<Vec<_>>()
+        let (gone, ends) = self.context.memory.read(|content, scene| {
+            let gone = !content.clusters.values().any(|state| state.namespaces.contains_key(name));
+            (gone, content.clusters.keys().map(|cluster: &ClusterKey| end_of(scene, cluster, name, now)).collect::<Vec<_>>())
         });
-        let mut done = Done::default();
+        let mut done = Done { gone, ..Done::default() };
         for end in ends {
             match end {
                 End::Stays => {}

@@ -139,6 +139,9 @@ impl ClusterState {
             } else {
                 names.remove(name);
             }
+            if names.is_empty() {
+                self.workspaces.remove(developer);
+            }
             let mark = Mark::read(namespace.labels(), namespace.annotations()).filter(|_| present);
             mark_of(&mut self.marks, developer, 0, &(String::new(), name.to_owned()), mark);
         }

@@ -43,8 +43,14 @@ impl Departures {
             Some(new) => self.by_name.insert(name.to_owned(), new),
             None => self.by_name.remove(name),
         };
-        if let Some(names) = old.as_ref().and_then(|old| self.by_developer.get_mut(&old.spec.developer.name)) {
-            names.remove(name);
+        if let Some(left) = old.as_ref().map(|old| &old.spec.developer.name) {
+            let emptied = self.by_developer.get_mut(left).is_some_and(|names| {
+                names.remove(name);
+                names.is_empty()
+            });
+            if emptied {
+                self.by_developer.remove(left);
+            }
         }
         if let Some(new) = departure {
             self.by_developer.entry(new.spec.developer.name.clone()).or_default().insert(name.to_owned());

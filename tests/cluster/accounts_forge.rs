@@ -18,16 +18,16 @@ use crate::support::systems::git::Git;
 use crate::support::{name, wait_until};
 
 /// A forge as its administrator sees it, with an organization for one test, and the Provider that it is for usher.
-struct Forge {
-    system: System,
+pub struct Forge {
+    pub system: System,
     http: reqwest::Client,
-    provider: String,
-    git: Git,
+    pub provider: String,
+    pub git: Git,
 }
 
 impl Forge {
     /// Declares one as a Provider.
-    async fn new(client: &Client) -> Self {
+    pub async fn new(client: &Client) -> Self {
         let forge = Self::start().await;
         forge.declare(client, forge.system.env("URL"), &ca(&forge.system), json!({})).await;
         forge
@@ -87,7 +87,7 @@ impl Forge {
     }
 
     /// A Role that gives an account in the team.
-    async fn role(&self, client: &Client, stage: &Stage) -> String {
+    pub async fn role(&self, client: &Client, stage: &Stage) -> String {
         let role = name("role");
         let entry = json!({"name": "work", "environments": [stage.environment], "clusterRoles": ["view"]});
         let accounts = json!([{"provider": self.provider, "groups": ["guild/developers"]}]);
@@ -97,7 +97,7 @@ impl Forge {
 }
 
 /// What was delivered to somebody for a Provider: login, password and URL; and what she is told.
-async fn delivered(client: &Client, person: &str, provider: &str) -> ([String; 3], String) {
+pub async fn delivered(client: &Client, person: &str, provider: &str) -> ([String; 3], String) {
     wait_until("her password is delivered", SOON, async || {
         let hers = ListParams::default().labels(&format!("usher.dev/developer={person}"));
         let secrets = Api::<Secret>::all(client.clone()).list(&hers.clone().fields("metadata.name=usher-accounts")).await.unwrap();
@@ -118,7 +118,7 @@ async fn timeline(client: &Client, person: &str) -> Value {
 }
 
 /// Waits until it is seen that somebody pushed, and gives the time of it.
-async fn first_commit(client: &Client, person: &str) -> String {
+pub async fn first_commit(client: &Client, person: &str) -> String {
     wait_until("her first commit is seen", SOON, async || {
         let timeline = timeline(client, person).await;
         timeline["firstCommitAt"].as_str().map(str::to_owned).ok_or_else(|| timeline.to_string())

@@ -17,7 +17,9 @@
 //! | `accounts` | accounts in outside systems follow, wait and go | the operator, a SCIM server |
 //! | `demos` | `make demo` and `make demo-full` do what they say | everything of their own |
 //! | `metrics` | what a scrape tells of accounts in outside systems | the operator, a SCIM server |
+//! | `metrics_page` | every metric is there, as documented, and moved by what it counts | a cluster of its own, a forge |
 //! | `interleaving` | all of it at once, with kills, restarts and hand-overs, by dice | a cluster of its own |
+//! | `churn` | coming and going for long leaves nothing behind in the operator | a cluster of its own |
 //! | `record_*` | who asked, what Roles contained, the readers of the record | the operator |
 //! | `drift`, `poison`, `crash`, `replicas` | repair, bad neighbours, kills, hand-over | a cluster of their own |
 //! | `faults` | API server, etcd, network and watches fail, and nothing is lost, doubled or written by two | a cluster of their own |
@@ -45,6 +47,7 @@ mod alerts;
 mod at_rest;
 mod attack;
 mod chart;
+mod churn;
 mod columns;
 mod control_plane;
 mod counts;
@@ -67,6 +70,7 @@ mod life_tokens;
 mod lock;
 mod lock_unread;
 mod metrics;
+mod metrics_page;
 mod poison;
 mod rbac;
 mod record_authors;

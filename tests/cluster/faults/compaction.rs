@@ -8,11 +8,12 @@ use crate::support::audit::Audit;
 use crate::support::client;
 use crate::support::fleet::{Fleet, Member};
 use crate::support::install::{Install, PATIENT};
+use crate::support::operator::Operator;
 use crate::support::replica::Replica;
 use crate::support::{AuditLevel, ControlPlane};
 
 /// Without its cache the API server takes what watches ask for from etcd, and not from a history of its own.
-const UNCACHED: &[&str] = &["--watch-cache=false"];
+pub(super) const UNCACHED: &[&str] = &["--watch-cache=false"];
 const SETTLED: usize = 8;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -46,7 +47,7 @@ async fn history_compacted_under_broken_watches_is_read_anew_and_nothing_is_done
     proxy.pass();
 
     whole(&client, &mut fleet).await;
-    let gone = told_gone(&replica);
+    let gone = told_gone(&replica.operator);
     println!("410 was told to the watches of {gone:?}");
     let kinds = ["Developer", "Binding", "RoleBinding", "Namespace"];
     assert!(kinds.iter().all(|kind| gone.iter().any(|told| told == kind)), "not all were told 410: {gone:?}");
@@ -58,15 +59,15 @@ async fn history_compacted_under_broken_watches_is_read_anew_and_nothing_is_done
 }
 
 /// The kinds whose watches were told that what they want to go on from is gone.
-fn told_gone(replica: &Replica) -> Vec<String> {
-    let log = replica.operator.log();
+pub(super) fn told_gone(operator: &Operator) -> Vec<String> {
+    let log = operator.log();
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let told = lines.filter(|line| line.to_string().contains("Expired") || line.to_string().contains("410"));
     told.filter_map(|line| line.pointer("/fields/kind").or_else(|| line.get("kind"))?.as_str().map(str::to_owned)).collect()
 }
 
 /// Compacts etcd to its newest revision.
-async fn compact(plane: &ControlPlane) {
+pub(super) async fn compact(plane: &ControlPlane) {
     let http = reqwest::Client::builder().no_proxy().build().expect("a client");
     let ask = async |path: &str, body: Value| -> Value {
         let answer = http.post(format!("{}/v3/kv/{path}", plane.variable("ETCD_URL"))).json(&body).send().await.expect("etcd answers");

@@ -3,34 +3,18 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rustix::process::{Pid, Signal, kill_process};
 
 use super::{CALM, arrive, assert_nothing_twice, assert_one_wrote_at_a_time, at_rest, depart, in_the_midst, newcomers, whole};
 use crate::support::audit::Audit;
 use crate::support::fleet::Fleet;
 use crate::support::install::Install;
+use crate::support::pause::Paused;
 use crate::support::replica::{Replica, supervised};
 use crate::support::{AuditLevel, ControlPlane};
 
 const PAUSE: Duration = Duration::from_secs(20);
 const SETTLED: usize = 8;
 const NEWCOMERS: usize = 30;
-
-/// An etcd that hangs, until this is dropped.
-struct Paused(Pid);
-
-impl Paused {
-    fn new(etcd: Pid) -> Self {
-        kill_process(etcd, Signal::STOP).expect("etcd runs");
-        Self(etcd)
-    }
-}
-
-impl Drop for Paused {
-    fn drop(&mut self) {
-        let _ = kill_process(self.0, Signal::CONT);
-    }
-}
 
 #[tokio::test]
 async fn etcd_paused_for_20_seconds_in_the_midst_of_edits_and_a_departure_ends_the_leader_and_loses_nothing() {

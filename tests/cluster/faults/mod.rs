@@ -4,6 +4,7 @@
 mod api_server;
 mod compaction;
 mod etcd;
+mod memory;
 mod network;
 mod token;
 

@@ -17,10 +17,12 @@ mod name;
 #[allow(dead_code, reason = "used as soon as `usher run` works")]
 pub mod operator;
 pub mod order;
+pub mod pause;
 pub mod people;
 #[path = "../../support/process.rs"]
 pub mod process;
 pub mod replica;
+pub mod scrape;
 #[allow(dead_code, reason = "the tests of outside systems use more of it")]
 #[path = "../../support/script.rs"]
 mod script;
@@ -29,6 +31,8 @@ pub mod slot;
 #[path = "../../support/systems/mod.rs"]
 pub mod systems;
 mod tools;
+#[allow(dead_code, reason = "`make bench` uses more of it")]
+pub mod usage;
 mod wait;
 
 pub use control_plane::{AuditLevel, ControlPlane, client_as, client_of, run_as_written};

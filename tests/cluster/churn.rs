@@ -81,7 +81,7 @@ impl House {
     async fn round(&self, number: usize, plane: ControlPlane) -> ControlPlane {
         let member = |of: usize| Member { name: format!("r{number}-{of}"), web: of.is_multiple_of(2), ops: false };
         let people: Vec<Member> = (0..COMING).map(member).collect();
-        let restarts = async { if number % A_RESTART_EVERY == 0 { plane.restart_apiserver().await } else { plane } };
+        let restarts = async { if number.is_multiple_of(A_RESTART_EVERY) { plane.restart_apiserver().await } else { plane } };
         let (plane, _) = tokio::join!(restarts, join_all(people.iter().map(|member| put(&self.client, developer(member)))));
         let names: Vec<&str> = people.iter().map(|member| member.name.as_str()).collect();
         put(&self.client, object("Binding", "stint", &json!({"role": "ops", "developers": names, "reason": "on call"}))).await;

@@ -17,9 +17,9 @@ use crate::support::audit::Audit;
 use crate::support::client::namespace;
 use crate::support::install::Install;
 use crate::support::operator::Operator;
+use crate::support::usage;
 use crate::support::{AuditLevel, ControlPlane};
 use crate::table::Row;
-use crate::usage;
 
 const ROLES: usize = 50;
 const NAMESPACES: usize = 200;
@@ -43,7 +43,12 @@ pub async fn measure(people: usize) -> Vec<Row> {
     let mut many = Town::with(people).await;
     let cost = many.cost();
     let mut rows = vec![
-        Row::at_most(format!("writes a developer, {people} in {NAMESPACES} namespaces, vs {FEW}"), cost.writes, cost_of_few.writes, MUST_COST),
+        Row::at_most(
+            format!("writes a developer, {people} in {NAMESPACES} namespaces, vs {FEW}"),
+            cost.writes,
+            cost_of_few.writes,
+            MUST_COST,
+        ),
         Row::at_most(format!("CPU of the operator a developer, ms, {people} vs {FEW}"), cost.cpu_ms, cost_of_few.cpu_ms, MUST_COST),
         Row::beside(format!("CPU of the API server a developer, ms, {people} vs {FEW}"), cost.server_ms, cost_of_few.server_ms),
         Row::note(format!("{people} developers Ready, s"), many.seconds),
@@ -99,10 +104,7 @@ impl Town {
         people::all_taken_in(&admin, "Binding", (0..ROLES).map(role)).await;
         let (audit, [server, _], pid) = (Audit::from_now(&plane), plane.pids(), pid(&operator));
         let (before, since) = ((usage::cpu_seconds(pid), usage::cpu_seconds(server)), Instant::now());
-        tokio::join!(
-            people::all_ready(&admin, people, "large", || usage::runs(pid)),
-            people::declare_in(&admin, 0..people, teams, |_| {})
-        );
+        tokio::join!(people::all_ready(&admin, people, "large", || usage::runs(pid)), people::declare_in(&admin, 0..people, teams, |_| {}));
         let seconds = since.elapsed().as_secs_f64();
         let writes = audit.still(QUIET).await;
         let writes = writes.iter().filter(|event| event.resource != "events").count();

@@ -34,7 +34,10 @@ pub fn measure(people: usize) -> Vec<Row> {
     crowd.person(0, "Departed");
     rows.push(Row::note("the same when one leaves, ms", crowd.time()));
     let (since, writes) = (Instant::now(), crowd.settle());
-    rows.push(Row::note(format!("taking in the answers to its {writes} writes, planning included, ms"), since.elapsed().as_secs_f64() * 1_000.0));
+    rows.push(Row::note(
+        format!("taking in the answers to its {writes} writes, planning included, ms"),
+        since.elapsed().as_secs_f64() * 1_000.0,
+    ));
     rows
 }
 

@@ -17,8 +17,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::api::metadata::{DEVELOPER, ROLE, WORKSPACE};
 use crate::api::{Binding, Departure, Developer, Environment, Grant, Lock, Provider, Role};
-use crate::plan::cluster::{ClusterKey, ClusterState, Key, Table, replace};
 use crate::plan::bound::Bound;
+use crate::plan::cluster::{ClusterKey, ClusterState, Key, Table, replace};
 use crate::plan::identity::developer_of_service_account;
 use crate::plan::placement::Scene;
 use crate::plan::settings::Settings;

@@ -28,6 +28,8 @@ const LEAST: usize = 2;
 const CALM: usize = 64;
 /// The complaints of so long are one.
 const ONE_COMPLAINT: Duration = Duration::from_secs(1);
+/// So long a pass that began with somebody's leaving goes on with other work, while the next one waits.
+const OTHER_WORK: Duration = Duration::from_millis(50);
 /// Each so many turns one goes to whoever has waited longest, however urgent the others are: nobody starves.
 const OLDEST_EVERY: u64 = 8;
 
@@ -40,14 +42,16 @@ tokio::task_local! {
 pub struct Urgency {
     lane: AtomicU8,
     makes_way: AtomicBool,
-    /// Whether it began with somebody's leaving.
-    eased: AtomicBool,
+    /// Whether it is about somebody's leaving from the beginning, and since when it goes on with other work.
+    leaving: bool,
+    eased: Mutex<Option<Instant>>,
 }
 
 impl Urgency {
     /// The urgency of a pass.
     pub fn new(lane: Lane) -> Arc<Self> {
-        Arc::new(Self { lane: AtomicU8::new(lane as u8), makes_way: AtomicBool::new(false), eased: AtomicBool::new(false) })
+        let leaving = lane == Lane::Departure;
+        Arc::new(Self { lane: AtomicU8::new(lane as u8), makes_way: AtomicBool::new(false), leaving, eased: Mutex::default() })
     }
 
     /// Lets the writes of a task be as urgent as this.
@@ -55,9 +59,9 @@ impl Urgency {
         URGENCY.scope(self, work).await
     }
 
-    /// From now on it is as urgent as a lane, if it was less so. Returns whether it was from the beginning.
-    pub fn raise(&self, lane: Lane) -> bool {
-        self.lane.fetch_min(lane as u8, Ordering::SeqCst) > lane as u8 && !self.eased.load(Ordering::SeqCst)
+    /// From now on it is as urgent as a lane at least.
+    pub fn raise(&self, lane: Lane) {
+        self.lane.fetch_min(lane as u8, Ordering::SeqCst);
     }
 
     /// Whoever leaves has lost what this pass takes from her: what is left of it is no more urgent than what expires.
@@ -66,19 +70,23 @@ impl Urgency {
         let _ = URGENCY.try_with(|urgency| {
             let (leaves, rest) = (Lane::Departure as u8, Lane::Expiry as u8);
             if urgency.lane.compare_exchange(leaves, rest, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
-                urgency.eased.store(true, Ordering::SeqCst);
+                *urgency.eased.lock() = Some(Instant::now());
             }
         });
     }
 
-    /// Nothing more is written for it.
+    /// Nothing more is written for it but for who leaves. Where people leave one after another there is a little time for other work after each.
     pub fn make_way(&self) {
         self.makes_way.store(true, Ordering::SeqCst);
     }
 
     /// Whether it makes way.
     pub fn makes_way(&self) -> bool {
-        self.makes_way.load(Ordering::SeqCst)
+        let other_work = match *self.eased.lock() {
+            Some(since) => since.elapsed() >= OTHER_WORK,
+            None => !self.leaving,
+        };
+        other_work && self.makes_way.load(Ordering::SeqCst)
     }
 
     fn lane(&self) -> Lane {
@@ -358,16 +366,20 @@ mod tests {
         assert_eq!(state.limit, MOST);
     }
 
-    #[tokio::test]
-    async fn what_follows_a_leaving_is_less_urgent_and_makes_no_way() {
+    #[tokio::test(start_paused = true)]
+    async fn what_follows_a_leaving_is_less_urgent_and_makes_way_a_little_later() {
         let (leaving, drift) = (Urgency::new(Lane::Departure), Urgency::new(Lane::Drift));
+        leaving.make_way();
+        assert!(!leaving.makes_way(), "that is what it is about");
         leaving.clone().during(async { Urgency::ease() }).await;
         assert_eq!(leaving.lane(), Lane::Expiry);
-        assert!(!leaving.raise(Lane::Departure), "or nothing would ever be added while one after another leaves");
-        assert_eq!(leaving.lane(), Lane::Departure);
+        assert!(!leaving.makes_way(), "or nothing would ever be added while one after another leaves");
+        tokio::time::advance(OTHER_WORK).await;
+        assert!(leaving.makes_way());
         drift.clone().during(async { Urgency::ease() }).await;
         assert_eq!(drift.lane(), Lane::Drift);
-        assert!(drift.raise(Lane::Departure));
+        drift.make_way();
+        assert!(drift.makes_way());
     }
 
     #[tokio::test]

@@ -357,19 +357,18 @@ impl Developers {
                 now,
             })
         });
+        let mut granted = Vec::new();
         for grant in &plan.create {
             match context.objects.begin(grant).await {
                 Ok(()) => {
                     context.metrics.granted("begun");
-                    context.event(
-                        developer.as_ref(),
-                        true,
-                        "Granted",
-                        &format!("urole/{} in {}", grant.spec.role, grant.spec.summary.targets),
-                    );
+                    granted.push(format!("urole/{} in {}", grant.spec.role, grant.spec.summary.targets));
                 }
                 Err(error) => progress.errors.push(error),
             }
+        }
+        if !granted.is_empty() {
+            context.event(developer.as_ref(), true, "Granted", &granted.join("; "));
         }
         for grant in &plan.update {
             match context.objects.change_grant(grant).await {

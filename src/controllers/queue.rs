@@ -158,8 +158,8 @@ impl Inner {
 
     fn push(&mut self, key: &str, lane: Lane, now: Instant) {
         if let Some(urgency) = self.running.get(key) {
-            // A pass that began with Departure is not stopped, so what it has to add has its turn, too.
-            if urgency.raise(lane) && lane == Lane::Departure && self.yields {
+            urgency.raise(lane);
+            if lane == Lane::Departure && self.yields {
                 urgency.make_way();
             }
             let again = self.again.entry(key.to_owned()).or_insert(lane);

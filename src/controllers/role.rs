@@ -177,7 +177,7 @@ impl Roles {
             rounds.written += carried.written;
             rounds.errors.extend(carried.errors);
             rounds.failed.extend(carried.failed);
-            let more = plan.additions == Additions::Planned || before_turn.is_some();
+            let more = plan.additions == Additions::Planned || plan.postpones || before_turn.is_some();
             rounds.plan = plan;
             if nothing_left || !more || rounds.made_way() {
                 break;

@@ -14,9 +14,9 @@ use crate::api::metadata::{DELETE_AT, DEVELOPER_UID, IDENTITIES_NAMESPACE};
 use crate::api::{Departure, DepartureSpec, Developer};
 
 use super::access::{Standing, standing};
+use super::bound::{Bound, RbacBinding};
 use super::brake::told;
 use super::change::{Change, Step, Write, remove};
-use super::bound::{Bound, RbacBinding};
 use super::cluster::{ClusterKey, ClusterState};
 use super::departures::same_person;
 use super::developer::{DeveloperInputs, plan_developer, whole_second};

@@ -148,7 +148,6 @@ pub fn environment_cleared(scene: Scene<'_>, environment: &Environment) -> bool 
     let workspaces: BTreeSet<String> = state.workspaces_in(&name).map(|namespace| namespace.name_any()).collect();
     !state.role_bindings.iter().any(|((namespace, _), bound)| {
         bound.ours
-            && (workspaces.contains(namespace)
-                || bound.labels().get(crate::api::metadata::ENVIRONMENT).is_some_and(|label| *label == name))
+            && (workspaces.contains(namespace) || bound.labels().get(crate::api::metadata::ENVIRONMENT).is_some_and(|label| *label == name))
     })
 }

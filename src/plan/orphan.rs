@@ -9,8 +9,8 @@ use kube::ResourceExt;
 use crate::api::Departure;
 use crate::api::metadata::{DEPARTED_AT, DEVELOPER, IDENTITIES_NAMESPACE, ORPHANS, ROLE, WORKSPACE};
 
-use super::change::{Change, Verb, remove};
 use super::bound::{Bound, RbacBinding};
+use super::change::{Change, Verb, remove};
 use super::cluster::{ClusterKey, ClusterState};
 use super::departures::lasts;
 use super::identity::Known;

@@ -9,8 +9,8 @@ use crate::api::Developer;
 use crate::api::departure::Sealed;
 use crate::api::metadata::{DEVELOPER, DEVELOPER_UID, ENVIRONMENT, WORKSPACE_OBJECT};
 
-use super::change::{Change, Step, Write, ensure, labels};
 use super::bound::Bound;
+use super::change::{Change, Step, Write, ensure, labels};
 use super::cluster::{ClusterKey, ClusterState};
 use super::person::Mark;
 use super::placement::Scene;

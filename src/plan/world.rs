@@ -85,9 +85,7 @@ impl World {
     /// Who a Developer is if nothing was made for that name before: as [`Person::own`], which is not cheap.
     pub fn own_person(&self, developer: &Developer) -> Person {
         let name = developer.metadata.name.as_deref().unwrap_or_default();
-        let same = |kept: &&Arc<Developer>| {
-            kept.metadata.uid == developer.metadata.uid && kept.spec.person_id == developer.spec.person_id
-        };
+        let same = |kept: &&Arc<Developer>| kept.metadata.uid == developer.metadata.uid && kept.spec.person_id == developer.spec.person_id;
         let known = self.developers.get(name).filter(same).and_then(|_| self.persons.get(name));
         known.cloned().unwrap_or_else(|| Person::own(developer))
     }

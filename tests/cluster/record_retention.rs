@@ -118,7 +118,8 @@ async fn a_receipt_that_was_kept_for_a_workspace_goes_after_it() {
         let list = departures.list(&ListParams::default()).await.unwrap_or_else(|error| panic!("{}", explain(&error)));
         list.items.into_iter().map(|it| it.data["status"]["state"].clone()).collect::<Vec<_>>()
     };
-    wait_until("the receipt is complete", SOON, async || if states().await == ["Complete"] { Ok(()) } else { Err(json!(states().await)) }).await;
+    wait_until("the receipt is complete", SOON, async || if states().await == ["Complete"] { Ok(()) } else { Err(json!(states().await)) })
+        .await;
     remove(&client, "Developer", "ada").await;
     Api::<Namespace>::all(client.clone()).delete("dev-ada", &DeleteParams::default()).await.expect("it is there");
     throughout("the receipt is kept while there is something of hers", Duration::from_secs(15), async || {
@@ -127,7 +128,8 @@ async fn a_receipt_that_was_kept_for_a_workspace_goes_after_it() {
     .await;
     let release = Patch::Merge(json!({"metadata": {"finalizers": null}}));
     maps.patch("hold", &PatchParams::default(), &release).await.expect("it is there");
-    wait_until("the receipt is gone, too", SOON, async || if states().await.is_empty() { Ok(()) } else { Err(json!(states().await)) }).await;
+    wait_until("the receipt is gone, too", SOON, async || if states().await.is_empty() { Ok(()) } else { Err(json!(states().await)) })
+        .await;
     operator.terminate().await;
     plane.stop().await;
 }

@@ -11,6 +11,7 @@ use serde_json::json;
 use usher::api::metadata::RELEASE;
 use usher::api::{DesiredState, Lock, LockSpec};
 use usher::plan::brake::brake;
+use usher::plan::change::{Change, Step, Write};
 use usher::plan::cluster::ClusterKey;
 use usher::plan::departing::departing;
 use usher::plan::retention::{End, end_of};
@@ -305,4 +306,29 @@ fn without_locks_nothing_is_added_and_removals_go_on() {
     model.world.set_locks_readable(Some(true), None);
     model.settle();
     assert!(held(&model).iter().any(|it| it.namespace.as_deref() == Some("dev-new")));
+}
+
+/// Whoever leaves does not wait until somebody else has been added, not even in the same binding.
+#[test]
+fn who_leaves_goes_before_anybody_comes() {
+    let mut model = company(2, &json!(null));
+    set(&mut model, 0, DesiredState::Departed);
+    model.add(&object("Developer", "eve", &json!({"email": "eve@x", "teams": ["all"]})));
+    let plan = model.plan_role("viewer").expect("a Role");
+    let names = |phase: &[Step]| -> Vec<Vec<String>> {
+        let binding = |step: &Step| match &step.change {
+            Change::RoleBinding(Write::Replace(binding)) => binding.subjects.iter().flatten().map(|it| it.name.clone()).collect(),
+            other => panic!("{other:?}"),
+        };
+        phase.iter().map(binding).collect()
+    };
+    let first = names(&plan.phases[0]);
+    assert_eq!((plan.leaving, plan.postpones), (1, true));
+    assert!(first.len() == 1 && first[0].len() == 1 && first[0][0].starts_with("p1-"), "p0 is out, and nobody in: {first:?}");
+    assert!(plan.phases[1..].is_empty(), "eve comes by the next plan: {:?}", plan.phases);
+    model.settle();
+    assert_eq!(
+        held(&model).iter().filter(|it| it.subject.contains("eve")).count(),
+        held(&model).iter().filter(|it| it.subject.contains("p1")).count()
+    );
 }

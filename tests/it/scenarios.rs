@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use usher::api::developer::Identity;
 use usher::api::{Grant, Mode};
 use usher::plan::access::paused;
-use usher::plan::change::Step;
 use usher::plan::bound::RbacBinding;
+use usher::plan::change::Step;
 use usher::plan::cluster::ClusterKey;
 
 use crate::cluster_model::{CLUSTER_ROLES, Model};

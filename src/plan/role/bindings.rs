@@ -126,7 +126,7 @@ impl<'a> Planner<'a, '_> {
             if !names.contains(&(slot.clone(), name.clone())) && !subjects.is_empty() && !self.idle(slot) && !waits() {
                 let Some(change) = self.make(slot, name, subjects) else { continue };
                 let write = step(slot, change);
-                if self.observed(slot) { writes.withheld.push(write) } else { self.adds(slot, write, subjects.iter(), &mut writes) }
+                if self.observed(slot) { writes.withheld.push(write) } else { self.adds(slot, write, subjects.iter(), false, &mut writes) }
             }
         }
         for binding in &seen {
@@ -136,8 +136,9 @@ impl<'a> Planner<'a, '_> {
         writes.in_order()
     }
 
-    /// Adds a write by which people gain. What failed in this pass is left to the next one.
-    fn adds<'c, 'd>(&mut self, slot: &'c Slot, write: Step, gained: impl Iterator<Item = &'d Known>, writes: &mut Writes<'c>) {
+    /// Adds a write by which people gain. What failed in this pass is left to the next one. `later`: it is not for this plan, but for the one that is made when
+    /// this is carried out.
+    fn adds<'c, 'd>(&mut self, slot: &'c Slot, write: Step, gained: impl Iterator<Item = &'d Known>, later: bool, writes: &mut Writes<'c>) {
         if !self.inputs.scene.world.locks_readable() {
             self.plan.additions = self.plan.additions.max(Additions::Awaited);
             self.plan.withholds = true;
@@ -153,7 +154,7 @@ impl<'a> Planner<'a, '_> {
             self.plan.additions = self.plan.additions.max(Additions::Awaited);
         } else {
             self.plan.additions = Additions::Planned;
-            writes.add.push(write);
+            writes.add.extend((!later).then_some(write));
         }
     }
 
@@ -178,13 +179,19 @@ impl<'a> Planner<'a, '_> {
         self.plan.ends |= !losers.is_empty();
         let Some(write) = write else { return };
         let mut gained = target.subjects.difference(&binding.subjects).peekable();
-        if gained.peek().is_some() {
-            // Nobody who leaves waits for somebody who may not be added yet.
-            writes.leave.extend(leave.filter(|_| !self.inputs.scene.world.locks_readable()));
-            self.adds(&binding.slot, write, gained, writes);
-        } else if !leavers.is_empty() && losers.is_empty() && !target.moving {
+        let gains = gained.peek().is_some();
+        if !gains && !leavers.is_empty() && losers.is_empty() && !target.moving {
             writes.leave.push(write);
-        } else {
+            return;
+        }
+        // Nobody who leaves waits for what else is to be done there: that may be much, and may have to wait itself.
+        let first = leave.filter(|leave| !self.inputs.failed.holds(leave));
+        let later = first.is_some();
+        self.plan.postpones |= later;
+        writes.leave.extend(first);
+        if gains {
+            self.adds(&binding.slot, write, gained, later, writes);
+        } else if !later {
             self.plan.losers.extend(losers.iter().cloned());
             writes.take.push(Taking { binding, write, leavers, losers });
         }

@@ -92,9 +92,7 @@ fn known_holders(inputs: &RoleInputs<'_>, places: &Places, holders: &BTreeMap<St
         let developer = scene.world.developer(name).filter(|developer| !paused(developer.as_ref()))?;
         Some((name.as_str(), developer.as_ref(), via))
     });
-    let covered = |name: &str, environment: &str| {
-        holders.get(name).is_some_and(|via| via.values().any(|scope| covers(scope, environment)))
-    };
+    let covered = |name: &str, environment: &str| holders.get(name).is_some_and(|via| via.values().any(|scope| covers(scope, environment)));
     let names = names(scene, awake.clone().map(|(name, developer, _)| (name, developer)), &environments, covered);
     let wide = places
         .wide

@@ -118,6 +118,8 @@ pub struct RolePlan {
     pub additions: Additions,
     /// The phases from the first that take access of people who leave. Nothing else is as urgent.
     pub leaving: usize,
+    /// Whether something is left to the plan that is made when those are carried out.
+    pub postpones: bool,
     /// The phase from which on access of people who stay is taken.
     pub takes: Option<usize>,
     /// Those people. It may be done only while no other Role takes from them, as each may count on what the other is about to take.

@@ -13,7 +13,7 @@ use usher::cluster::memory::{Kept, Memory};
 use usher::plan::change::{Change, Step, Write};
 use usher::plan::cluster::ClusterKey;
 use usher::plan::role::{Failed, RoleInputs, RolePlan, plan_role};
-use usher::plan::settings::Settings;
+use usher::plan::settings::{Audit, Fence, Offboarding, Server, Settings};
 
 use crate::leaving::percentile;
 use crate::table::Row;
@@ -52,11 +52,11 @@ impl Crowd {
         let settings = Settings {
             namespace: "usher-system".to_owned(),
             installation: "here".to_owned(),
-            server: Default::default(),
+            server: Server::default(),
             token_lifetime: jiff::SignedDuration::from_hours(720),
-            fence: Default::default(),
-            offboarding: Default::default(),
-            audit: Default::default(),
+            fence: Fence::default(),
+            offboarding: Offboarding::default(),
+            audit: Audit::default(),
         };
         let mut crowd = Self { memory: Memory::new(settings, [ClusterKey::Home]), version: 0 };
         crowd.memory.set_locks_readable(Some(true), Some(false));

@@ -13,7 +13,7 @@ use std::time::Duration;
 use kube::Resource;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::plan::lane::{LANES, Lane};
 use crate::telemetry::metrics::Metrics;
@@ -28,6 +28,8 @@ const LEAST: usize = 2;
 const CALM: usize = 64;
 /// The complaints of so long are one.
 const ONE_COMPLAINT: Duration = Duration::from_secs(1);
+/// How often whoever waits looks whether the work is to make way.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// So long a pass that began with somebody's leaving goes on with other work, while the next one waits.
 const OTHER_WORK: Duration = Duration::from_millis(50);
 /// Each so many turns one goes to whoever has waited longest, however urgent the others are: nobody starves.
@@ -78,6 +80,24 @@ impl Urgency {
     /// Nothing more is written for it but for who leaves. Where people leave one after another there is a little time for other work after each.
     pub fn make_way(&self) {
         self.makes_way.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits for something that is no write, unless the work is to make way meanwhile.
+    ///
+    /// # Errors
+    /// When it makes way.
+    pub async fn unless_it_makes_way<T>(something: impl Future<Output = T>) -> Result<T, Error> {
+        let made_way = async {
+            let makes_way = || URGENCY.try_with(|urgency| urgency.makes_way()).unwrap_or_default();
+            while !makes_way() {
+                sleep(LOOK_EVERY).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            done = something => Ok(done),
+            () = made_way => Err(Error::MadeWay),
+        }
     }
 
     /// Whether it makes way.

@@ -15,10 +15,11 @@ use crate::api::{ConditionType, Role};
 use crate::cluster::crds;
 use crate::cluster::error::Error;
 use crate::cluster::pen::Urgency;
+use crate::plan::change::Step;
 use crate::plan::developer::whole_second;
 use crate::plan::finding::Finding;
 use crate::plan::revision::plan_revision;
-use crate::plan::role::{Additions, Failed, RoleInputs, RolePlan, plan_role};
+use crate::plan::role::{Additions, Ends, Failed, RoleInputs, RolePlan, plan_role};
 use crate::plan::status::role_status;
 use crate::plan::world::deleting;
 
@@ -38,7 +39,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// A Role rests for so many times what its plans took: with ten thousand holders they take long, and people come one after another.
 const RESTS: u32 = 10;
 /// Plans are made again after they added something and when it is their turn to take; a few times is enough for any edit.
-const MOST_ROUNDS: usize = 6;
+const MOST_ROUNDS: usize = 7;
 
 /// Passes over Roles.
 pub struct Roles {
@@ -72,10 +73,23 @@ struct Rounds {
 }
 
 impl Rounds {
+    fn take_in(&mut self, carried: Carried) {
+        self.written += carried.written;
+        self.errors.extend(carried.errors);
+        self.failed.extend(carried.failed);
+    }
+
     /// Whether it stopped for something more urgent.
     fn made_way(&self) -> bool {
         self.errors.iter().any(|error| matches!(error, Error::MadeWay))
     }
+}
+
+/// Takes the writes of people who leave out of a plan, but for those where one failed.
+fn leaving(plan: &mut RolePlan, failed: &Failed) -> Vec<Step> {
+    let count = std::mem::take(&mut plan.leaving).min(plan.phases.len());
+    plan.takes = plan.takes.map(|takes| takes.saturating_sub(count));
+    plan.phases.drain(..count).flatten().filter(|step| !failed.holds(step)).collect()
 }
 
 impl Roles {
@@ -153,14 +167,35 @@ impl Roles {
         for _ in 0..MOST_ROUNDS {
             let epoch = context.epoch().unwrap_or_default();
             let mut plan = self.plan(role, &epoch, may_end, &rounds.failed);
+            // What the others need first, such as a look at the CRDs or their turn, takes its time.
+            let leave = if plan.ends == Ends::OfLeavers && may_end { Vec::new() } else { leaving(&mut plan, &rounds.failed) };
+            if !leave.is_empty() {
+                rounds.take_in(context.carry_out(vec![leave]).await);
+                rounds.plan = plan;
+                if rounds.made_way() {
+                    break;
+                }
+                continue;
+            }
+            if plan.leaving == 0 {
+                Urgency::ease();
+            }
             let before_turn = plan.takes.filter(|_| turn.as_ref().is_none_or(|turn| !turn.covers(&plan.losers)));
             if before_turn == Some(0) {
                 drop(turn.take());
-                turn = Some(self.turns.take(std::mem::take(&mut plan.losers)).await);
+                let losers = std::mem::take(&mut plan.losers);
+                rounds.plan = plan;
+                match Urgency::unless_it_makes_way(self.turns.take(losers)).await {
+                    Ok(its) => turn = Some(its),
+                    Err(error) => rounds.errors.push(error),
+                }
+                if rounds.made_way() {
+                    break;
+                }
                 continue;
             }
-            if plan.ends && may_end {
-                let fresh = context.read_epoch().await?;
+            if plan.ends != Ends::No && may_end {
+                let fresh = Urgency::unless_it_makes_way(context.read_epoch()).await??;
                 may_end = fresh.is_some();
                 if fresh.as_deref() != Some(&epoch) {
                     continue;
@@ -174,9 +209,7 @@ impl Roles {
             context.carry_on(&mut carried, phases).await;
             Urgency::ease();
             context.carry_on(&mut carried, others).await;
-            rounds.written += carried.written;
-            rounds.errors.extend(carried.errors);
-            rounds.failed.extend(carried.failed);
+            rounds.take_in(carried);
             let more = plan.additions == Additions::Planned || plan.postpones || before_turn.is_some();
             rounds.plan = plan;
             if nothing_left || !more || rounds.made_way() {

@@ -75,7 +75,7 @@ impl Mark {
             return true;
         }
         let other_id = own.by_id() && self.person.by_id();
-        !(self.departed || left) && !other_id && self.names()
+        !(self.departed || left || other_id) && self.names()
     }
 
     /// Whether the person is still written there.

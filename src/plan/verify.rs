@@ -1,6 +1,6 @@
 //! Whether what the plan gives a person was seen in the clusters.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -135,6 +135,8 @@ fn lacking_in(scene: Scene<'_>, role: &Role, holders: &Holders<'_>) -> BTreeSet<
     }
     let mut names: BTreeMap<&str, Vec<Option<Known>>> = BTreeMap::new();
     let mut lacking = BTreeSet::new();
+    // Where the very same sets are named, the same people lack.
+    let mut looked: HashSet<(&str, Vec<*const BTreeSet<Known>>)> = HashSet::new();
     for place in &places.inside {
         let Some(environment) = scene.world.environment(&place.environment).filter(|environment| !idle(environment)) else { continue };
         let Some(state) = scene.clusters.get(&place.cluster) else { continue };
@@ -143,6 +145,10 @@ fn lacking_in(scene: Scene<'_>, role: &Role, holders: &Holders<'_>) -> BTreeSet<
             Reference::Inline(name) => current_cluster_role(state, role, name, false).and_then(|object| object.metadata.name.as_deref()),
         };
         let there = reference.and_then(|name| seen.get(&(&place.cluster, place.namespace.as_str(), place.environment.as_str(), name)));
+        let sets = there.into_iter().flatten().map(|people| Arc::as_ptr(people)).collect();
+        if !looked.insert((&place.environment, sets)) {
+            continue;
+        }
         let known = names
             .entry(&place.environment)
             .or_insert_with(|| holders.iter().map(|(developer, _)| known_in(scene, developer, environment).ok()).collect());

@@ -21,7 +21,7 @@ use crate::plan::world::deleting;
 
 use super::desired::Desired;
 use super::seen::{Seen, SeenBinding, Slot, behind, delete, seen_in, without};
-use super::{Additions, Others, Phases, RoleInputs, RolePlan};
+use super::{Additions, Ends, Others, Phases, RoleInputs, RolePlan};
 
 /// Every binding by slot and name, with those whom the plan names in it.
 type Targets = BTreeMap<(Slot, String), People>;
@@ -163,7 +163,9 @@ impl<'a> Planner<'a, '_> {
         let target = self.target(binding, targets);
         let (leavers, losers): (BTreeSet<Known>, BTreeSet<Known>) =
             binding.subjects.difference(&target.subjects).cloned().partition(|known| self.owner(binding, known) == Owner::Leaving);
-        self.plan.ends |= leavers.iter().any(|known| self.behind(binding, known).any(|developer| deleting(developer.as_ref())));
+        if leavers.iter().any(|known| self.behind(binding, known).any(|developer| deleting(developer.as_ref()))) {
+            self.plan.ends = Ends::OfLeavers;
+        }
         let leave = (!leavers.is_empty()).then(|| step(&binding.slot, without(binding, &leavers)));
         if target.stays {
             writes.leave.extend(leave);
@@ -176,7 +178,9 @@ impl<'a> Planner<'a, '_> {
             writes.leave.extend(leave);
             return;
         }
-        self.plan.ends |= !losers.is_empty();
+        if !losers.is_empty() {
+            self.plan.ends = self.plan.ends.max(Ends::OfStayers);
+        }
         let Some(write) = write else { return };
         let mut gained = target.subjects.difference(&binding.subjects).peekable();
         let gains = gained.peek().is_some();

@@ -176,24 +176,66 @@ fn in_place(
         Reference::Inline(entry) if entry == entry_name => Some(old.name_any()),
         Reference::Inline(entry) => current(inputs, cluster, entry, wide).map(|object| object.name_any()),
     };
-    let mut should = Holdings::new();
+    let mut should = Holdings::default();
     for ((_, place, reference), subjects) in wanted.iter().filter(|((at, ..), subjects)| at == cluster && !subjects.is_empty()) {
-        should.entry((place.clone(), name(reference, place.is_none()))).or_default().extend(subjects.iter().cloned());
+        should.add((place.clone(), name(reference, place.is_none())), subjects.clone());
     }
-    let mut seen = Holdings::new();
+    let mut seen = Holdings::default();
     for binding in seen_in(inputs, cluster, state) {
-        seen.entry((binding.slot.place, Some(binding.slot.cluster_role))).or_default().extend(binding.subjects.iter().cloned());
+        seen.add((binding.slot.place, Some(binding.slot.cluster_role)), binding.subjects);
     }
-    let own = |holdings: &Holdings| -> Holdings {
-        let own = holdings.iter().filter(|((_, name), _)| *name == old.metadata.name);
-        own.map(|(key, subjects)| (key.clone(), subjects.clone())).collect()
-    };
     let old_rules = old.rules.as_deref().unwrap_or_default();
     let new_rules = entry(inputs.role, entry_name).map(|access| policy_rules(&access.rules)).unwrap_or_default();
     let widens = old_rules.iter().all(|rule| new_rules.contains(rule));
     let narrows = new_rules.iter().all(|rule| old_rules.contains(rule));
-    own(&should) == own(&seen) && (widens || ((narrows || (changed == 1 && should == seen)) && !others.lack(None)))
+    should.same(&seen, old.metadata.name.as_ref())
+        && (widens || ((narrows || (changed == 1 && should.same(&seen, None))) && !others.lack(None)))
 }
 
-/// Who holds which ClusterRole where.
-type Holdings = BTreeMap<(Option<(String, String)>, Option<String>), BTreeSet<Known>>;
+/// A place, and a ClusterRole.
+type Held = (Option<(String, String)>, Option<String>);
+
+/// Who holds which ClusterRole where: the people of each binding. They are the same in many places, and compared once for all of them.
+#[derive(Default)]
+struct Holdings(BTreeMap<Held, Vec<People>>);
+
+impl Holdings {
+    fn add(&mut self, held: Held, people: People) {
+        self.0.entry(held).or_default().push(people);
+    }
+
+    /// Whether the same people hold the same in both: of one ClusterRole, or of all.
+    fn same(&self, other: &Self, only: Option<&String>) -> bool {
+        let (mut here, mut there) = (self.of(only), other.of(only));
+        let mut compared: Vec<(&[People], &[People])> = Vec::new();
+        loop {
+            match (here.next(), there.next()) {
+                (None, None) => return true,
+                (Some((held, left)), Some((other, right))) if held == other => {
+                    if compared.iter().any(|(one, another)| alike(one, left) && alike(another, right)) {
+                        continue;
+                    }
+                    if together(left) != together(right) {
+                        return false;
+                    }
+                    compared.push((left, right));
+                }
+                _ => return false,
+            }
+        }
+    }
+
+    fn of(&self, only: Option<&String>) -> impl Iterator<Item = (&Held, &[People])> {
+        let wanted = move |((_, name), _): &(&Held, &Vec<People>)| only.is_none_or(|only| name.as_ref() == Some(only));
+        self.0.iter().filter(wanted).map(|(held, people)| (held, people.as_slice()))
+    }
+}
+
+/// Whether those are the very same sets.
+fn alike(left: &[People], right: &[People]) -> bool {
+    left.len() == right.len() && left.iter().zip(right).all(|(left, right)| Arc::ptr_eq(left, right))
+}
+
+fn together(people: &[People]) -> BTreeSet<&Known> {
+    people.iter().flat_map(|people| people.iter()).collect()
+}

@@ -107,6 +107,18 @@ pub enum Additions {
     Planned,
 }
 
+/// Whether access ends for a reason that may be no reason, as the kind itself may be going away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ends {
+    /// It does not.
+    #[default]
+    No,
+    /// Of somebody who stays.
+    OfStayers,
+    /// Of somebody whose Developer is being deleted.
+    OfLeavers,
+}
+
 /// The next writes for a Role.
 #[derive(Debug, Default)]
 pub struct RolePlan {
@@ -124,8 +136,8 @@ pub struct RolePlan {
     pub takes: Option<usize>,
     /// Those people. It may be done only while no other Role takes from them, as each may count on what the other is about to take.
     pub losers: HashSet<Known>,
-    /// Whether access of somebody who stays ends, which wants a look at the CRDs first.
-    pub ends: bool,
+    /// Whether it wants a look at the CRDs first.
+    pub ends: Ends,
     /// Whether a removal waits for what another Role still has to add.
     pub waits: bool,
     /// The Roles that it waits for.

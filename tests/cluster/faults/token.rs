@@ -81,9 +81,8 @@ async fn token_renewed_in_its_file_is_taken_up_and_one_that_ends_loses_nothing()
 
     // Renewed in time: it goes on as if nothing had been.
     second.put(&file);
-    wait_until("the new token is used", RENEWED, async || match audit.operator().iter().any(|event| second.sent(event)) {
-        true => Ok(()),
-        false => Err("only the old one is"),
+    wait_until("the new token is used", RENEWED, async || {
+        if audit.operator().iter().any(|event| second.sent(event)) { Ok(()) } else { Err("only the old one is") }
     })
     .await;
     first.dies().await;

@@ -53,19 +53,28 @@ pub struct Frame {
     metrics: Arc<Metrics>,
     failures: Arc<Mutex<HashMap<String, u32>>>,
     concurrency: usize,
+    /// Whether metrics tell of its queue.
+    told: bool,
 }
 
 impl Frame {
     /// A frame around the passes of one kind.
     pub fn new(pass: Arc<dyn Pass>, queue: Queue, metrics: Arc<Metrics>, concurrency: usize) -> Self {
-        Self { pass, queue, metrics, failures: Arc::default(), concurrency }
+        Self { pass, queue, metrics, failures: Arc::default(), concurrency, told: true }
+    }
+
+    /// The same in another cluster, of whose queue metrics do not tell: its work counts as that of the kind.
+    pub fn elsewhere(pass: Arc<dyn Pass>, queue: Queue, metrics: Arc<Metrics>, concurrency: usize) -> Self {
+        Self { told: false, ..Self::new(pass, queue, metrics, concurrency) }
     }
 
     /// Takes names from the queue for ever.
     pub async fn run(self) {
         let this = Arc::new(self);
         let queue = this.queue.clone();
-        this.metrics.watch_queue(this.pass.kind(), move || queue.lanes());
+        if this.told {
+            this.metrics.watch_queue(this.pass.kind(), move || queue.lanes());
+        }
         let places = Arc::new(Semaphore::new(this.concurrency));
         let mut running = JoinSet::new();
         loop {

@@ -28,7 +28,7 @@ pub mod shared;
 pub mod slot;
 #[path = "../../support/systems/mod.rs"]
 pub mod systems;
-mod tools;
+pub mod tools;
 mod wait;
 
 pub use control_plane::{AuditLevel, ControlPlane, client_as, client_of, run_as_written};

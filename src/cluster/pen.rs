@@ -28,6 +28,8 @@ const LEAST: usize = 2;
 const CALM: usize = 64;
 /// The complaints of so long are one.
 const ONE_COMPLAINT: Duration = Duration::from_secs(1);
+/// Others wait so long for an answer about who leaves: it may hang.
+const SLOW: Duration = Duration::from_millis(500);
 /// How often whoever waits looks whether the work is to make way.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// So long a pass that began with somebody's leaving goes on with other work, while the next one waits.
@@ -44,16 +46,18 @@ tokio::task_local! {
 pub struct Urgency {
     lane: AtomicU8,
     makes_way: AtomicBool,
-    /// Whether it is about somebody's leaving from the beginning, and since when it goes on with other work.
-    leaving: bool,
+    /// How urgent it is but for who leaves.
+    otherwise: Lane,
+    /// Whether it is about somebody's leaving, and since when it goes on with other work.
+    leaving: AtomicBool,
     eased: Mutex<Option<Instant>>,
 }
 
 impl Urgency {
     /// The urgency of a pass.
     pub fn new(lane: Lane) -> Arc<Self> {
-        let leaving = lane == Lane::Departure;
-        Arc::new(Self { lane: AtomicU8::new(lane as u8), makes_way: AtomicBool::new(false), leaving, eased: Mutex::default() })
+        let (otherwise, leaving) = (lane.max(Lane::Expiry), AtomicBool::new(lane == Lane::Departure));
+        Arc::new(Self { lane: AtomicU8::new(lane as u8), makes_way: AtomicBool::new(false), otherwise, leaving, eased: Mutex::default() })
     }
 
     /// Lets the writes of a task be as urgent as this.
@@ -66,13 +70,22 @@ impl Urgency {
         self.lane.fetch_min(lane as u8, Ordering::SeqCst);
     }
 
-    /// Whoever leaves has lost what this pass takes from her: what is left of it is no more urgent than what expires.
-    pub fn ease() {
+    /// From now on a pass takes from somebody who leaves, however it began: nothing is as urgent, and it makes way for nobody.
+    pub fn leave() {
         // Outside of a pass nothing is urgent.
         let _ = URGENCY.try_with(|urgency| {
-            let (leaves, rest) = (Lane::Departure as u8, Lane::Expiry as u8);
-            if urgency.lane.compare_exchange(leaves, rest, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
-                *urgency.eased.lock() = Some(Instant::now());
+            *urgency.eased.lock() = None;
+            urgency.leaving.store(true, Ordering::SeqCst);
+            urgency.lane.store(Lane::Departure as u8, Ordering::SeqCst);
+        });
+    }
+
+    /// Whoever leaves has lost what this pass takes from her: what is left of it is no more urgent than what expires.
+    pub fn ease() {
+        let _ = URGENCY.try_with(|urgency| {
+            if urgency.leaving.load(Ordering::SeqCst) {
+                urgency.lane.store(urgency.otherwise as u8, Ordering::SeqCst);
+                urgency.eased.lock().get_or_insert_with(Instant::now);
             }
         });
     }
@@ -104,7 +117,7 @@ impl Urgency {
     pub fn makes_way(&self) -> bool {
         let other_work = match *self.eased.lock() {
             Some(since) => since.elapsed() >= OTHER_WORK,
-            None => !self.leaving,
+            None => !self.leaving.load(Ordering::SeqCst),
         };
         other_work && self.makes_way.load(Ordering::SeqCst)
     }
@@ -170,8 +183,9 @@ struct State {
     /// How many may be under way.
     limit: usize,
     under_way: usize,
-    /// How many of those are of people who leave.
+    /// How many of those are of people who leave, and when the last of them began.
     leaving: usize,
+    left: Option<Instant>,
     /// By lane and arrival.
     waiting: BTreeMap<(Lane, u64), oneshot::Sender<Turn>>,
     arrivals: u64,
@@ -183,7 +197,17 @@ struct State {
 
 impl Default for State {
     fn default() -> Self {
-        Self { limit: MOST, under_way: 0, leaving: 0, waiting: BTreeMap::new(), arrivals: 0, turns: 0, calm: 0, complained: None }
+        Self {
+            limit: MOST,
+            under_way: 0,
+            leaving: 0,
+            left: None,
+            waiting: BTreeMap::new(),
+            arrivals: 0,
+            turns: 0,
+            calm: 0,
+            complained: None,
+        }
     }
 }
 
@@ -259,14 +283,17 @@ impl State {
     fn room(&self, lane: Lane) -> bool {
         match lane {
             Lane::Departure => self.under_way < self.limit * 2,
-            _ if self.leaving > 0 => self.under_way - self.leaving < LEAST,
+            _ if self.leaving > 0 && self.left.is_some_and(|since| since.elapsed() < SLOW) => self.under_way - self.leaving < LEAST,
             _ => self.under_way < self.limit,
         }
     }
 
     fn begun(&mut self, lane: Lane) {
         self.under_way += 1;
-        self.leaving += usize::from(lane == Lane::Departure);
+        if lane == Lane::Departure {
+            self.leaving += 1;
+            self.left = Some(Instant::now());
+        }
     }
 
     fn ended(&mut self, lane: Lane) {

@@ -42,6 +42,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// A Role rests for so many times what its plans took: with ten thousand holders they take long, and people come one after another.
 const RESTS: u32 = 10;
+/// But never longer: what somebody has no right to any more waits for it, too, unless she leaves.
+const LONGEST_REST: Duration = Duration::from_secs(1);
 /// Plans are made again after they added something and when it is their turn to take; a few times is enough for any edit.
 const MOST_ROUNDS: usize = 7;
 
@@ -110,9 +112,10 @@ impl Roles {
             self.context.set_pending(("Role", name), std::iter::empty());
             return Done::gone();
         };
+        self.planning.lock().remove(name);
         let done = self.judged(name, &role).await;
         let planning = self.planning.lock().remove(name).unwrap_or_default();
-        Done { rest: planning * RESTS, ..done }
+        Done { rest: (planning * RESTS).min(LONGEST_REST), ..done }
     }
 
     async fn judged(&self, name: &str, role: &Arc<Role>) -> Done {
@@ -154,7 +157,7 @@ impl Roles {
             return Ok(Done { wrote: rounds.written > 0, errors: rounds.errors, ..Done::default() });
         }
         self.note_failure(&name, rounds.errors.iter().any(|error| !error.is_no_failure()));
-        let settled = rounds.errors.is_empty() && !rounds.plan.waits;
+        let settled = rounds.errors.is_empty() && !rounds.plan.waits && rounds.plan.phases.is_empty();
         self.report_outcome(&name, &rounds, (settled, started));
         let (recheck_at, waits) = (rounds.plan.recheck_at, rounds.plan.waits);
         let nothing_owed = self.plan_for_all(role, &mut rounds);
@@ -180,7 +183,7 @@ impl Roles {
         let rounds = self.rounds(role).await?;
         if !rounds.made_way() {
             self.note_failure(&name, rounds.errors.iter().any(|error| !error.is_no_failure()));
-            let settled = rounds.errors.is_empty() && !rounds.plan.waits;
+            let settled = rounds.errors.is_empty() && !rounds.plan.waits && rounds.plan.phases.is_empty();
             self.report_outcome(&name, &rounds, (settled, started));
         }
         let soon = rounds.plan.waits.then_some(LOOK_AGAIN);
@@ -215,15 +218,13 @@ impl Roles {
             // What the others need first, such as a look at the CRDs or their turn, takes its time.
             let leave = if plan.ends == Ends::OfLeavers && may_end { Vec::new() } else { leaving(&mut plan, &rounds.failed) };
             if !leave.is_empty() {
+                Urgency::leave();
                 rounds.take_in(context.carry_out(vec![leave]).await);
                 rounds.plan = plan;
                 if rounds.made_way() {
                     break;
                 }
                 continue;
-            }
-            if plan.leaving == 0 {
-                Urgency::ease();
             }
             let before_turn = plan.takes.filter(|_| turn.as_ref().is_none_or(|turn| !turn.covers(&plan.losers)));
             if before_turn == Some(0) {

@@ -55,7 +55,7 @@ pub struct Bound<K> {
     head: Arc<K>,
     /// Those of its subjects that could be people.
     pub subjects: People,
-    /// Its other subjects, and those that it names twice.
+    /// Its other subjects, and those that it names twice; of a binding of others all subjects, just as they are written.
     strangers: Arc<[Subject]>,
     /// Whether this installation made it.
     pub ours: bool,
@@ -66,11 +66,9 @@ impl<K: RbacBinding> Bound<K> {
     pub fn new(object: Arc<K>, ours: bool, keep: impl FnOnce(BTreeSet<Known>) -> People) -> Self {
         let (mut people, mut strangers) = (BTreeSet::new(), Vec::new());
         for subject in object.subjects() {
-            match Known::read(subject) {
-                Some(known) if !people.contains(&known) => {
-                    people.insert(known);
-                }
-                _ => strangers.push(subject.clone()),
+            let new = Known::read(subject).is_some_and(|known| people.insert(known));
+            if !(ours && new) {
+                strangers.push(subject.clone());
             }
         }
         let mut head = object;
@@ -127,7 +125,8 @@ impl<K: RbacBinding> Bound<K> {
 
     /// All of its subjects.
     pub fn all_subjects(&self) -> Vec<Subject> {
-        self.subjects.iter().map(Known::subject).chain(self.strangers.iter().cloned()).collect()
+        let people = self.subjects.iter().filter(|_| self.ours).map(Known::subject);
+        people.chain(self.strangers.iter().cloned()).collect()
     }
 
     /// The object, as it was seen.
@@ -208,6 +207,16 @@ mod tests {
         let bound = bound(&[group(), ada.subject(), bob.subject()]);
         let rest = named(Some(bound.without(&BTreeSet::from([ada]))));
         assert_eq!(rest, [bob.subject(), group()]);
+    }
+
+    #[test]
+    fn what_others_wrote_stays_as_they_wrote_it() {
+        let ada = person("ada");
+        let odd = Subject { kind: "User".to_owned(), name: "bob".to_owned(), namespace: Some("x".to_owned()), api_group: None };
+        let object = RoleBinding { subjects: Some(vec![odd.clone(), ada.subject(), group()]), ..RoleBinding::default() };
+        let bound = Bound::new(Arc::new(object.clone()), false, Arc::new);
+        assert_eq!(bound.whole(), object);
+        assert_eq!(bound.rest(&BTreeSet::from([ada])).subjects, Some(vec![odd, group()]));
     }
 
     #[test]

@@ -117,6 +117,9 @@ fn index(map: &mut HashMap<String, BTreeSet<Key>>, label: Option<&String>, key: 
     }
 }
 
+/// So many names of bindings that are gone are remembered at most.
+const MOST_UNNAMED: usize = 64;
+
 /// Takes in a mark on something of a Developer of that name, or that it is gone.
 fn mark_of(marks: &mut HashMap<String, [BTreeMap<Key, Mark>; 2]>, developer: &str, kind: usize, key: &Key, mark: Option<Mark>) {
     let hers = marks.entry(developer.to_owned()).or_default();
@@ -268,6 +271,9 @@ impl ClusterState {
     fn shared(&mut self, binding: &str, people: BTreeSet<Known>) -> People {
         if let Some(same) = self.named.get(binding).and_then(Weak::upgrade).filter(|same| **same == people) {
             return same;
+        }
+        if self.named.len() > self.role_bindings.len() + MOST_UNNAMED {
+            self.named.retain(|_, people| people.strong_count() > 0);
         }
         let kept = |known: Known| self.by_subject.get_key_value(&known).map_or(known, |(kept, _)| kept.clone());
         let people = Arc::new(people.into_iter().map(kept).collect());

@@ -176,7 +176,10 @@ pub fn accounts(world: &World, departure: &Departure, cells: &[Cell]) -> Account
             continue;
         }
         let provider = target.target.trim_start_matches(PROVIDER);
-        let gone = world.provider(provider).is_none() && target.state != TargetState::Gone;
+        // What was seen to be settled for good stays so: it needs nobody to look after it any more.
+        let settled = target.state == TargetState::Gone
+            || (target.state == TargetState::Disabled && target.delete_at.is_none() && previous.completed_at.is_some());
+        let gone = world.provider(provider).is_none() && !settled;
         let unwatched = gone.then(|| Leftover {
             target: target.target.clone(),
             object: format!("account {} at uprov/{provider}", target.username.clone().unwrap_or_default()),

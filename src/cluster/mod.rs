@@ -13,6 +13,5 @@ pub mod memory;
 pub mod objects;
 pub mod pen;
 pub mod records;
-pub mod remote;
 pub mod secrets;
 pub mod watch;

@@ -25,5 +25,4 @@ mod questions;
 mod record;
 mod retention;
 mod scenarios;
-mod silent;
 mod worlds;

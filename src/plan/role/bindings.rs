@@ -113,8 +113,9 @@ pub(super) struct Planner<'a, 'b> {
 
 impl<'a> Planner<'a, '_> {
     pub(super) fn bindings(mut self) -> Phases {
+        let clusters = self.inputs.scene.clusters;
         let mut seen: Vec<SeenBinding<'a>> = Vec::new();
-        for (cluster, state) in self.inputs.scene.planned() {
+        for (cluster, state) in clusters {
             seen.extend(seen_in(self.inputs, cluster, state));
         }
         let targets = self.targets();

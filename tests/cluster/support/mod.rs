@@ -30,7 +30,7 @@ pub mod shared;
 pub mod slot;
 #[path = "../../support/systems/mod.rs"]
 pub mod systems;
-pub mod tools;
+mod tools;
 #[allow(dead_code, reason = "`make bench` uses more of it")]
 pub mod usage;
 mod wait;

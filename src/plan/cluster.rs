@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ConfigMap, LimitRange, Namespace, ResourceQuota, Secret, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -83,8 +83,8 @@ pub struct ClusterState {
     by_role: HashMap<String, BTreeSet<Key>>,
     /// The RoleBindings of Roles that name somebody.
     by_subject: HashMap<Known, BTreeSet<Arc<Key>>>,
-    /// Whom bindings of Roles of one name, one a namespace, named last.
-    named: HashMap<String, Weak<BTreeSet<Known>>>,
+    /// How many bindings of Roles have a name, one a namespace, and whom the last of them named.
+    named: HashMap<String, (usize, People)>,
     workspaces: HashMap<String, BTreeSet<String>>,
     accounts: HashMap<String, BTreeSet<Key>>,
     /// ServiceAccounts among those of people that others made.
@@ -106,9 +106,6 @@ fn index(map: &mut HashMap<String, BTreeSet<Key>>, label: Option<&String>, key: 
         map.remove(label);
     }
 }
-
-/// So many names of bindings that are gone are remembered at most.
-const MOST_UNNAMED: usize = 64;
 
 /// Takes in a mark on something of a Developer of that name, or that it is gone.
 fn mark_of(marks: &mut HashMap<String, [BTreeMap<Key, Mark>; 2]>, developer: &str, kind: usize, key: &Key, mark: Option<Mark>) {
@@ -161,13 +158,11 @@ impl ClusterState {
                 self.count(bound, present);
                 if bound.ours {
                     index(&mut self.by_role, bound.labels().get(ROLE), key, present);
+                    self.count_name(key, bound, present);
                 }
             }
         }
         self.index_subjects(key, old.as_ref(), bound.as_ref());
-        if bound.is_none() && old.as_ref().is_some_and(|old| Arc::strong_count(&old.subjects) == 1) {
-            self.named.remove(&key.1);
-        }
         old
     }
 
@@ -246,24 +241,36 @@ impl ClusterState {
         old
     }
 
-    fn bound<K: RbacBinding>(&mut self, (_, name): &Key, object: Arc<K>) -> Bound<K> {
+    fn bound<K: RbacBinding>(&self, (_, name): &Key, object: Arc<K>) -> Bound<K> {
         let ours = ours(object.as_ref(), &self.installation);
         let of_role = ours && object.labels().contains_key(ROLE);
         Bound::new(object, ours, |people| if of_role { self.shared(name, people) } else { Arc::new(people) })
     }
 
     /// Those people as they are kept already: by the same binding of another namespace, or each of them by other bindings.
-    fn shared(&mut self, binding: &str, people: BTreeSet<Known>) -> People {
-        if let Some(same) = self.named.get(binding).and_then(Weak::upgrade).filter(|same| **same == people) {
-            return same;
-        }
-        if self.named.len() > self.role_bindings.len() + MOST_UNNAMED {
-            self.named.retain(|_, people| people.strong_count() > 0);
+    fn shared(&self, binding: &str, people: BTreeSet<Known>) -> People {
+        if let Some((_, same)) = self.named.get(binding).filter(|(_, same)| **same == people) {
+            return same.clone();
         }
         let kept = |known: Known| self.by_subject.get_key_value(&known).map_or(known, |(kept, _)| kept.clone());
-        let people = Arc::new(people.into_iter().map(kept).collect());
-        self.named.insert(binding.to_owned(), Arc::downgrade(&people));
-        people
+        Arc::new(people.into_iter().map(kept).collect())
+    }
+
+    /// Takes in that a binding of a Role has its name, or has it no more.
+    fn count_name(&mut self, (_, name): &Key, bound: &Bound<RoleBinding>, present: bool) {
+        if !bound.labels().contains_key(ROLE) {
+            return;
+        }
+        if present {
+            let (count, people) = self.named.entry(name.clone()).or_default();
+            *count += 1;
+            people.clone_from(&bound.subjects);
+        } else if let Some((count, _)) = self.named.get_mut(name) {
+            *count -= 1;
+            if *count == 0 {
+                self.named.remove(name);
+            }
+        }
     }
 
     fn count<K>(&mut self, bound: &Bound<K>, present: bool) {
@@ -299,7 +306,7 @@ impl ClusterState {
     /// The same people as the bindings of that name named last, kept once.
     pub fn kept(&self, binding: &str, people: People) -> People {
         // Equal if it is the very same, which is seldom not so.
-        self.named.get(binding).and_then(Weak::upgrade).filter(|same| *same == people).unwrap_or(people)
+        self.named.get(binding).map(|(_, same)| same).filter(|same| **same == people).cloned().unwrap_or(people)
     }
 
     /// The ClusterRoleBindings that this installation made for a Role.

@@ -117,7 +117,7 @@ impl House {
         })
         .await;
         self.nothing_waits().await;
-        let pid = self.operator.pid().as_raw_nonzero().get();
+        let pid = self.operator.process();
         Rest { after: since.elapsed(), mib: usage::own_mib(pid), files: usage::open_files(pid), threads: usage::threads(pid) }
     }
 

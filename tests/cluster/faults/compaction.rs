@@ -2,12 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{CALM, arrive, assert_nothing_twice, at_rest, depart, whole};
-use crate::accounts::proxy::TcpProxy;
+use super::{CALM, arrive, assert_nothing_twice, at_rest, by, depart, proxied, whole};
 use crate::support::audit::Audit;
 use crate::support::client;
 use crate::support::fleet::{Fleet, Member};
-use crate::support::install::{Install, PATIENT};
+use crate::support::install::PATIENT;
 use crate::support::operator::Operator;
 use crate::support::replica::Replica;
 use crate::support::{AuditLevel, ControlPlane};
@@ -20,12 +19,9 @@ const SETTLED: usize = 8;
 async fn history_compacted_under_broken_watches_is_read_anew_and_nothing_is_done_twice() {
     let plane = ControlPlane::alone(AuditLevel::Request, UNCACHED).await;
     let client = plane.admin_client().await;
-    let server = plane.variable("APISERVER_URL");
-    let address = format!("cluster.server={server}");
-    let install = Install::new(&plane, &["environments.default=false", "starterRoles=false", PATIENT[0], PATIENT[1], &address]).await;
-    let proxy = TcpProxy::start(server.trim_start_matches("https://")).await;
+    let (install, proxy) = proxied(&plane, &PATIENT).await;
     let audit = Audit::from_now(&plane);
-    let replica = Replica::start_via(&plane, &install, "usher-0", &format!("https://{}", proxy.address())).await;
+    let replica = Replica::start_via(&plane, &install, "usher-0", &by(&proxy)).await;
     let mut fleet = Fleet::new(SETTLED);
     // A namespace that disappears without a watch that sees it.
     client::namespace(&client, "extra-dev", &[("stage", "dev")]).await;

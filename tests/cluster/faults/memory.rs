@@ -11,12 +11,12 @@ use kube::Client;
 use serde_json::json;
 
 use super::compaction::{UNCACHED, compact, told_gone};
-use super::{arrive, at_rest, depart, in_the_midst, whole};
+use super::{arrive, at_rest, by, depart, in_the_midst, proxied, whole};
 use crate::accounts::proxy::TcpProxy;
 use crate::support::audit::Audit;
 use crate::support::client;
 use crate::support::fleet::{Fleet, Member};
-use crate::support::install::{Install, PATIENT};
+use crate::support::install::PATIENT;
 use crate::support::operator::Operator;
 use crate::support::pause::Paused;
 use crate::support::people::edit;
@@ -47,12 +47,9 @@ impl House {
     /// An operator that was started when everybody was there.
     async fn settled_on(plane: &ControlPlane) -> Self {
         let client = plane.admin_client().await;
-        let server = plane.variable("APISERVER_URL");
         // It is patient, so that one process lives through everything.
-        let values = ["environments.default=false", "starterRoles=false", PATIENT[0], PATIENT[1], &format!("cluster.server={server}")];
-        let install = Install::new(plane, &values).await;
-        let proxy = TcpProxy::start(server.trim_start_matches("https://")).await;
-        let kubeconfig = install.kubeconfig_for(plane, "usher-0", &format!("https://{}", proxy.address())).await;
+        let (install, proxy) = proxied(plane, &PATIENT).await;
+        let kubeconfig = install.kubeconfig_for(plane, "usher-0", &by(&proxy)).await;
         let operator = Operator::start_by(&install, kubeconfig, &["--identity", "usher-0"]).await;
         let (fleet, audit) = (Fleet::new(SETTLED), Audit::from_now(plane));
         let mut house = Self { operator, proxy, audit, client, fleet, days: 0 };
@@ -96,7 +93,7 @@ impl House {
     }
 
     fn pid(&self) -> i32 {
-        self.operator.pid().as_raw_nonzero().get()
+        self.operator.process()
     }
 
     fn memory(&self) -> f64 {

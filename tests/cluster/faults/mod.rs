@@ -17,11 +17,13 @@ use kube::Client;
 use kube::api::{DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
 
+use crate::accounts::proxy::TcpProxy;
 use crate::support::access::Matrix;
 use crate::support::audit::{Audit, Event, lines, made_twice};
 use crate::support::client::{explain, kind};
 use crate::support::fleet::{Fleet, Member, developer, list, put};
-use crate::support::{throughout, wait_until};
+use crate::support::install::Install;
+use crate::support::{ControlPlane, throughout, wait_until};
 
 /// Long enough for anything that a busy machine does after a fault.
 const SOON: Duration = Duration::from_mins(2);
@@ -35,6 +37,19 @@ const ASKED: usize = 12;
 const LEASE: SignedDuration = SignedDuration::from_secs(10);
 /// The last answers of an API server that is killed may not have been heard.
 const UNHEARD: SignedDuration = SignedDuration::from_secs(1);
+
+/// The chart with these values more, and a proxy to the API server. People are told of one address, whichever way a replica takes.
+async fn proxied(plane: &ControlPlane, values: &[&str]) -> (Install, TcpProxy) {
+    let server = plane.variable("APISERVER_URL");
+    let address = format!("cluster.server={server}");
+    let install = Install::new(plane, &[&["environments.default=false", "starterRoles=false", &address], values].concat()).await;
+    (install, TcpProxy::start(server.trim_start_matches("https://")).await)
+}
+
+/// The way that a replica takes by a proxy.
+fn by(proxy: &TcpProxy) -> String {
+    format!("https://{}", proxy.address())
+}
 
 /// So many more people, half of them in team web.
 fn newcomers(count: usize) -> Vec<Member> {

@@ -6,11 +6,11 @@ use jiff::Timestamp;
 use kube::Client;
 use serde_json::Value;
 
-use super::{CALM, SOON, arrive, assert_nothing_twice, assert_one_wrote_at_a_time, at_rest, depart, in_the_midst, newcomers, whole};
-use crate::accounts::proxy::TcpProxy;
+use super::{
+    CALM, SOON, arrive, assert_nothing_twice, assert_one_wrote_at_a_time, at_rest, by, depart, in_the_midst, newcomers, proxied, whole,
+};
 use crate::support::audit::{Audit, Event, lines};
 use crate::support::fleet::{Fleet, Member};
-use crate::support::install::Install;
 use crate::support::replica::{Replica, supervised};
 use crate::support::{AuditLevel, ControlPlane, client_of, wait_until};
 
@@ -22,12 +22,9 @@ const NEWCOMERS: usize = 40;
 async fn network_of_the_leader_cut_for_a_minute_never_lets_two_write() {
     let plane = ControlPlane::exclusive(AuditLevel::Request).await;
     let client = plane.admin_client().await;
-    let server = plane.variable("APISERVER_URL");
-    // People are told of one address, whichever way a replica takes.
-    let install = Install::new(&plane, &["environments.default=false", "starterRoles=false", &format!("cluster.server={server}")]).await;
-    let proxy = TcpProxy::start(server.trim_start_matches("https://")).await;
+    let (install, proxy) = proxied(&plane, &[]).await;
     let audit = Audit::from_now(&plane);
-    let mut leader = Replica::start_via(&plane, &install, "usher-0", &format!("https://{}", proxy.address())).await;
+    let mut leader = Replica::start_via(&plane, &install, "usher-0", &by(&proxy)).await;
     leader.leads(&audit, SOON).await;
     let mut standby = Replica::start(&plane, &install, "usher-1").await;
     let mut fleet = Fleet::new(SETTLED);
@@ -96,13 +93,11 @@ async fn assert_overtaken_refused(client: &Client, early: &[Event], late: &[Even
 async fn standby_whose_connections_were_forgotten_takes_over_and_knows_what_happened() {
     let plane = ControlPlane::exclusive(AuditLevel::Request).await;
     let client = plane.admin_client().await;
-    let server = plane.variable("APISERVER_URL");
-    let install = Install::new(&plane, &["environments.default=false", "starterRoles=false", &format!("cluster.server={server}")]).await;
-    let proxy = TcpProxy::start(server.trim_start_matches("https://")).await;
+    let (install, proxy) = proxied(&plane, &[]).await;
     let audit = Audit::from_now(&plane);
     let mut leader = Replica::start(&plane, &install, "usher-0").await;
     leader.leads(&audit, SOON).await;
-    let standby = Replica::start_via(&plane, &install, "usher-1", &format!("https://{}", proxy.address())).await;
+    let standby = Replica::start_via(&plane, &install, "usher-1", &by(&proxy)).await;
     let mut fleet = Fleet::new(SETTLED);
     fleet.settle_in(&client).await;
 

@@ -125,6 +125,11 @@ impl Operator {
         Pid::from_child(&self.child)
     }
 
+    /// Its process, as /proc calls it.
+    pub fn process(&self) -> i32 {
+        self.pid().as_raw_nonzero().get()
+    }
+
     /// Everything that it has said since its first start.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()

@@ -7,13 +7,14 @@ use kube::api::{Api, DynamicObject, PostParams};
 use serde_json::json;
 use usher::api::Developer;
 
+use crate::opened::Opened;
 use crate::people;
+use crate::support::AuditLevel;
 use crate::support::audit::{Audit, Event};
 use crate::support::client::{kind, ready};
 use crate::support::install::Install;
 use crate::support::operator::Operator;
 use crate::support::wait_until;
-use crate::support::{AuditLevel, ControlPlane};
 use crate::table::Row;
 
 /// How often the leader is told to stop.
@@ -30,12 +31,7 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// Measures how long nobody works when a leader is told to stop.
 pub async fn measure() -> Vec<Row> {
     eprintln!("hand-over: a control plane, the chart and two replicas, {ROUNDS} times");
-    let plane = ControlPlane::start(AuditLevel::Metadata).await;
-    let install = Install::new(&plane, &["environments.default=false", "starterRoles=false"]).await;
-    let mut leader = started(&install).await;
-    let admin = plane.admin_client().await;
-    people::prepare(&admin).await;
-    people::taken_in(&admin).await;
+    let Opened { operator: mut leader, plane, install, admin } = Opened::shared(AuditLevel::Metadata, &[]).await;
     let (audit, mut times, mut killed) = (Audit::from_now(&plane), Vec::new(), Vec::new());
     for round in 0..ROUNDS + KILLS {
         let standby = started(&install).await;

@@ -10,12 +10,12 @@ use kube::Client;
 use serde_json::json;
 
 use crate::leaving::percentile;
+use crate::opened::{Opened, installed};
 use crate::people::{self, HOME};
-use crate::settled::{House, passes, until};
+use crate::settled::{self, House};
 use crate::support::access::{Subject, can};
 use crate::support::audit::Audit;
 use crate::support::client::namespace;
-use crate::support::install::Install;
 use crate::support::operator::Operator;
 use crate::support::usage;
 use crate::support::{AuditLevel, ControlPlane};
@@ -54,15 +54,15 @@ pub async fn measure(people: usize) -> Vec<Row> {
         Row::note(format!("{people} developers Ready, s"), many.seconds),
         Row::note("peak memory of the operator meanwhile, MiB", many.peak_mib),
     ];
-    rows.extend(judged_again("wide", people, &mut many.operator).await);
+    rows.extend(started_again("wide", people, &mut many.operator).await);
     let empty = Empty::start(prepare(&shared_namespaces())).await;
     rows.push(empty.compared("wide", people, &many.admin, &shared_namespaces()).await);
     many.end().await;
 
     eprintln!("large: the same with three Roles in 20 namespaces");
     let mut house = House::with(people).await;
-    rows.push(Row::note("peak memory of the operator meanwhile, deep, MiB", usage::peak_mib(pid(&house.operator))));
-    rows.extend(judged_again("deep", people, &mut house.operator).await);
+    rows.push(Row::note("peak memory of the operator meanwhile, deep, MiB", usage::peak_mib(house.operator.process())));
+    rows.extend(started_again("deep", people, &mut house.operator).await);
     let empty = Empty::start(async |client: &Client| people::prepare(client).await).await;
     rows.push(empty.compared("deep", people, &house.admin, &people::shared_namespaces()).await);
     let House { operator, plane, .. } = house;
@@ -94,15 +94,11 @@ struct Cost {
 impl Town {
     async fn with(people: usize) -> Self {
         eprintln!("large: a control plane, the chart, the operator, {ROLES} Roles, {NAMESPACES} namespaces and {people} people");
-        let plane = ControlPlane::start(AuditLevel::Metadata).await;
-        let install = Install::new(&plane, &["environments.default=false", "starterRoles=false"]).await;
-        let operator = Operator::start(&install).await;
-        operator.ready().await;
-        let admin = plane.admin_client().await;
+        let Opened { operator, plane, admin, .. } = Opened::with(AuditLevel::Metadata, &[]).await;
         prepare(&shared_namespaces())(&admin).await;
         people::all_taken_in(&admin, "Role", (0..ROLES).map(role)).await;
         people::all_taken_in(&admin, "Binding", (0..ROLES).map(role)).await;
-        let (audit, [server, _], pid) = (Audit::from_now(&plane), plane.pids(), pid(&operator));
+        let (audit, [server, _], pid) = (Audit::from_now(&plane), plane.pids(), operator.process());
         let (before, since) = ((usage::cpu_seconds(pid), usage::cpu_seconds(server)), Instant::now());
         tokio::join!(people::all_ready(&admin, people, "large", || usage::runs(pid)), people::declare_in(&admin, 0..people, teams, |_| {}));
         let seconds = since.elapsed().as_secs_f64();
@@ -124,18 +120,14 @@ impl Town {
 }
 
 /// The operator is started again with everybody there: how long it takes to judge all of them, and the most memory that it has until then.
-async fn judged_again(what: &str, people: usize, operator: &mut Operator) -> [Row; 2] {
-    operator.terminate().await;
-    let since = Instant::now();
-    operator.restart().await;
-    until(since, "everybody is judged", async || passes(operator).await >= people as f64).await;
-    let seconds = since.elapsed().as_secs_f64();
+async fn started_again(what: &str, people: usize, operator: &mut Operator) -> [Row; 2] {
+    let seconds = settled::judged_again(operator, people).await;
     tokio::time::sleep(QUIET).await;
     [
         Row::note(format!("Restart with {people} developers, {what}, all judged again, s"), seconds),
         Row::most(
             format!("peak memory of the operator with {people} developers, {what}, MiB"),
-            usage::peak_mib(pid(operator)),
+            usage::peak_mib(operator.process()),
             MUST_MEMORY_MIB,
         ),
     ]
@@ -149,8 +141,7 @@ struct Empty {
 
 impl Empty {
     async fn start(prepare: impl AsyncFn(&Client)) -> Self {
-        let plane = ControlPlane::start(AuditLevel::Metadata).await;
-        Install::new(&plane, &["environments.default=false", "starterRoles=false"]).await;
+        let (plane, _) = installed(AuditLevel::Metadata, &[]).await;
         let client = plane.admin_client().await;
         prepare(&client).await;
         Self { plane, client }
@@ -221,8 +212,4 @@ fn teams(person: usize) -> Vec<String> {
     let mut teams: Vec<String> = [0, 1 + one, 1 + other].map(role).into();
     teams.dedup();
     teams
-}
-
-fn pid(operator: &Operator) -> i32 {
-    operator.pid().as_raw_nonzero().get()
 }

@@ -9,14 +9,13 @@ use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 use usher::api::Developer;
 
+use crate::opened::Opened;
 use crate::people;
+use crate::support::AuditLevel;
 use crate::support::access::{Subject, can};
 use crate::support::audit::Audit;
 use crate::support::client::ready;
-use crate::support::install::Install;
-use crate::support::operator::Operator;
 use crate::support::usage;
-use crate::support::{AuditLevel, ControlPlane};
 use crate::table::Row;
 
 /// How many leave while nothing else happens; and while others are provisioned.
@@ -32,15 +31,9 @@ const GIVE_UP: Duration = Duration::from_mins(1);
 /// Measures how long it takes until somebody who leaves is denied.
 pub async fn measure(others: usize) -> Vec<Row> {
     eprintln!("leaving: a control plane, the chart and the operator");
-    let plane = ControlPlane::start(AuditLevel::Metadata).await;
-    let install = Install::new(&plane, &["environments.default=false", "starterRoles=false"]).await;
-    let operator = Operator::start(&install).await;
-    operator.ready().await;
-    let admin = plane.admin_client().await;
-    people::prepare(&admin).await;
-    people::taken_in(&admin).await;
+    let Opened { operator, plane, admin, .. } = Opened::shared(AuditLevel::Metadata, &[]).await;
     let leavers = IDLE + BUSY;
-    let pid = operator.pid().as_raw_nonzero().get();
+    let pid = operator.process();
     tokio::join!(people::all_ready(&admin, leavers, "leaving", || usage::runs(pid)), people::declare(&admin, 0..leavers, |_| {}));
     let names = people::names(leavers);
     let audit = Audit::from_now(&plane);

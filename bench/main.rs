@@ -22,6 +22,7 @@ mod floor;
 mod handover;
 mod large;
 mod leaving;
+mod opened;
 mod outage;
 mod people;
 mod planning;

@@ -7,9 +7,8 @@ use jiff::Timestamp;
 use kube::Client;
 
 use crate::calls::{Call, Schedule};
+use crate::opened::{Opened, installed};
 use crate::support::audit::{Audit, Event};
-use crate::support::install::Install;
-use crate::support::operator::Operator;
 use crate::support::usage;
 use crate::support::{AuditLevel, ControlPlane, client_of};
 use crate::table::Row;
@@ -82,15 +81,9 @@ pub async fn measure(people: usize) -> Vec<Row> {
 
 async fn usher(people: usize) -> Measured {
     eprintln!("usher: a control plane, the chart and the operator");
-    let plane = ControlPlane::start(AuditLevel::Request).await;
-    let install = Install::new(&plane, &["environments.default=false", "starterRoles=false"]).await;
-    let operator = Operator::start(&install).await;
-    operator.ready().await;
-    let admin = plane.admin_client().await;
-    people::prepare(&admin).await;
-    people::taken_in(&admin).await;
+    let Opened { operator, plane, admin, .. } = Opened::shared(AuditLevel::Request, &[]).await;
     let audit = Audit::from_now(&plane);
-    let pid = operator.pid().as_raw_nonzero().get();
+    let pid = operator.process();
     let [server, _] = plane.pids();
     let before = (usage::cpu_seconds(pid), cpu_without_operator(&plane), usage::cpu_seconds(server));
     let since = Instant::now();
@@ -127,8 +120,7 @@ async fn settled(audit: &Audit) -> Vec<Event> {
 /// Declares the same people while a bare client with the operator's credentials sends these requests.
 async fn bare(what: &str, people: usize, calls: Vec<Call>) -> Baseline {
     eprintln!("{what}: a control plane and the chart, then {} writes", calls.len());
-    let plane = ControlPlane::start(AuditLevel::Request).await;
-    let install = Install::new(&plane, &["environments.default=false", "starterRoles=false"]).await;
+    let (plane, install) = installed(AuditLevel::Request, &[]).await;
     let admin = plane.admin_client().await;
     people::prepare(&admin).await;
     let client: Client = client_of(&install.kubeconfig()).await;

@@ -11,12 +11,13 @@ use serde_json::{Value, json};
 use usher::api::{Developer, Role};
 
 use crate::leaving::percentile;
+use crate::opened::Opened;
 use crate::people::{self, SHARED};
 use crate::support::access::{Subject, can};
 use crate::support::audit::{Audit, Event};
 use crate::support::client::ready;
-use crate::support::install::Install;
 use crate::support::operator::Operator;
+use crate::support::scrape::Scrape;
 use crate::support::usage;
 use crate::support::{AuditLevel, ControlPlane};
 use crate::table::Row;
@@ -67,14 +68,8 @@ pub async fn measure(people: usize) -> Vec<Row> {
 impl House {
     pub async fn with(people: usize) -> Self {
         eprintln!("settled: a control plane, the chart, the operator and {people} people");
-        let plane = ControlPlane::start(AuditLevel::Metadata).await;
-        let install = Install::new(&plane, &["environments.default=false", "starterRoles=false"]).await;
-        let operator = Operator::start(&install).await;
-        operator.ready().await;
-        let admin = plane.admin_client().await;
-        people::prepare(&admin).await;
-        people::taken_in(&admin).await;
-        let pid = operator.pid().as_raw_nonzero().get();
+        let Opened { operator, plane, admin, .. } = Opened::shared(AuditLevel::Metadata, &[]).await;
+        let pid = operator.process();
         tokio::join!(people::all_ready(&admin, people, "settled", || usage::runs(pid)), people::declare(&admin, 0..people, |_| {}));
         declare(&admin, WITNESS).await;
         ready(&admin, WITNESS).await;
@@ -159,24 +154,23 @@ impl House {
     async fn moved(&self, from: &str, to: &str) -> f64 {
         let witness = self.witness().await;
         let places = people::shared_namespaces();
-        let api: Api<RoleBinding> = Api::all(self.admin.clone());
-        let list = api.list_metadata(&ListParams::default().labels("usher.dev/role=a")).await.expect("a list");
-        let before: BTreeSet<_> = list.items.into_iter().map(|binding| (binding.metadata.namespace, binding.metadata.name)).collect();
+        let (api, of_role): (Api<RoleBinding>, _) = (Api::all(self.admin.clone()), ListParams::default().labels("usher.dev/role=a"));
+        // What names everybody is long: to ask for all of it again and again would take the API server more than the move itself.
+        let names = async || -> BTreeSet<_> {
+            let list = api.list_metadata(&of_role).await.expect("a list");
+            list.items.into_iter().map(|binding| (binding.metadata.namespace, binding.metadata.name)).collect()
+        };
+        let before = names().await;
         let since = Instant::now();
         let done = async {
             self.edit(json!({"access": [{"name": "work", "environments": SHARED, "clusterRoles": [to]}]})).await;
-            // What names everybody is long: to ask for all of it again and again would take the API server more than the move itself.
-            let names = async || -> BTreeSet<_> {
-                let list = api.list_metadata(&ListParams::default().labels("usher.dev/role=a")).await.expect("a list");
-                list.items.into_iter().map(|binding| (binding.metadata.namespace, binding.metadata.name)).collect()
-            };
             until(since, "the Role is moved", async || {
                 let now = names().await;
                 now.len() == before.len() && now.is_disjoint(&before)
             })
             .await;
             let took = since.elapsed().as_secs_f64() * 1_000.0;
-            let list = api.list(&ListParams::default().labels("usher.dev/role=a")).await.expect("a list");
+            let list = api.list(&of_role).await.expect("a list");
             assert!(list.items.iter().all(|binding| binding.role_ref.name == to), "only {to} is given, and {from} no more");
             took
         };
@@ -200,7 +194,7 @@ impl House {
     /// New people are declared while a Role is edited again and again, so that everybody is looked at again all the time.
     async fn newcomers(&self) -> Vec<Row> {
         eprintln!("  {NEWCOMERS} people come while all others are looked at again");
-        let before = self.passes().await;
+        let before = passes(&self.operator).await;
         let mut times = Vec::new();
         let come = async {
             for number in 0..NEWCOMERS {
@@ -218,7 +212,7 @@ impl House {
             }
         };
         tokio::select! { () = come => {}, () = disturb => {} }
-        let passes = self.passes().await - before;
+        let passes = passes(&self.operator).await - before;
         self.quiet().await;
         vec![
             Row::note(format!("New developer Ready while {} are looked at again: p50, ms", self.people), percentile(&times, 0.5)),
@@ -236,11 +230,7 @@ impl House {
         eprintln!("  the operator is started again, {RESTARTS} times");
         let (audit, mut times) = (Audit::from_now(&self.plane), Vec::new());
         for _ in 0..RESTARTS {
-            self.operator.terminate().await;
-            let since = Instant::now();
-            self.operator.restart().await;
-            until(since, "everybody is judged", async || self.passes().await >= self.people as f64).await;
-            times.push(since.elapsed().as_secs_f64());
+            times.push(judged_again(&mut self.operator, self.people).await);
         }
         let writes = audit.still(QUIET).await;
         unexpected(&writes);
@@ -268,23 +258,23 @@ impl House {
     /// The most that this operator, which was started last, has had so far.
     fn memory(&self) -> Row {
         let what = format!("peak memory of the operator with {} developers, MiB", self.people);
-        Row::most(what, usage::peak_mib(self.pid()), MUST_MEMORY_MIB)
-    }
-
-    async fn passes(&self) -> f64 {
-        passes(&self.operator).await
-    }
-
-    fn pid(&self) -> i32 {
-        self.operator.pid().as_raw_nonzero().get()
+        Row::most(what, usage::peak_mib(self.operator.process()), MUST_MEMORY_MIB)
     }
 }
 
+/// Starts the operator again. Returns how long it takes until it has judged everybody, in seconds.
+pub async fn judged_again(operator: &mut Operator, people: usize) -> f64 {
+    operator.terminate().await;
+    let since = Instant::now();
+    operator.restart().await;
+    until(since, "everybody is judged", async || passes(operator).await >= people as f64).await;
+    since.elapsed().as_secs_f64()
+}
+
 /// How often the operator that runs has looked at a Developer.
-pub async fn passes(operator: &Operator) -> f64 {
-    let Ok((200, text)) = operator.get("/metrics").await else { return 0.0 };
-    let of_developers = text.lines().filter(|line| line.starts_with("usher_reconciles_total{kind=\"Developer\""));
-    of_developers.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+async fn passes(operator: &Operator) -> f64 {
+    let Ok(scrape) = Scrape::of(operator).await else { return 0.0 };
+    scrape.value("usher_reconciles_total", &[("kind", "Developer")]).unwrap_or_default()
 }
 
 /// Declares somebody who is in the team that holds Role A, and in no other.
@@ -300,7 +290,7 @@ fn is_ready(developer: &Developer) -> bool {
 }
 
 /// Asks again and again until it is so. What is measured must not be stretched by pauses.
-pub async fn until(since: Instant, what: &str, so: impl AsyncFn() -> bool) {
+async fn until(since: Instant, what: &str, so: impl AsyncFn() -> bool) {
     while !so().await {
         assert!(since.elapsed() < GIVE_UP, "after {GIVE_UP:?} still not: {what}");
         tokio::time::sleep(Duration::from_millis(2)).await;

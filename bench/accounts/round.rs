@@ -15,10 +15,12 @@ use tokio::time::timeout;
 use super::places::Place;
 use super::writer::Writer;
 use super::{GIVE_UP, Run};
+use crate::opened::Opened;
 use crate::people;
 use crate::support::client::{apply, condition, kind};
-use crate::support::install::{Install, NAMESPACE};
+use crate::support::install::NAMESPACE;
 use crate::support::operator::Operator;
+use crate::support::scrape::Scrape;
 use crate::support::usage;
 use crate::support::{AuditLevel, ControlPlane, client_of, wait_until};
 
@@ -42,14 +44,8 @@ pub struct House {
 impl House {
     /// Starts everything.
     pub async fn with(people: usize) -> Self {
-        let plane = ControlPlane::start(AuditLevel::Metadata).await;
-        let install = Install::new(&plane, &["environments.default=false", "starterRoles=false", UNBRAKED, STOPPED[0], STOPPED[1]]).await;
-        let operator = Operator::start(&install).await;
-        operator.ready().await;
-        let admin = plane.admin_client().await;
-        people::prepare(&admin).await;
-        people::taken_in(&admin).await;
-        let pid = operator.pid().as_raw_nonzero().get();
+        let Opened { operator, plane, install, admin } = Opened::shared(AuditLevel::Metadata, &[UNBRAKED, STOPPED[0], STOPPED[1]]).await;
+        let pid = operator.process();
         let ready = people::all_ready(&admin, people, "accounts", || usage::runs(pid));
         tokio::join!(ready, people::declare(&admin, 0..people, |_| {}));
         let writer = Writer::new(client_of(&install.kubeconfig()).await, people, ROLE).await;
@@ -169,10 +165,9 @@ impl House {
     }
 
     async fn measured(&self, series: &str, provider: &str) -> f64 {
-        let (_, text) = self.operator.get("/metrics").await.expect("a scrape");
-        let label = if provider.is_empty() { String::new() } else { format!("provider=\"{provider}\"") };
-        let its = text.lines().filter(|line| line.starts_with(series) && line.contains(&label));
-        its.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+        let scrape = Scrape::of(&self.operator).await.expect("a scrape");
+        let label = [("provider", provider)];
+        scrape.value(series, if provider.is_empty() { &[] } else { &label }).unwrap_or_default()
     }
 }
 

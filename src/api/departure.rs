@@ -183,6 +183,9 @@ pub enum TargetState {
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Sealed {
+    /// The Environment of the workspace; left out in the cluster that usher runs in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
     /// The workspace.
     pub namespace: String,
     /// The RoleBinding.

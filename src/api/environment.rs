@@ -150,7 +150,7 @@ pub struct EnvironmentSpec {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterReference {
-    /// The Secret in usher's own namespace that holds a kubeconfig for the cluster.
+    /// The Secret in usher's own namespace that holds a kubeconfig for the cluster, as `usher remote kubeconfig` makes it. It may run no program and name no file; a new one is taken without a restart. Environments in one cluster name the same Secret.
     pub kubeconfig_secret: SecretKey,
 }
 

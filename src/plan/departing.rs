@@ -1,6 +1,6 @@
 //! What there is to do and to ask about somebody who left, whether her Developer is still there or not.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -25,7 +25,7 @@ use super::name::digest;
 use super::placement::Scene;
 use super::question::{Question, questions};
 use super::request::{DELETED, Request};
-use super::seal::{Seal, Site, keep, seal, workspaces};
+use super::seal::{Seal, Site, keep, same_place, seal, workspaces};
 use super::verify::found_issued;
 use super::workspace::credentials_in;
 use super::world::deleting;
@@ -50,13 +50,19 @@ pub struct Departing {
     pub identities: Vec<Identity>,
     /// The same, where that name is nobody else's by now.
     pub faces: BTreeSet<Face>,
+    /// In which cluster each Environment is in which she was known.
+    pub places: BTreeMap<String, ClusterKey>,
+    /// The clusters in which something of hers may be.
+    pub clusters: BTreeSet<ClusterKey>,
     /// Her workspaces.
     pub sites: Vec<Site>,
     /// Her workspaces, for the receipt.
     pub workspaces: Vec<Workspace>,
     /// The seal of her workspaces.
     pub seal: Seal,
-    /// Writes that her Developer's pass would make if it were still there: her ServiceAccounts and credentials go.
+    /// Writes that her Developer's and her Roles' passes would make if her Developer were still there: she is taken out of bindings.
+    pub access_debts: Vec<Step>,
+    /// Likewise, once her access is gone: her ServiceAccounts and credentials go.
     pub debts: Vec<Step>,
     /// Writes that take identities of usher's out of bindings that others made.
     pub foreign: Vec<Step>,
@@ -107,14 +113,17 @@ pub fn departing(scene: Scene<'_>, departure: &Departure, now: Timestamp) -> Dep
     // What was issued to that name is another one's, if somebody else has the name by now.
     let hers_by_name = developer.is_some() || scene.world.developer(&left.name).is_none();
     let (mut named, mut accounts, mut foreign_bindings) = (false, false, false);
-    let (mut debts, mut foreign) = (Vec::new(), Vec::new());
-    for (cluster, state) in scene.clusters {
+    let (mut access_debts, mut debts, mut foreign) = (Vec::new(), Vec::new(), Vec::new());
+    for (cluster, state) in scene.planned() {
         let hers: BTreeSet<&Known> = faces.iter().filter(|face| face.cluster == *cluster).map(|face| &face.known).collect();
         let namespaces: BTreeSet<&str> = sites.iter().filter(|site| site.cluster == *cluster).map(|site| site.namespace.as_str()).collect();
         named |= names_her(state, &hers, &namespaces) || hers_by_name && !found_issued(scene, cluster, &left.name).is_empty();
         let own: Vec<_> =
             state.service_accounts_of(&left.name).map(|(_, account)| account).filter(|account| of(account.as_ref(), &left.uid)).collect();
         accounts |= !own.is_empty();
+        if developer.is_none() {
+            access_debts.extend(still_given(cluster, state, &hers, &namespaces));
+        }
         if here.is_none() {
             debts.extend(own.iter().map(|account| step(cluster, None, Change::ServiceAccount(remove(account.as_ref())))));
             let inside = sites.iter().filter(|site| site.cluster == *cluster);
@@ -127,6 +136,7 @@ pub fn departing(scene: Scene<'_>, departure: &Departure, now: Timestamp) -> Dep
             foreign.extend(shrink(cluster, state, &hers, &namespaces));
         }
     }
+    let places = places(scene, &identities, &sites);
     let kept = sealed_elsewhere(scene, departure, &status.sealed);
     let (brake, recheck_at) = told(scene, departure, now);
     Departing {
@@ -134,11 +144,14 @@ pub fn departing(scene: Scene<'_>, departure: &Departure, now: Timestamp) -> Dep
         workspaces: sites.iter().map(|site| workspace(scene, site)).collect(),
         seal: seal(scene, &left.name, &sites, &kept),
         questions: here.map(|developer| questions(scene, developer, now)).unwrap_or_default(),
+        clusters: scene.clusters.keys().chain(places.values()).cloned().collect(),
+        places,
         brake,
         recheck_at,
         identities,
         faces,
         sites,
+        access_debts,
         debts,
         foreign,
         named,
@@ -147,12 +160,19 @@ pub fn departing(scene: Scene<'_>, departure: &Departure, now: Timestamp) -> Dep
     }
 }
 
+/// In which cluster each Environment is in which she was known. That of one which is not written any more is not known, but where a workspace of it is.
+fn places(scene: Scene<'_>, identities: &[Identity], sites: &[Site]) -> BTreeMap<String, ClusterKey> {
+    let known =
+        identities.iter().filter_map(|it| Some((it.environment.clone(), ClusterKey::of(scene.world.environment(&it.environment)?))));
+    sites.iter().map(|site| (site.environment.clone(), site.cluster.clone())).chain(known).collect()
+}
+
 /// What is kept for a return; also what a Lock had taken out before she left.
 fn sealed_elsewhere(scene: Scene<'_>, departure: &Departure, own: &[Sealed]) -> Vec<Sealed> {
     let mut kept = own.to_vec();
     let locks = scene.world.locks_of(&departure.spec.developer.name);
     for sealed in locks.filter_map(|lock| lock.status.as_ref()).flat_map(|status| &status.sealed) {
-        if !kept.iter().any(|own| own.namespace == sealed.namespace && own.name == sealed.name) {
+        if !kept.iter().any(|own| same_place(own, sealed)) {
             keep(&mut kept, sealed.clone());
         }
     }
@@ -200,6 +220,22 @@ fn names_her(state: &ClusterState, hers: &BTreeSet<&Known>, namespaces: &BTreeSe
     hers.iter().any(|known| state.role_bindings_naming(known).next().is_some())
         || wide.any(|bound| hers.iter().any(|known| bound.subjects.contains(*known)))
         || namespaces.iter().any(|namespace| state.owner_bindings(namespace).next().is_some())
+}
+
+/// Takes somebody whose Developer is gone out of what usher gave her: that was owed to a cluster that did not answer while she was there.
+fn still_given(cluster: &ClusterKey, state: &ClusterState, hers: &BTreeSet<&Known>, workspaces: &BTreeSet<&str>) -> Vec<Step> {
+    let hers: BTreeSet<Known> = hers.iter().map(|known| (*known).clone()).collect();
+    let named = |subjects: &BTreeSet<Known>| hers.iter().any(|known| subjects.contains(known));
+    let owner = workspaces.iter().flat_map(|namespace| state.owner_bindings(namespace));
+    let owner = owner.map(|binding| Change::RoleBinding(binding.removal()));
+    let inside = state
+        .role_bindings
+        .iter()
+        .filter(|((namespace, _), bound)| bound.ours && !workspaces.contains(namespace.as_str()) && named(&bound.subjects));
+    let inside = inside.map(|(_, bound)| Change::RoleBinding(bound.without(&hers)));
+    let wide = state.cluster_role_bindings.values().filter(|bound| bound.ours && named(&bound.subjects));
+    let wide = wide.map(|bound| Change::ClusterRoleBinding(bound.without(&hers)));
+    owner.chain(inside).chain(wide).map(|change| step(cluster, None, change)).collect()
 }
 
 /// Takes identities of usher's out of bindings of others. Such a binding is never deleted, and nothing else in it is touched.

@@ -80,12 +80,14 @@ pub fn environment_findings(scene: Scene<'_>, environment: &Environment) -> Vec<
             format!("uenv/{other} is home already, and one must be: set home: false here, or there"),
         );
     }
-    let Some(state) = scene.cluster_of(environment) else {
-        add(
-            ConditionType::Connected,
-            Reason::Unreachable,
-            "Environments on other clusters are not supported by this version; leave spec.cluster out".to_owned(),
-        );
+    let cluster = ClusterKey::of(environment);
+    if let Some(trouble) = scene.trouble(&cluster) {
+        add(ConditionType::Connected, trouble.reason, trouble.message.clone());
+    }
+    let Some(state) = scene.clusters.get(&cluster) else {
+        if scene.trouble(&cluster).is_none() {
+            add(ConditionType::Connected, Reason::Progressing, "the cluster is being read".to_owned());
+        }
         return findings;
     };
     for (namespace, environments) in state.territory.contested(&name).take(10) {
@@ -127,24 +129,36 @@ pub fn environment_findings(scene: Scene<'_>, environment: &Environment) -> Vec<
 pub fn environment_status(scene: Scene<'_>, environment: &Environment, pending: Pending) -> EnvironmentStatus {
     let name = environment.name_any();
     let state = scene.cluster_of(environment);
+    let before = environment.status.clone().unwrap_or_default();
     let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    // Of a cluster of which nothing was read yet, nobody knows.
+    let pending = state.map_or_else(|| "unknown".to_owned(), |_| pending.to_string());
     EnvironmentStatus {
         observed_generation: environment.metadata.generation,
         conditions: Vec::new(),
-        namespaces: state.map(|state| count(state.territory.shared(&name).count())),
-        workspaces: state.map(|state| count(state.workspaces_in(&name).count())),
+        namespaces: state.map(|state| count(state.territory.shared(&name).count())).or(before.namespaces),
+        workspaces: state.map(|state| count(state.workspaces_in(&name).count())).or(before.workspaces),
         consistency: None,
-        summary: Some(EnvironmentSummary { cluster: ClusterKey::of(environment).to_string(), pending: pending.to_string() }),
+        summary: Some(EnvironmentSummary { cluster: ClusterKey::of(environment).to_string(), pending }),
     }
 }
 
-/// Whether everything that this installation made for a deleted Environment is gone: bindings of Roles, and of owners.
+/// Whether everything that this installation made for a deleted Environment is gone: bindings of Roles, and of owners; in another cluster people's identities,
+/// too, if no other Environment is there. A cluster whose Secret was taken away is nobody's to look at any more: then what is there stays as it is.
 pub fn environment_cleared(scene: Scene<'_>, environment: &Environment) -> bool {
     if environment.spec.mode == Mode::Observe {
         return true;
     }
     let name = environment.name_any();
-    let Some(state) = scene.cluster_of(environment) else { return true };
+    let cluster = ClusterKey::of(environment);
+    if scene.trouble(&cluster).is_some_and(|trouble| trouble.reason == Reason::SecretNotFound) {
+        return true;
+    }
+    let Some(state) = scene.clusters.get(&cluster) else { return false };
+    let shared = scene.world.live_environments().any(|(_, other)| ClusterKey::of(other) == cluster);
+    if cluster != ClusterKey::Home && !shared && state.service_accounts.values().any(|account| state.ours(account.as_ref())) {
+        return false;
+    }
     let workspaces: BTreeSet<String> = state.workspaces_in(&name).map(|namespace| namespace.name_any()).collect();
     !state.role_bindings.iter().any(|((namespace, _), bound)| {
         bound.ours

@@ -30,7 +30,9 @@ pub struct Held {
     pub via: Via,
     /// The Environments in which it gives something.
     pub environments: BTreeSet<String>,
-    /// Whether all of it was seen.
+    /// Those of them, and others that are meant, whose clusters do not answer, so that it is not known whether she has it: what runs there goes on.
+    pub awaited: BTreeSet<String>,
+    /// Whether all of it was seen, in clusters that answer.
     pub in_place: bool,
     /// The Providers at which it gives an account, each with whether one can log in with that by now. Where nobody can any more it is left out.
     pub accounts: BTreeMap<String, bool>,
@@ -51,7 +53,7 @@ pub fn accounts_by(world: &World, role: &Role, told: &[AccountStatus]) -> BTreeM
 impl Held {
     /// Whether it gives something anywhere.
     fn gives(&self) -> bool {
-        !(self.environments.is_empty() && self.accounts.is_empty())
+        !(self.environments.is_empty() && self.awaited.is_empty() && self.accounts.is_empty())
     }
 }
 
@@ -192,15 +194,18 @@ fn given(inputs: &GrantInputs<'_>, role: &str, held: &Held) -> Held {
     };
     let there = |name: &&String| scene.world.environment(name).is_some_and(|environment| !idle(environment) || seen(environment));
     let environments = held.environments.iter().filter(there).cloned().collect();
-    Held { via: held.via.clone(), environments, in_place: held.in_place, accounts: held.accounts.clone() }
+    Held { via: held.via.clone(), environments, awaited: held.awaited.clone(), in_place: held.in_place, accounts: held.accounts.clone() }
 }
 
-/// Where a holding gives something. An account is there since one can log in with it, and as long as it is not seen to be gone.
+/// Where a holding gives something. An account is there since one can log in with it, and as long as it is not seen to be gone; what a cluster gives that
+/// does not answer, likewise.
 fn targets(held: &Held, grant: Option<&Grant>) -> Vec<String> {
     let runs = |target: &String| grant.is_some_and(|grant| grant.spec.targets.iter().any(|it| it.name == *target && it.until.is_none()));
     let accounts = held.accounts.iter().map(|(name, active)| (format!("provider/{name}"), *active));
     let accounts = accounts.filter(|(target, active)| *active || runs(target)).map(|(target, _)| target);
-    held.environments.iter().map(|name| format!("environment/{name}")).chain(accounts).collect()
+    let environments = held.environments.union(&held.awaited).map(|name| (format!("environment/{name}"), held.awaited.contains(name)));
+    let environments = environments.filter(|(target, awaited)| !awaited || runs(target)).map(|(target, _)| target);
+    environments.chain(accounts).collect()
 }
 
 /// When a holding ends by itself: with the last of its Bindings, or the person's own end.

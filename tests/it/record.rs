@@ -27,7 +27,7 @@ pub fn held(model: &Model, name: &str) -> BTreeMap<String, Held> {
             let known = |name: &&str| scene.world.environment(name).is_some_and(|it| known_in(scene, developer, it).is_ok());
             let environments = via.values().flat_map(|scope| places.environments(scope)).filter(known).map(str::to_owned).collect();
             let in_place = missing(scene, developer, object, &via, &places).is_empty();
-            Some((role, Held { via, environments, in_place, accounts: BTreeMap::new() }))
+            Some((role, Held { via, environments, awaited: BTreeSet::new(), in_place, accounts: BTreeMap::new() }))
         });
         seen.collect()
     })

@@ -89,7 +89,8 @@ impl Run {
         let work = self.lead(config, namespace, &identity, &remotes, (&watches, export));
         let outcome = tokio::select! {
             outcome = work => outcome,
-            () = remotes.clone().run() => Ok(()),
+            // Which cluster each Secret leads to stands in Environments, so all of those are read before.
+            () = async { watches.complete().await; remotes.clone().run().await } => Ok(()),
             served = server => Err(format!("the HTTP server ended: {served:?}").into()),
             () = told_to_stop() => {
                 tracing::info!("told to stop");
@@ -131,8 +132,9 @@ impl Run {
         ));
         let work = async {
             if waited {
-                tracing::info!("reading the cluster anew, as the replica before said no goodbye");
-                watches.anew(client.clone()).await;
+                tracing::info!("reading the clusters anew, as the replica before said no goodbye");
+                remotes.anew();
+                tokio::join!(watches.anew(client.clone()), remotes.settled(REMOTES_WITHIN));
             }
             if let Err(error) = defaults::apply(&client, namespace).await {
                 tracing::warn!(

@@ -16,7 +16,7 @@ use crate::api::metadata::{
     DATA_DIGEST, IDENTITIES_NAMESPACE, KUBECONFIG_KEY, KUBECONFIG_SECRET, TOKEN_EXPIRES_AT, TOKEN_ISSUED_AT, TOKEN_OF,
 };
 use crate::plan::cluster::ClusterKey;
-use crate::plan::credential::CredentialPlan;
+use crate::plan::credential::{CredentialPlan, user_in};
 use crate::plan::developer::{seconds, whole_second};
 use crate::plan::elsewhere::{Due, TokenNote};
 use crate::plan::name::fingerprint;
@@ -66,6 +66,9 @@ async fn tokens_elsewhere(
     let mut before: Option<BTreeMap<String, Token>> = None;
     for context in plan.contexts.iter().filter(|context| context.token && context.cluster != plan.cluster) {
         let user = plan.user_of(context);
+        if tokens.contains_key(&user) {
+            continue;
+        }
         let news = brought.get(&context.cluster).filter(|brought| plan.elsewhere.get(&context.cluster) == Some(&brought.note));
         if let Some(brought) = news {
             tokens.insert(user, brought.token.clone());
@@ -133,9 +136,15 @@ async fn issue(cluster: &Cluster, account: &str, lifetime: SignedDuration) -> Re
     Ok(Token { value: status.token.unwrap_or_default(), expires: status.expiration_timestamp.map_or(Timestamp::UNIX_EPOCH, |time| time.0) })
 }
 
-/// The token in somebody's kubeconfig Secret, read live, to ask later whether it is refused. None if there is none.
-pub async fn token_in(client: &Client, namespace: &str, developer: &str) -> Result<Option<Token>, Error> {
-    Ok(tokens_in(client, namespace).await?.remove(developer))
+/// The tokens in somebody's kubeconfig Secret in a cluster, read live, to ask later whether they are refused: her own, and those for other clusters.
+pub async fn tokens_of(
+    cluster: &Cluster,
+    others: impl Iterator<Item = &ClusterKey>,
+    (namespace, developer): (&str, &str),
+) -> Result<BTreeMap<ClusterKey, Arc<Token>>, Error> {
+    let mut tokens = tokens_in(cluster.client(), namespace).await?;
+    let users = others.map(|other| (other, user_in(developer, other))).chain([(cluster.key(), developer.to_owned())]);
+    Ok(users.filter_map(|(key, user)| Some((key.clone(), Arc::new(tokens.remove(&user)?)))).collect())
 }
 
 /// The tokens in somebody's kubeconfig Secret by the name of their user, read live.

@@ -106,6 +106,8 @@ impl Bindings {
             } else if !outcome.settled {
                 troubles.extend(outcome.errors.iter().map(|(reason, message)| trouble(*reason, &format!(": {message}"))));
             }
+            let silent = outcome.silent.iter();
+            troubles.extend(silent.map(|(cluster, (reason, why))| trouble(*reason, &format!(" in {cluster} waits: {why}"))));
             for (cluster, outcome) in outcomes.iter().filter(|(cluster, _)| **cluster != ClusterKey::Home) {
                 troubles.extend(outcome.errors.iter().map(|(reason, message)| trouble(*reason, &format!(" in {cluster}: {message}"))));
             }

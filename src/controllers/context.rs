@@ -25,6 +25,7 @@ use crate::cluster::secrets::Token;
 use crate::plan::change::{Step, Verb};
 use crate::plan::cluster::ClusterKey;
 use crate::plan::environment::Pending;
+use crate::plan::link::Silences;
 use crate::plan::role::Failed;
 use crate::telemetry::metrics::Metrics;
 
@@ -140,6 +141,8 @@ pub struct RoleOutcome {
     pub settled: bool,
     /// When the pass began, in ticks.
     pub started: u64,
+    /// The clusters that it waits for, as they do not answer.
+    pub silent: Silences,
 }
 
 /// Somebody who is leaving.
@@ -178,8 +181,8 @@ pub struct Context {
     pub desks: Desks,
     /// Since when somebody is seen to be leaving.
     pub leaving: Mutex<HashMap<String, Leaving>>,
-    /// The last tokens of people who left, by the UID of the Developer, until they were seen to be refused.
-    pub tokens: Mutex<HashMap<String, Arc<Token>>>,
+    /// The last tokens of people who left, by the UID of the Developer and by cluster, until they were seen to be refused.
+    pub tokens: Mutex<HashMap<String, BTreeMap<ClusterKey, Arc<Token>>>>,
     pending: Mutex<HashMap<(String, String), BTreeMap<String, Pending>>>,
     epoch: Mutex<Option<String>>,
     ticks: AtomicU64,

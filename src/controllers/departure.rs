@@ -19,12 +19,12 @@ use crate::cluster::secrets::accepted;
 use crate::plan::access::Standing;
 use crate::plan::cluster::ClusterKey;
 use crate::plan::departing::{Departing, departing};
-use crate::plan::departures::lasts;
+use crate::plan::departures::{complete, lasts};
 use crate::plan::developer::whole_second;
 use crate::plan::entitlement::accounts_of;
 use crate::plan::placement::Scene;
 use crate::plan::receipt::{self, Found, FoundIn, receipt};
-use crate::plan::seal::{awaits_workspace, keep_all, unseal, workspaces};
+use crate::plan::seal::{awaits_workspace, keep_all, still_sealed, unseal, workspaces};
 
 use super::accounts;
 use super::context::Context;
@@ -187,11 +187,11 @@ impl Departures {
         view: &Departing,
         found: Option<&FoundIn>,
     ) -> (FoundIn, Option<Duration>) {
-        let silence = self.context.memory.read(|_, scene| scene.silence(cluster));
+        let silence = view.silent.get(cluster);
         if complete(departure) && nothing_new(view) && (silence.is_some() || found.is_none()) {
             return (as_before(departure, cluster, view), None);
         }
-        let Some((_, why)) = silence else {
+        let Some(why) = silence else {
             return (found.cloned().unwrap_or_default(), None);
         };
         let (name, now) = (departure.name_any(), self.context.now());
@@ -268,15 +268,16 @@ impl Departures {
 
     /// Whether the API server still knows her by the last token that usher issued; if that is not remembered it was waited long enough.
     async fn still_accepted(&self, departure: &Departure) -> Result<bool, Error> {
-        let uid = &departure.spec.developer.uid;
-        // The token is that of the cluster in which her kubeconfig was. Elsewhere it was waited long enough.
-        if self.cluster != ClusterKey::Home {
-            return Ok(false);
-        }
-        let Some(token) = self.context.tokens.lock().get(uid).cloned() else { return Ok(false) };
-        let accepted = accepted(&self.context.client, &token).await?;
+        let (context, uid) = (&self.context, &departure.spec.developer.uid);
+        let Some(cluster) = context.cluster(&self.cluster) else { return Ok(false) };
+        let Some(token) = context.tokens.lock().get(uid).and_then(|hers| hers.get(&self.cluster)).cloned() else { return Ok(false) };
+        let accepted = accepted(cluster.client(), &token).await?;
         if !accepted {
-            self.context.tokens.lock().remove(uid);
+            let mut tokens = context.tokens.lock();
+            if let Some(hers) = tokens.get_mut(uid) {
+                hers.remove(&self.cluster);
+            }
+            tokens.retain(|_, hers| !hers.is_empty());
         }
         Ok(accepted)
     }
@@ -331,13 +332,17 @@ impl Departures {
         let Some(cluster) = self.context.cluster(&self.cluster) else { return Ok(leftovers) };
         let scan = self.scans.since(&self.cluster, cluster.client(), since).await?;
         for face in view.faces.iter().filter(|face| face.cluster == self.cluster) {
-            let left = scan.naming(&face.known).iter().map(|naming| leftover(&face.environment, naming, "her"));
+            let left = scan.naming(&face.known).iter().map(|naming| leftover(&face.target, naming, "her"));
             leftovers.extend(left);
         }
         for site in view.sites.iter().filter(|site| site.cluster == self.cluster) {
             let accounts = scan.naming_accounts_of(&site.namespace);
             leftovers.extend(accounts.map(|(name, naming)| {
-                leftover(&site.environment, naming, &format!("ServiceAccount {name} of her workspace {}", site.namespace))
+                leftover(
+                    &view.places.target(&site.environment, &site.cluster),
+                    naming,
+                    &format!("ServiceAccount {name} of her workspace {}", site.namespace),
+                )
             }));
         }
         leftovers.sort();
@@ -411,15 +416,17 @@ impl Departures {
         if !carried.errors.is_empty() {
             return Ok(Done { errors: carried.errors, wrote: carried.written > 0, ..Done::default() });
         }
-        // What was taken out elsewhere is put back by the passes there, and is remembered until then.
-        let (open, waits) = context.memory.read(|content, scene| {
-            let (steps, waits) = put_back(scene);
-            let unread = !kept.is_empty() && content.links.values().any(|link| !link.read);
-            (!steps.is_empty(), waits || unread)
+        // What was taken out elsewhere is put back by the passes there, and is remembered until then; what is back here is not put back again.
+        status.sealed = context.memory.read(|_, scene| {
+            let left = &departure.spec.developer;
+            let Some(developer) = scene.world.developer(&left.name) else { return Vec::new() };
+            still_sealed(scene, developer, &workspaces(scene, &left.name, &developer.uid().unwrap_or_default()), &kept)
         });
-        if open || waits {
+        if !status.sealed.is_empty() {
+            context.objects.write_status(departure.as_ref(), Some(&before), &status).await?;
             return Ok(Done { soon: Some(Duration::from_secs(1)), wrote: carried.written > 0, ..Done::default() });
         }
+        status.sealed = kept;
         status.returned_at = Some(whole_second(now));
         status.brake = None;
         for condition in status.conditions.iter_mut().filter(|condition| condition.type_ == ConditionType::Complete.to_string()) {
@@ -437,12 +444,6 @@ fn sealed_before(departure: &Departure) -> Vec<Sealed> {
     departure.status.as_ref().map(|status| status.sealed.clone()).unwrap_or_default()
 }
 
-/// Whether a receipt says that nothing is left.
-fn complete(departure: &Departure) -> bool {
-    let state = departure.status.as_ref().and_then(|status| status.state);
-    matches!(state, Some(DepartureState::Complete | DepartureState::CompleteWithWaivers))
-}
-
 /// Whether nothing of hers is seen that a complete receipt does not tell of.
 fn nothing_new(view: &Departing) -> bool {
     !view.named
@@ -456,21 +457,18 @@ fn nothing_new(view: &Departing) -> bool {
 /// What a complete receipt says of a cluster.
 fn as_before(departure: &Departure, cluster: &ClusterKey, view: &Departing) -> FoundIn {
     let before = departure.status.clone().unwrap_or_default();
-    let here = |left: &Leftover| {
-        let environment = left.target.strip_prefix("environment/");
-        environment.is_some_and(|environment| view.places.get(environment).unwrap_or(&ClusterKey::Home) == cluster)
-    };
+    let here = |left: &Leftover| view.places.place(&left.target).is_some_and(|place| place.cluster == *cluster);
     let leftovers = before.leftovers.into_iter().filter(here).collect();
     FoundIn { access_gone: true, credentials_revoked: true, leftovers: Some(leftovers), ..FoundIn::default() }
 }
 
-fn leftover(environment: &str, naming: &Naming, whom: &str) -> Leftover {
+fn leftover(target: &str, naming: &Naming, whom: &str) -> Leftover {
     let (kind, place) = match &naming.namespace {
         Some(namespace) => ("RoleBinding", format!("{namespace}/{}", naming.name)),
         None => ("ClusterRoleBinding", naming.name.clone()),
     };
     Leftover {
-        target: format!("environment/{environment}"),
+        target: target.to_owned(),
         object: format!("{kind} {place}"),
         reason: format!("gives {} to {whom} and was not made by usher; take her out of it, or delete it", naming.gives),
     }

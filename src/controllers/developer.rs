@@ -15,17 +15,17 @@ use tokio::time::Instant;
 use crate::api::{ConditionType, Developer, DeveloperStatus, Reason};
 use crate::cluster::crds;
 use crate::cluster::error::Error;
-use crate::cluster::secrets::{token_in, write_kubeconfig};
+use crate::cluster::secrets::{tokens_of, write_kubeconfig};
 use crate::plan::access::held_roles;
 use crate::plan::cell::{ToldAccounts, tells_of_accounts, told_accounts};
 use crate::plan::change::{Step, Verb};
 use crate::plan::cluster::ClusterKey;
 use crate::plan::credential::plan_credentials;
-use crate::plan::departing;
+use crate::plan::departing::{self, tells_of_identities};
 use crate::plan::developer::{DeveloperInputs, DeveloperPlan, plan_developer};
 use crate::plan::finding::Finding;
 use crate::plan::grant::{GrantInputs, Held, accounts_by, plan_grants};
-use crate::plan::holding::holding;
+use crate::plan::holding::{holding, lingering};
 use crate::plan::status::developer_status;
 use crate::plan::world::deleting;
 
@@ -207,9 +207,9 @@ impl Developers {
         let (true, Some(uid)) = (plan.standing.departs(), developer.uid()) else { return };
         for namespace in namespaces {
             let Some(cluster) = context.cluster(&self.cluster) else { return };
-            match token_in(cluster.client(), &namespace, &developer.name_any()).await {
-                Ok(Some(token)) => drop(context.tokens.lock().insert(uid.clone(), Arc::new(token))),
-                Ok(None) => {}
+            let others: Vec<ClusterKey> = context.memory.read(|content, _| content.links.keys().cloned().collect());
+            match tokens_of(&cluster, others.iter(), (&namespace, &developer.name_any())).await {
+                Ok(tokens) => context.tokens.lock().entry(uid.clone()).or_default().extend(tokens),
                 Err(error) => tracing::debug!(error = error.chain(), "the last token could not be read"),
             }
         }
@@ -298,6 +298,7 @@ impl Developers {
                 findings.extend(troubles);
                 held.insert(name, holds);
             }
+            findings.extend(lingering(scene, &fresh, &held));
             (held, findings)
         });
         progress.findings.extend(findings);
@@ -369,6 +370,7 @@ impl Developers {
                 standing: progress.plan.standing,
                 held: &progress.held,
                 found: &found,
+                beyond: &progress.plan.beyond,
                 grants: &grants,
                 now,
             })
@@ -405,7 +407,10 @@ impl Developers {
     async fn finish(&self, developer: &Arc<Developer>, progress: &mut Progress) -> Result<Option<Duration>, Error> {
         let context = &self.context;
         let has_receipt = context.memory.read(|content, _| {
-            content.world.departures().current(developer).is_some_and(|receipt| tells_of_accounts(receipt, &progress.accounts))
+            let receipt = content.world.departures().current(developer);
+            receipt.is_some_and(|receipt| {
+                tells_of_accounts(receipt, &progress.accounts) && tells_of_identities(receipt, &progress.plan.identities)
+            })
         });
         // What is left is paid by the Departure. What went wrong a moment ago may go right the next time.
         let leaving = context.leaving.lock().get(&developer.name_any()).copied();

@@ -1,11 +1,12 @@
 //! The passes over clusters besides the home cluster. Each has its own, with queues and workers of its own, so that one that is slow keeps nobody waiting
 //! elsewhere. They work while their cluster answers; what is to be done in one that does not is owed, and is done when it is back, departures first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
+use crate::cluster::memory::Seen;
 use crate::plan::cluster::ClusterKey;
 
 use super::context::{ClusterQueues, Context};
@@ -35,12 +36,28 @@ impl Hands {
         }
     }
 
+    /// Looks at the clusters that a change concerns: how one stands, or that it is written down by now which one it is.
+    pub fn follow(&mut self, change: &Seen) {
+        match change {
+            Seen::Link(cluster, ..) => self.look(cluster),
+            Seen::Environment(_, old, new) => {
+                let clusters = [old, new].into_iter().flatten().map(|environment| ClusterKey::of(environment));
+                clusters
+                    .filter(|cluster| *cluster != ClusterKey::Home)
+                    .collect::<BTreeSet<_>>()
+                    .iter()
+                    .for_each(|cluster| self.look(cluster));
+            }
+            _ => {}
+        }
+    }
+
     fn answers(&self, cluster: &ClusterKey) -> bool {
         self.context.memory.read(|_, scene| scene.answers(cluster))
     }
 
     /// Begins to work in a cluster that answers by now, and ends it in one that does not any more.
-    pub fn look(&mut self, cluster: &ClusterKey) {
+    fn look(&mut self, cluster: &ClusterKey) {
         let answers = self.answers(cluster);
         if answers && !self.at_work.contains_key(cluster) {
             self.start(cluster);

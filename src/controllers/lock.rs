@@ -139,9 +139,8 @@ impl Locks {
         let Some((view, answering)) = all else { return };
         let there = self.context.there.locks.of(&lock.name_any());
         if found.lifted {
-            let open = view.unseal.as_ref().is_none_or(|steps| !steps.is_empty()) || !view.silent.is_empty();
-            if open && found.sealed.is_empty() && view.standing.is_some() && !view.kept_elsewhere {
-                found.sealed = lock.status.as_ref().map(|status| status.sealed.clone()).unwrap_or_default();
+            if found.sealed.is_empty() && view.standing.is_some() && !view.kept_elsewhere {
+                found.sealed = view.still_kept;
             }
             return;
         }

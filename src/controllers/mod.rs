@@ -36,7 +36,6 @@ use self::context::Context;
 use self::frame::{Frame, Pass};
 use self::hands::Hands;
 use self::queue::Queue;
-use crate::cluster::memory::Seen;
 use crate::plan::cluster::ClusterKey;
 
 /// How soon to look again whether usher's CRDs are back.
@@ -77,9 +76,7 @@ pub async fn run(context: Arc<Context>, relisted: Arc<Notify>) {
         tokio::select! {
             change = seen.recv() => match change {
                 Some((change, by)) => {
-                    if let Seen::Link(cluster, ..) = &change {
-                        hands.look(cluster);
-                    }
+                    hands.follow(&change);
                     triggers::wake(&context, &change, by);
                 }
                 None => return,

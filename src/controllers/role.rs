@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::api::metadata::FINALIZER;
 use crate::api::role::LastApplied;
-use crate::api::{ConditionType, Reason, Role};
+use crate::api::{ConditionType, Role};
 use crate::cluster::crds;
 use crate::cluster::error::Error;
 use crate::cluster::pen::Urgency;
@@ -20,7 +20,7 @@ use crate::plan::change::Step;
 use crate::plan::cluster::ClusterKey;
 use crate::plan::developer::whole_second;
 use crate::plan::finding::Finding;
-use crate::plan::link::Link;
+use crate::plan::link::{Silences, awaited, owing};
 use crate::plan::placement::Scene;
 use crate::plan::revision::plan_revision;
 use crate::plan::role::{Additions, Ends, Failed, RoleInputs, RolePlan, plan_role};
@@ -160,15 +160,19 @@ impl Roles {
         let settled = rounds.errors.is_empty() && !rounds.plan.waits && rounds.plan.phases.is_empty();
         self.report_outcome(&name, &rounds, (settled, started));
         let (recheck_at, waits) = (rounds.plan.recheck_at, rounds.plan.waits);
-        let nothing_owed = self.plan_for_all(role, &mut rounds);
+        self.plan_for_all(role, &mut rounds);
         context.set_pending(("Role", &name), rounds.plan.withheld.iter().chain(&rounds.plan.owed));
+        let waits_for = self.waits_for(role, &rounds.plan);
         if deleting(role.as_ref()) {
-            if settled && nothing_owed && rounds.plan.phases.is_empty() {
+            if settled && waits_for.is_empty() && rounds.plan.phases.is_empty() {
                 context.objects.set_finalizer(role.as_ref(), false).await?;
                 context.roles.lock().remove(&name);
+            } else if !waits_for.is_empty() {
+                self.status(role, &rounds, (&waits_for, took)).await?;
             }
         } else {
-            self.status(role, &rounds, took).await?;
+            self.report_silence(&name, &waits_for);
+            self.status(role, &rounds, (&waits_for, took)).await?;
             self.remember(&name).await.unwrap_or_else(|error| rounds.errors.push(error));
         }
         Ok(Done { recheck_at, soon: waits.then_some(LOOK_AGAIN), wrote: rounds.written > 0, errors: rounds.errors, ..Done::default() })
@@ -190,19 +194,29 @@ impl Roles {
         Ok(Done { recheck_at: rounds.plan.recheck_at, soon, wrote: rounds.written > 0, errors: rounds.errors, ..Done::default() })
     }
 
-    /// Where there are other clusters, what is told comes of a plan for all of them. Returns whether nothing is left to take away in those that do not answer;
-    /// one whose Secret was taken away is nobody's to look at any more.
-    fn plan_for_all(&self, role: &Arc<Role>, rounds: &mut Rounds) -> bool {
+    /// Where there are other clusters, what is told comes of a plan for all of them.
+    fn plan_for_all(&self, role: &Arc<Role>, rounds: &mut Rounds) {
         let epoch = self.context.epoch();
-        let more = self.context.memory.read(|content, _| !content.links.is_empty());
-        if more {
+        if self.context.memory.read(|content, _| !content.links.is_empty()) {
             rounds.plan = self.plan_in(role, epoch.as_deref().unwrap_or_default(), epoch.is_some(), &rounds.failed, None);
         }
-        self.context.memory.read(|content, _| {
-            let taken_away = |link: &Link| link.trouble.as_ref().is_some_and(|trouble| trouble.reason == Reason::SecretNotFound);
-            let owed = |cluster: &ClusterKey| rounds.plan.owed.iter().any(|step| step.cluster == *cluster);
-            content.links.iter().all(|(cluster, link)| taken_away(link) || link.read && !owed(cluster))
-        })
+    }
+
+    /// The clusters that a Role waits for, as they do not answer.
+    fn waits_for(&self, role: &Role, plan: &RolePlan) -> Silences {
+        self.context.memory.read(|_, scene| if deleting(role) { owing(scene, &plan.owed) } else { awaited(scene, &plan.owed) })
+    }
+
+    /// Lets those who report on it know which clusters it waits for.
+    fn report_silence(&self, name: &str, waits_for: &Silences) {
+        let news = self.context.roles.lock().get_mut(name).and_then(|outcomes| outcomes.get_mut(&self.cluster)).is_some_and(|outcome| {
+            let news = outcome.silent != *waits_for;
+            outcome.silent.clone_from(waits_for);
+            news
+        });
+        if news {
+            super::triggers::reporters_of_role(&self.context, name);
+        }
     }
 
     /// Plans and carries out until nothing is left to do. What is added comes first; then the plan is made again, and removes.
@@ -326,8 +340,13 @@ impl Roles {
     /// Lets Bindings and Developers know how the Role is.
     fn report_outcome(&self, name: &str, rounds: &Rounds, (settled, started): (bool, u64)) {
         let errors = rounds.errors.iter().map(|error| (error.reason(), error.chain())).collect();
-        let outcome = RoleOutcome { errors, settled, started };
-        let before = self.context.roles.lock().entry(name.to_owned()).or_default().insert(self.cluster.clone(), outcome.clone());
+        let mut outcome = RoleOutcome { errors, settled, started, silent: Silences::new() };
+        let before = {
+            let mut roles = self.context.roles.lock();
+            let here = roles.entry(name.to_owned()).or_default();
+            outcome.silent = here.get(&self.cluster).map(|before| before.silent.clone()).unwrap_or_default();
+            here.insert(self.cluster.clone(), outcome.clone())
+        };
         let changed = before.is_none_or(|before| before.settled != outcome.settled || before.errors != outcome.errors);
         if changed || rounds.written > 0 {
             super::triggers::reporters_of_role(&self.context, name);
@@ -351,22 +370,17 @@ impl Roles {
     }
 
     /// What stands in the way in other clusters.
-    fn elsewhere(&self, name: &str, plan: &RolePlan) -> Vec<Finding> {
+    fn elsewhere(&self, name: &str, waits_for: &Silences) -> Vec<Finding> {
         let finding =
             |cluster: &ClusterKey, reason, text: &str| Finding::new(ConditionType::AccessApplied, reason, format!("{cluster}: {text}"));
         let outcomes = self.context.roles.lock().get(name).cloned().unwrap_or_default();
         let outcomes = outcomes.iter().filter(|(cluster, _)| **cluster != ClusterKey::Home);
         let failed =
             outcomes.flat_map(|(cluster, outcome)| outcome.errors.iter().map(move |(reason, text)| finding(cluster, *reason, text)));
-        let owed: BTreeSet<&ClusterKey> = plan.owed.iter().map(|step| &step.cluster).collect();
-        let silent = self.context.memory.read(|_, scene| {
-            let why = |cluster| scene.silence(cluster).map(|(reason, why)| finding(cluster, reason, &why));
-            owed.into_iter().filter_map(why).collect::<Vec<_>>()
-        });
-        failed.chain(silent).collect()
+        failed.chain(waits_for.iter().map(|(cluster, (reason, why))| finding(cluster, *reason, why))).collect()
     }
 
-    async fn status(&self, role: &Arc<Role>, rounds: &Rounds, took: Duration) -> Result<(), Error> {
+    async fn status(&self, role: &Arc<Role>, rounds: &Rounds, (waits_for, took): (&Silences, Duration)) -> Result<(), Error> {
         let context = &self.context;
         let name = role.name_any();
         let present = context.memory.read(|content, _| content.world.role(&name).cloned());
@@ -374,7 +388,7 @@ impl Roles {
         let Some(role) = present.filter(|role| role.metadata.generation == rounds.plan.generation) else { return Ok(()) };
         let mut findings: Vec<Finding> = rounds.plan.findings.clone();
         findings.extend(error_findings(ConditionType::AccessApplied, &rounds.errors));
-        findings.extend(self.elsewhere(&name, &rounds.plan));
+        findings.extend(self.elsewhere(&name, waits_for));
         let now = context.now();
         let applied = (rounds.written > 0).then(|| LastApplied {
             generation: role.metadata.generation.unwrap_or_default(),

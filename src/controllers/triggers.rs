@@ -14,6 +14,7 @@ use crate::plan::bound::{Bound, RbacBinding};
 use crate::plan::cluster::ClusterKey;
 use crate::plan::departures::lasts;
 use crate::plan::identity::Known;
+use crate::plan::link::key_of;
 use crate::plan::subjects::behind;
 use crate::plan::world::deleting;
 
@@ -51,7 +52,10 @@ pub fn wake(context: &Context, seen: &Seen, by: By) {
 /// What is told of the Environments of a cluster.
 fn link(context: &Context, cluster: &ClusterKey) {
     context.memory.read(|content, _| {
-        let here = content.world.environments().filter(|(_, environment)| ClusterKey::of(environment) == *cluster);
+        let was = |environment: &Environment| {
+            environment.status.iter().flat_map(|status| &status.clusters).any(|known| key_of(&known.kubeconfig_secret) == *cluster)
+        };
+        let here = content.world.environments().filter(|(_, environment)| ClusterKey::of(environment) == *cluster || was(environment));
         here.for_each(|(name, _)| context.queues.environments.push(name, Lane::New));
     });
 }

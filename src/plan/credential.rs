@@ -23,6 +23,7 @@ use super::entitlement::given;
 use super::environment::home;
 use super::finding::Finding;
 use super::identity::service_account;
+use super::link::Link;
 use super::name::{digest, fraction};
 use super::placement::{Scene, places};
 use super::settings::Server;
@@ -68,10 +69,15 @@ impl CredentialPlan {
     pub fn user_of(&self, context: &Context) -> String {
         match (context.token, context.cluster == self.cluster) {
             (true, true) => self.user.clone(),
-            (true, false) => format!("{}@{}", self.user, context.environment),
+            (true, false) => user_in(&self.user, &context.cluster),
             (false, _) => format!("{}-login", self.user),
         }
     }
+}
+
+/// The user of a kubeconfig by whom somebody logs in to another cluster than that in which the kubeconfig is. All Environments of that cluster share it.
+pub fn user_in(user: &str, cluster: &ClusterKey) -> String {
+    format!("{user}@{}", cluster.id())
 }
 
 /// What there is to do about credentials.
@@ -188,8 +194,16 @@ fn kubeconfig(
         }
         match keeps(seen, &meta, service_account.as_ref(), now) {
             Keeps::No => {}
-            Keeps::Always => return Ok((None, None)),
-            Keeps::Until(renew_at) => return Ok((None, Some(renew_at))),
+            keeps => return Ok((None, keeps.until())),
+        }
+        // Nobody knows now what the others are, which she has.
+        let unknown = unknown_servers(scene, plan, seen);
+        match still_good(seen, service_account.as_ref(), now) {
+            keeps @ (Keeps::Always | Keeps::Until(_)) if !unknown.is_empty() => {
+                findings.extend(unknown);
+                return Ok((None, keeps.until()));
+            }
+            _ => {}
         }
     }
     let lifetime = scene.settings.token_lifetime;
@@ -206,6 +220,44 @@ fn kubeconfig(
         }),
         None,
     ))
+}
+
+/// The Environments for which a kubeconfig has a token, and of whose clusters nobody knows now how people reach them: nothing was read yet, or the Secret cannot be
+/// used. Where it was taken away nobody does any more.
+fn unknown_servers(scene: Scene<'_>, plan: &DeveloperPlan, seen: &Secret) -> Vec<Finding> {
+    let given_up = |cluster: &ClusterKey| scene.links.get(cluster).is_some_and(Link::given_up);
+    let unknown = plan.identities.iter().filter_map(|identity| {
+        let cluster = ClusterKey::of(scene.world.environment(&identity.environment)?);
+        if scene.server(&cluster).is_some() || given_up(&cluster) || noted(seen, &[&cluster]).is_empty() {
+            return None;
+        }
+        let (reason, why) = scene.silence(&cluster)?;
+        let message = format!("the kubeconfig stays as it is, as it is not known how people reach uenv/{}: {why}", identity.environment);
+        Some(Finding::new(ConditionType::CredentialsReady, reason, message))
+    });
+    unknown.collect()
+}
+
+/// Until when what is in a Secret is good, whatever else is to be in it: not if somebody changed it, or its token is not that of the ServiceAccount or due for renewal.
+fn still_good(seen: &Secret, account: Option<&(String, String)>, now: Timestamp) -> Keeps {
+    if seen.annotations().get(TOKEN_OF) != account.map(|(_, uid)| uid) || !intact(seen) {
+        return Keeps::No;
+    }
+    if account.is_none() {
+        return Keeps::Always;
+    }
+    match renew_at(seen) {
+        Some(renew_at) if now < renew_at => Keeps::Until(renew_at),
+        _ => Keeps::No,
+    }
+}
+
+/// When the token in a Secret is due for renewal.
+fn renew_at(seen: &Secret) -> Option<Timestamp> {
+    let note = |key: &str| seen.annotations().get(key).map(String::as_str);
+    let moment = |key: &str| note(key).and_then(|text| text.parse().ok());
+    let ((issued, expires), uid) = moment(TOKEN_ISSUED_AT).zip(moment(TOKEN_EXPIRES_AT)).zip(note(TOKEN_OF))?;
+    renewal(issued, expires, uid)
 }
 
 /// Says that a token for another cluster is not there yet.
@@ -236,24 +288,23 @@ enum Keeps {
     Until(Timestamp),
 }
 
+impl Keeps {
+    /// When it is due for renewal, if ever.
+    const fn until(self) -> Option<Timestamp> {
+        match self {
+            Self::No | Self::Always => None,
+            Self::Until(renew_at) => Some(renew_at),
+        }
+    }
+}
+
 /// Whether a Secret may stay as it is, and until when.
 fn keeps(seen: &Secret, meta: &ObjectMeta, account: Option<&(String, String)>, now: Timestamp) -> Keeps {
     let note = |key: &str| seen.annotations().get(key).map(String::as_str);
     let desired = |key: &str| meta.annotations.as_ref().and_then(|annotations| annotations.get(key)).map(String::as_str);
     let labelled = holds(meta.labels.as_ref(), seen.metadata.labels.as_ref());
     let same = [CONTENT, DEVELOPER_UID, TOKENS_ELSEWHERE].into_iter().all(|key| note(key) == desired(key));
-    if !(labelled && intact(seen) && same && note(TOKEN_OF) == account.map(|(_, uid)| uid.as_str())) {
-        return Keeps::No;
-    }
-    if account.is_none() {
-        return Keeps::Always;
-    }
-    let moment = |key: &str| note(key).and_then(|text| text.parse().ok());
-    let renew_at = moment(TOKEN_ISSUED_AT).zip(moment(TOKEN_EXPIRES_AT)).zip(note(TOKEN_OF));
-    match renew_at.and_then(|((issued, expires), uid)| renewal(issued, expires, uid)) {
-        Some(renew_at) if now < renew_at => Keeps::Until(renew_at),
-        _ => Keeps::No,
-    }
+    if labelled && same { still_good(seen, account, now) } else { Keeps::No }
 }
 
 /// Whether a Secret holds what was written into it.

@@ -10,6 +10,7 @@ use kube::ResourceExt;
 
 use crate::api::departure::{Brake, Sealed};
 use crate::api::developer::{Identity, Workspace};
+use crate::api::grant::GrantedDeveloper;
 use crate::api::metadata::{DELETE_AT, DEVELOPER_UID, IDENTITIES_NAMESPACE};
 use crate::api::{Departure, DepartureSpec, Developer};
 
@@ -27,16 +28,17 @@ use super::question::{Question, questions};
 use super::request::{DELETED, Request};
 use super::seal::{Seal, Site, keep, same_place, seal, workspaces};
 use super::verify::found_issued;
+use super::whereabouts::{Whereabouts, environment_target};
 use super::workspace::credentials_in;
 use super::world::deleting;
 
-/// How somebody is known in an Environment.
+/// How somebody is known somewhere.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Face {
     /// The cluster.
     pub cluster: ClusterKey,
-    /// The Environment.
-    pub environment: String,
+    /// The target of the receipt.
+    pub target: String,
     /// The name.
     pub known: Known,
 }
@@ -50,14 +52,16 @@ pub struct Departing {
     pub identities: Vec<Identity>,
     /// The same, where that name is nobody else's by now.
     pub faces: BTreeSet<Face>,
-    /// In which cluster each Environment is in which she was known.
-    pub places: BTreeMap<String, ClusterKey>,
+    /// Where each target of the receipt is.
+    pub places: Whereabouts,
     /// The clusters in which something of hers may be.
     pub clusters: BTreeSet<ClusterKey>,
+    /// Those of them that cannot be looked at, with the reason.
+    pub silent: BTreeMap<ClusterKey, String>,
     /// Her workspaces.
     pub sites: Vec<Site>,
-    /// Her workspaces, for the receipt.
-    pub workspaces: Vec<Workspace>,
+    /// Her workspaces by target, for the receipt.
+    pub workspaces: BTreeMap<String, Workspace>,
     /// The seal of her workspaces.
     pub seal: Seal,
     /// Writes that her Developer's and her Roles' passes would make if her Developer were still there: she is taken out of bindings.
@@ -93,7 +97,7 @@ pub fn begin(scene: Scene<'_>, developer: &Developer, now: Timestamp) -> Departu
     let spec = DepartureSpec {
         requested_by: if by_deletion { DELETED.to_owned() } else { Request::of(developer).by },
         requested_at: whole_second(requested),
-        developer: crate::api::grant::GrantedDeveloper { name: name.clone(), uid, person_id: developer.spec.person_id.clone() },
+        developer: GrantedDeveloper { name: name.clone(), uid, person_id: developer.spec.person_id.clone() },
     };
     let mut departure = Departure::new(&format!("{name}-{day}-{id}"), spec);
     let labels = super::change::labels(&scene.settings.installation, [(crate::api::metadata::DEVELOPER, name.as_str())]);
@@ -109,7 +113,8 @@ pub fn departing(scene: Scene<'_>, departure: &Departure, now: Timestamp) -> Dep
     let status = departure.status.clone().unwrap_or_default();
     let identities = here.map_or_else(|| status.identities.clone(), |developer| identities(scene, developer, &status.identities, now));
     let sites = workspaces(scene, &left.name, &left.uid);
-    let faces: BTreeSet<Face> = identities.iter().filter_map(|identity| face(scene, developer.is_some(), (&left.name, identity))).collect();
+    let places = Whereabouts::of(scene, departure, &identities, &sites, &touched(scene, left, &identities, &sites));
+    let faces = faces(scene, developer.is_some(), &left.name, (&places, &identities));
     // What was issued to that name is another one's, if somebody else has the name by now.
     let hers_by_name = developer.is_some() || scene.world.developer(&left.name).is_none();
     let (mut named, mut accounts, mut foreign_bindings) = (false, false, false);
@@ -136,15 +141,15 @@ pub fn departing(scene: Scene<'_>, departure: &Departure, now: Timestamp) -> Dep
             foreign.extend(shrink(cluster, state, &hers, &namespaces));
         }
     }
-    let places = places(scene, &identities, &sites);
     let kept = sealed_elsewhere(scene, departure, &status.sealed);
     let (brake, recheck_at) = told(scene, departure, now);
     Departing {
         standing: developer.map(|developer| standing(scene.world, developer, now)),
-        workspaces: sites.iter().map(|site| workspace(scene, site)).collect(),
+        workspaces: sites.iter().map(|site| (places.target(&site.environment, &site.cluster), workspace(scene, site))).collect(),
         seal: seal(scene, &left.name, &sites, &kept),
         questions: here.map(|developer| questions(scene, developer, now)).unwrap_or_default(),
-        clusters: scene.clusters.keys().chain(places.values()).cloned().collect(),
+        clusters: scene.clusters.keys().filter(|cluster| scene.answers(cluster)).chain(places.clusters()).cloned().collect(),
+        silent: places.silent(scene),
         places,
         brake,
         recheck_at,
@@ -160,11 +165,26 @@ pub fn departing(scene: Scene<'_>, departure: &Departure, now: Timestamp) -> Dep
     }
 }
 
-/// In which cluster each Environment is in which she was known. That of one which is not written any more is not known, but where a workspace of it is.
-fn places(scene: Scene<'_>, identities: &[Identity], sites: &[Site]) -> BTreeMap<String, ClusterKey> {
-    let known =
-        identities.iter().filter_map(|it| Some((it.environment.clone(), ClusterKey::of(scene.world.environment(&it.environment)?))));
-    sites.iter().map(|site| (site.environment.clone(), site.cluster.clone())).chain(known).collect()
+/// The clusters besides home in which something of hers was found.
+fn touched(scene: Scene<'_>, left: &GrantedDeveloper, identities: &[Identity], sites: &[Site]) -> BTreeSet<ClusterKey> {
+    let issued: BTreeSet<Known> = identities.iter().map(known_by).filter(|known| matches!(known, Known::ServiceAccount(_))).collect();
+    let others = scene.planned().filter(|(cluster, _)| **cluster != ClusterKey::Home);
+    let touched = others.filter(|(cluster, state)| {
+        sites.iter().any(|site| site.cluster == **cluster)
+            || state.service_accounts_of(&left.name).any(|(_, account)| of(account.as_ref(), &left.uid))
+            || issued.iter().any(|known| state.role_bindings_naming(known).next().is_some() || state.foreign_bindings(known) > 0)
+    });
+    touched.map(|(cluster, _)| cluster.clone()).collect()
+}
+
+/// Whether a receipt tells of every place in which somebody is known: only then may her Developer go, by which that is known.
+pub fn tells_of_identities(receipt: &Departure, identities: &[Identity]) -> bool {
+    let status = receipt.status.clone().unwrap_or_default();
+    let told = |identity: &Identity| {
+        let target = environment_target(&identity.environment);
+        status.identities.contains(identity) && status.targets.iter().any(|line| line.target == target)
+    };
+    identities.iter().all(told)
 }
 
 /// What is kept for a return; also what a Lock had taken out before she left.
@@ -199,19 +219,29 @@ fn identities(scene: Scene<'_>, developer: &Arc<Developer>, before: &[Identity],
     identities
 }
 
-/// How an Environment knew her; nothing if somebody else has the user name by now, even one who is called as she was. `present`: whether she is there.
-fn face(scene: Scene<'_>, present: bool, (name, identity): (&str, &Identity)) -> Option<Face> {
-    let known = match identity.namespace.as_deref() {
+/// How the clusters knew her; not where somebody else has the user name by now, even one who is called as she was. `present`: whether she is there.
+fn faces(scene: Scene<'_>, present: bool, name: &str, (places, identities): (&Whereabouts, &[Identity])) -> BTreeSet<Face> {
+    let passed_on = |face: &Face| match &face.known {
+        Known::User(user) => scene.world.users().holder(&face.cluster, user).is_some_and(|holder| !present || holder != name),
+        Known::ServiceAccount(_) => false,
+    };
+    let face = |target: &String, known: &Known| {
+        Some(Face { cluster: places.place(target)?.cluster.clone(), target: target.clone(), known: known.clone() })
+    };
+    let known: Vec<(String, Known)> = identities.iter().map(|it| (environment_target(&it.environment), known_by(it))).collect();
+    let in_environments = known.iter().filter_map(|(target, known)| face(target, known));
+    // Where no Environment is, her ServiceAccount would be called the same.
+    let issued: BTreeSet<&Known> = known.iter().map(|(_, known)| known).filter(|known| matches!(known, Known::ServiceAccount(_))).collect();
+    let elsewhere = places.targets().filter(|target| !known.iter().any(|(other, _)| other == *target));
+    let elsewhere = elsewhere.flat_map(|target| issued.iter().filter_map(move |known| face(target, known)));
+    in_environments.chain(elsewhere).filter(|face| !passed_on(face)).collect()
+}
+
+fn known_by(identity: &Identity) -> Known {
+    match identity.namespace.as_deref() {
         Some(IDENTITIES_NAMESPACE) => Known::ServiceAccount(identity.name.as_str().into()),
         _ => Known::User(identity.name.as_str().into()),
-    };
-    let cluster = scene.world.environment(&identity.environment).map_or(ClusterKey::Home, |environment| ClusterKey::of(environment));
-    if let Known::User(user) = &known
-        && scene.world.users().holder(&cluster, user).is_some_and(|holder| !present || holder != name)
-    {
-        return None;
     }
-    Some(Face { cluster, environment: identity.environment.clone(), known })
 }
 
 /// Whether bindings of this installation name her: of Roles, or her own ones in her workspaces.

@@ -20,6 +20,7 @@ use super::cluster::{ClusterKey, ClusterState};
 use super::environment::home;
 use super::finding::Finding;
 use super::identity::{Known, Unknown, known, service_account};
+use super::link::unseen;
 use super::person::{Mark, Person};
 use super::placement::Scene;
 use super::rbac::issued_to;
@@ -62,6 +63,8 @@ pub struct DeveloperPlan {
     pub workspaces: Vec<Workspace>,
     /// The bindings of this installation that name her, in clusters that answer: Role and namespace.
     pub found: BTreeSet<(String, String)>,
+    /// The clusters that do not answer and in which she has something, or may have; with the Roles whose bindings name her there, as far as that is known.
+    pub beyond: BTreeMap<ClusterKey, BTreeSet<String>>,
     /// How many bindings of others name her.
     pub foreign: i64,
     /// When the plan changes by itself.
@@ -89,6 +92,7 @@ pub fn plan_developer(inputs: &DeveloperInputs<'_>) -> DeveloperPlan {
         identities: Vec::new(),
         workspaces: Vec::new(),
         found: BTreeSet::new(),
+        beyond: BTreeMap::new(),
         foreign: 0,
         recheck_at: next_change_of_developer(inputs.scene.world, inputs.developer, inputs.now),
     };
@@ -102,6 +106,7 @@ pub fn plan_developer(inputs: &DeveloperInputs<'_>) -> DeveloperPlan {
         }
         plan.foreign += names.iter().map(|known| state.foreign_bindings(known)).sum::<i64>();
     }
+    plan.beyond = beyond(inputs, &names);
     if paused(inputs.developer) && !standing.leaves() {
         plan.findings.push(Finding::new(
             ConditionType::Ready,
@@ -123,6 +128,27 @@ pub fn plan_developer(inputs: &DeveloperInputs<'_>) -> DeveloperPlan {
     plan.findings.sort();
     plan.findings.dedup();
     plan
+}
+
+/// The clusters that do not answer and in which she has something, or may have as nothing was read of them since the start.
+fn beyond(inputs: &DeveloperInputs<'_>, names: &BTreeMap<ClusterKey, BTreeSet<Known>>) -> BTreeMap<ClusterKey, BTreeSet<String>> {
+    let scene = inputs.scene;
+    let mut beyond = BTreeMap::new();
+    for (cluster, state) in scene.planned().filter(|(cluster, _)| !scene.answers(cluster)) {
+        let mut here = names.get(cluster).map(|names| found(state, names)).unwrap_or_default();
+        here.extend(found_issued(scene, cluster, &inputs.developer.name_any()));
+        let owned =
+            || workspaces_of(inputs, state).into_iter().any(|namespace| state.owner_bindings(&namespace.name_any()).next().is_some());
+        if !here.is_empty() || owned() || !accounts_of(inputs, state).is_empty() {
+            beyond.insert(cluster.clone(), here.into_iter().map(|(role, _)| role).collect());
+        }
+    }
+    // Who was never looked at has nothing anywhere.
+    if inputs.developer.status.is_some() {
+        let unseen = unseen(scene).into_keys().filter(|cluster| scene.plans(cluster));
+        beyond.extend(unseen.map(|cluster| (cluster, BTreeSet::new())));
+    }
+    beyond
 }
 
 /// Takes out what is to be written in clusters that do not answer.

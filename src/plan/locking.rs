@@ -14,14 +14,14 @@ use super::cell::{self, Cell};
 use super::change::Step;
 use super::cluster::ClusterKey;
 use super::departures::lasts;
-use super::developer::{DeveloperInputs, plan_developer};
+use super::developer::{DeveloperInputs, DeveloperPlan, plan_developer};
 use super::entitlement::accounts_of;
 use super::finding::Finding;
 use super::person::Person;
 use super::placement::Scene;
 use super::question::{Question, questions};
 use super::receipt::seconds_of;
-use super::seal::{Seal, Site, awaits_workspace, keep, same_place, seal, unseal, workspaces};
+use super::seal::{Seal, Site, awaits_workspace, keep, same_place, seal, still_sealed, unseal, workspaces};
 use super::status::conditions;
 use super::world::World;
 
@@ -44,8 +44,10 @@ pub struct Locking {
     pub accounts: bool,
     /// What has to be denied.
     pub questions: Vec<Question>,
-    /// The Environments in which she is known and whose clusters do not answer, with the reason.
+    /// Where she may have something as the cluster does not answer: Environments in which she is known, and clusters of others; with the reason.
     pub silent: BTreeMap<String, String>,
+    /// What this Lock keeps and what could not be put back yet.
+    pub still_kept: Vec<Sealed>,
 }
 
 impl Locking {
@@ -54,7 +56,7 @@ impl Locking {
         self.questions
             .iter()
             .map(|question| &question.environment)
-            .filter(|name| !self.silent.contains_key(*name))
+            .filter(|name| !self.silent.contains_key(&title(name)))
             .collect::<BTreeSet<_>>()
             .len()
     }
@@ -79,18 +81,32 @@ pub fn locking(scene: Scene<'_>, lock: &Lock, now: Timestamp) -> Locking {
         named: !plan.access_gone(),
         accounts: scene.planned().any(|(_, state)| state.service_accounts_of(name).next().is_some()),
         questions: questions(scene, developer, now),
-        silent: silent(scene, plan.identities.iter().map(|identity| identity.environment.as_str())),
+        silent: silent(scene, &plan),
+        still_kept: still_sealed(scene, developer, &sites, &kept),
         sites,
     }
 }
 
-/// Of some Environments those whose clusters do not answer, with the reason.
-fn silent<'a>(scene: Scene<'_>, environments: impl Iterator<Item = &'a str>) -> BTreeMap<String, String> {
-    let why = |name: &str| {
-        let cluster = ClusterKey::of(scene.world.environment(name)?);
-        scene.silence(&cluster).filter(|_| scene.plans(&cluster)).map(|(_, why)| why)
-    };
-    environments.filter_map(|name| Some((name.to_owned(), why(name)?))).collect()
+/// How an Environment is called.
+fn title(environment: &str) -> String {
+    format!("uenv/{environment}")
+}
+
+/// Where somebody may have something as the cluster does not answer, with the reason.
+fn silent(scene: Scene<'_>, plan: &DeveloperPlan) -> BTreeMap<String, String> {
+    let mut silent = BTreeMap::new();
+    let mut told = BTreeSet::new();
+    for name in plan.identities.iter().map(|identity| &identity.environment) {
+        let Some(cluster) = scene.world.environment(name).map(|environment| ClusterKey::of(environment)) else { continue };
+        if let Some((_, why)) = scene.silence(&cluster).filter(|_| scene.plans(&cluster)) {
+            silent.insert(title(name), why);
+            told.insert(cluster);
+        }
+    }
+    // Also where no Environment knows her any more.
+    let others = plan.beyond.keys().filter(|cluster| !told.contains(cluster));
+    silent.extend(others.filter_map(|cluster| Some((cluster.to_string(), scene.silence(cluster)?.1))));
+    silent
 }
 
 /// How somebody's accounts in outside systems stand under a Lock. One that was not looked at since the start stays as it was told.
@@ -151,7 +167,7 @@ pub struct LockFound {
     pub places: usize,
     /// How her accounts in outside systems stand.
     pub accounts: Vec<DepartureTarget>,
-    /// The Environments whose clusters do not answer, with the reason: what is to be done there is owed, and nobody waits for it.
+    /// The Environments, and other clusters, that do not answer, with the reason: what is to be done there is owed, and nobody waits for it.
     pub silent: BTreeMap<String, String>,
 }
 
@@ -177,7 +193,7 @@ pub fn lock_status(lock: &Lock, found: &LockFound, now: Timestamp) -> LockStatus
         findings.push(Finding::new(ConditionType::CredentialsRevoked, Reason::Progressing, "API servers remember tokens for ten seconds"));
     }
     if let (false, Some(why)) = (found.lifted, found.silent.values().next()) {
-        let names: Vec<String> = found.silent.keys().map(|name| format!("uenv/{name}")).collect();
+        let names: Vec<&str> = found.silent.keys().map(String::as_str).collect();
         let text = format!("she may still have something in {}: {why}; it goes as soon as usher may work there", names.join(", "));
         findings.push(Finding::new(ConditionType::CredentialsRevoked, Reason::Unreachable, text));
     }

@@ -54,6 +54,7 @@ pub mod status;
 pub mod subjects;
 pub mod territory;
 pub mod verify;
+pub mod whereabouts;
 pub mod why;
 pub mod workspace;
 pub mod world;

@@ -12,7 +12,7 @@ use super::access::{Scope, covers};
 use super::cluster::{ClusterKey, ClusterState};
 use super::fence;
 use super::finding::Finding;
-use super::link::{Links, Trouble};
+use super::link::{self, Links, Trouble};
 use super::settings::{Server, Settings};
 use super::world::World;
 
@@ -61,14 +61,20 @@ impl<'a> Scene<'a> {
 
     /// Whether a cluster can be read and written to. What is to be done in another one is owed to it.
     pub fn answers(&self, cluster: &ClusterKey) -> bool {
-        self.clusters.contains_key(cluster) && self.trouble(cluster).is_none_or(|trouble| !trouble.silent)
+        self.clusters.contains_key(cluster) && self.trouble(cluster).is_none_or(|trouble| !trouble.silent) && self.noted(cluster)
+    }
+
+    /// Whether it is written down which cluster it is. Before that nothing is written there.
+    fn noted(&self, cluster: &ClusterKey) -> bool {
+        let uid = self.links.get(cluster).and_then(|link| link.uid.as_deref());
+        uid.is_none_or(|uid| link::recorded(self.world, cluster).any(|noted| noted == uid))
     }
 
     /// Why nothing is done in a cluster now, if so.
     pub fn silence(&self, cluster: &ClusterKey) -> Option<(Reason, String)> {
         match self.trouble(cluster) {
             Some(trouble) if trouble.silent => Some((trouble.reason, trouble.message.clone())),
-            _ if self.clusters.contains_key(cluster) => None,
+            _ if self.answers(cluster) => None,
             _ => Some((Reason::Progressing, "its cluster is being read".to_owned())),
         }
     }

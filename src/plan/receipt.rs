@@ -16,6 +16,7 @@ use super::cluster::ClusterKey;
 use super::developer::{seconds, whole_second};
 use super::finding::Finding;
 use super::status::conditions;
+use super::whereabouts::{PROVIDER, Whereabouts};
 use super::world::World;
 
 /// At most this many leftovers are listed; the count tells of the others.
@@ -26,12 +27,12 @@ const MOST: usize = 20;
 pub struct Found {
     /// How the clusters knew her.
     pub identities: Vec<Identity>,
-    /// Her workspaces that are still there.
-    pub workspaces: Vec<Workspace>,
+    /// Her workspaces that are still there, by target.
+    pub workspaces: BTreeMap<String, Workspace>,
     /// What was found in each cluster.
     pub clusters: BTreeMap<ClusterKey, FoundIn>,
-    /// In which cluster each Environment is in which she was known.
-    pub places: BTreeMap<String, ClusterKey>,
+    /// Where each target in a cluster is.
+    pub places: Whereabouts,
     /// Her accounts in outside systems.
     pub accounts: Accounts,
     /// What was taken out of her workspaces.
@@ -102,8 +103,8 @@ impl Found {
     fn forgive(&mut self, waived: &BTreeMap<String, String>) {
         let places = &self.places;
         for (key, found) in self.clusters.iter_mut().filter(|(_, found)| found.silent) {
-            let mut here = places.iter().filter(|(_, at)| *at == key).map(|(name, _)| format!("environment/{name}")).peekable();
-            if here.peek().is_some() && here.all(|target| waived.contains_key(&target)) {
+            let mut here = places.targets_in(key).peekable();
+            if here.peek().is_some() && here.all(|target| waived.contains_key(target)) {
                 *found = FoundIn {
                     access_gone: true,
                     credentials_revoked: true,
@@ -120,11 +121,10 @@ impl Found {
         self.clusters.values().all(|found| found.leftovers.is_some())
     }
 
-    /// What was found where an Environment is.
+    /// What was found where a target is; nothing where nobody knows where that is, or looked.
     fn at(&self, target: &str) -> FoundIn {
-        let environment = target.trim_start_matches("environment/");
-        let key = self.places.get(environment).unwrap_or(&ClusterKey::Home);
-        self.clusters.get(key).cloned().unwrap_or_default()
+        let place = self.places.place(target);
+        place.and_then(|place| self.clusters.get(&place.cluster)).cloned().unwrap_or_default()
     }
 
     /// What is left in clusters: as told before where it was not read again.
@@ -144,9 +144,6 @@ pub struct Accounts {
     /// What could not be removed there.
     pub leftovers: Vec<Leftover>,
 }
-
-/// What begins the target of an account.
-const PROVIDER: &str = "provider/";
 
 /// A line for each Provider at which somebody may have an account that nobody looked at yet: until that is known nothing is complete.
 /// By what is written here it is found when her Developer is gone.
@@ -249,16 +246,15 @@ fn in_order(state: TargetState) -> bool {
     matches!(state, TargetState::Gone | TargetState::Disabled | TargetState::Retained | TargetState::Waived)
 }
 
-/// Each Environment in which she was known, as it stands.
+/// Each place in which she was known, as it stands.
 fn targets(previous: &DepartureStatus, found: &Found, waived: &BTreeMap<String, String>, now: Timestamp) -> Vec<DepartureTarget> {
-    let environments = found.identities.iter().map(|it| &it.environment).chain(found.workspaces.iter().map(|it| &it.environment));
     let clusters = previous.targets.iter().filter(|target| !target.target.starts_with(PROVIDER));
     let mut names: Vec<String> = clusters.map(|target| target.target.clone()).collect();
-    names.extend(environments.map(|name| format!("environment/{name}")));
+    names.extend(found.places.targets().cloned());
     names.sort();
     names.dedup();
     let make = |name: String| {
-        let workspace = found.workspaces.iter().find(|workspace| name == format!("environment/{}", workspace.environment));
+        let workspace = found.workspaces.get(&name);
         let there = found.at(&name);
         let left = there.leftovers.iter().flatten().any(|leftover| leftover.target == name);
         let state = match (&there.leftovers, workspace) {
@@ -280,6 +276,7 @@ fn targets(previous: &DepartureStatus, found: &Found, waived: &BTreeMap<String, 
             last_error: if in_order(state) { None } else { there.error.clone() },
             attempts: Some(i64::from(there.attempts)).filter(|attempts| *attempts > 0 && !in_order(state)),
             next_try_at: there.next_try.map(whole_second).filter(|_| !in_order(state)),
+            cluster: found.places.known(&name),
             target: name,
             ..DepartureTarget::default()
         }
@@ -348,8 +345,7 @@ fn departure_conditions(
     if !found.access_gone() {
         add(ConditionType::AccessGone, waiting, "access is being taken away");
     }
-    let owed: Vec<&str> =
-        found.places.iter().filter(|(_, key)| found.clusters.get(key).is_some_and(|it| it.silent)).map(|(name, _)| name.as_str()).collect();
+    let owed: Vec<&str> = found.places.targets().filter(|target| found.at(target).silent).map(String::as_str).collect();
     if !found.credentials_revoked() && !owed.is_empty() {
         let text = format!("what was issued may still work in {}, whose clusters do not answer", owed.join(", "));
         add(ConditionType::CredentialsRevoked, Reason::Unreachable, &text);

@@ -140,6 +140,24 @@ pub fn unseal(scene: Scene<'_>, sites: &[Site], kept: &[Sealed]) -> Vec<Step> {
     steps
 }
 
+/// Of what is kept for a return what cannot be put back yet, where nothing failed in the home cluster: what its passes put back there is nobody's to put back again,
+/// whoever takes it away afterwards. In other clusters it is kept until it was seen to be there, and while nothing is seen there.
+pub fn still_sealed(scene: Scene<'_>, developer: &Developer, sites: &[Site], kept: &[Sealed]) -> Vec<Sealed> {
+    let elsewhere = |sealed: &Sealed, name: &String| {
+        let site = sites.iter().find(|site| taken_from(site, sealed));
+        let Some(cluster) = site.map(|site| site.cluster.clone()).or_else(|| Some(ClusterKey::of(scene.world.environment(name)?))) else {
+            return false;
+        };
+        !scene.answers(&cluster) || site.is_some() && !unseal(scene, sites, std::slice::from_ref(sealed)).is_empty()
+    };
+    let open = |sealed: &&Sealed| {
+        !scene.world.locks_readable()
+            || awaits_workspace(scene, developer, sites, std::slice::from_ref(*sealed))
+            || sealed.environment.as_ref().is_some_and(|name| elsewhere(sealed, name))
+    };
+    kept.iter().filter(open).cloned().collect()
+}
+
 fn step(site: &Site, change: Change) -> Step {
     Step { cluster: site.cluster.clone(), environment: Some(site.environment.clone()), change }
 }

@@ -357,7 +357,7 @@ impl Model {
     }
 
     /// What a controller does that may see secret values: here the value is its digest.
-    fn write_kubeconfig(&mut self, plan: &CredentialPlan) {
+    pub(crate) fn write_kubeconfig(&mut self, plan: &CredentialPlan) {
         let mut secret = Secret { metadata: plan.meta.clone(), ..Secret::default() };
         secret.metadata.uid = Some(self.next_uid());
         secret.data = Some(BTreeMap::from([(KUBECONFIG_KEY.to_owned(), ByteString(b"digest".to_vec()))]));

@@ -11,6 +11,7 @@
 mod authors;
 mod cli;
 mod cluster_model;
+mod clusters;
 mod crowd;
 mod docs;
 mod effective;
@@ -26,4 +27,5 @@ mod record;
 mod retention;
 mod scenarios;
 mod silent;
+mod unseen;
 mod worlds;

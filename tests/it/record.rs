@@ -40,7 +40,9 @@ fn plan(model: &Model, grants: &Grants, name: &str) -> GrantPlan {
     let held = held(model, name);
     model.read(|scene| {
         let standing = standing(&model.world, developer, model.now);
-        plan_grants(&GrantInputs { scene, developer, standing, held: &held, found: &found, grants: &hers, now: model.now })
+        let inputs =
+            GrantInputs { scene, developer, standing, held: &held, found: &found, beyond: &plan.beyond, grants: &hers, now: model.now };
+        plan_grants(&inputs)
     })
 }
 

@@ -10,7 +10,7 @@ use usher::api::{Departure, DesiredState, Reason};
 use usher::plan::access::held_roles;
 use usher::plan::cluster::ClusterKey;
 use usher::plan::departing::departing;
-use usher::plan::environment::{environment_cleared, environment_findings};
+use usher::plan::environment::{Going, environment_findings, going};
 use usher::plan::holding::holding;
 use usher::plan::link::{Link, Trouble};
 use usher::plan::receipt::{Found, FoundIn, receipt};
@@ -20,7 +20,7 @@ use crate::effective::held;
 use crate::worlds::{model, noon, remote};
 
 /// Two people with a Role in dev, at home, and in staging, which is elsewhere.
-fn company() -> Model {
+pub(crate) fn company() -> Model {
     let mut company = model(noon());
     let object = |kind: &str, name: &str, spec: serde_json::Value| json!({"apiVersion": "usher.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec});
     let elsewhere = json!({"kubeconfigSecret": {"name": "other", "key": "kubeconfig"}});
@@ -44,12 +44,12 @@ fn company() -> Model {
     company
 }
 
-fn silence(model: &mut Model, read: bool) {
+pub(crate) fn silence(model: &mut Model, read: bool) {
     let trouble = Trouble { reason: Reason::Unreachable, message: "it hangs".to_owned(), silent: true };
-    model.links.insert(remote(), Link { server: None, trouble: Some(trouble), read });
+    model.links.insert(remote(), Link { trouble: Some(trouble), read, ..Link::default() });
 }
 
-fn depart(model: &mut Model, name: &str) {
+pub(crate) fn depart(model: &mut Model, name: &str) {
     let mut developer = model.world.developer(name).expect("she is there").as_ref().clone();
     developer.spec.state = DesiredState::Departed;
     model.set_developer(name, Some(developer));
@@ -57,7 +57,7 @@ fn depart(model: &mut Model, name: &str) {
 }
 
 /// The clusters in which somebody's ServiceAccount holds anything.
-fn clusters_of(model: &Model, name: &str) -> BTreeSet<ClusterKey> {
+pub(crate) fn clusters_of(model: &Model, name: &str) -> BTreeSet<ClusterKey> {
     let hers = |subject: &str| subject.contains(&format!("{name}-"));
     held(model).into_iter().filter(|held| hers(&held.subject)).map(|held| held.cluster).collect()
 }
@@ -127,10 +127,13 @@ fn an_environment_says_why_nothing_is_done_and_goes_without_its_secret_only() {
     silence(&mut company, true);
     let findings = company.read(|scene| environment_findings(scene, &staging));
     assert!(findings.iter().any(|finding| finding.reason == Reason::Unreachable && finding.message == "it hangs"), "{findings:?}");
-    assert!(!company.read(|scene| environment_cleared(scene, &staging)), "what is there is not known to be gone");
+    let may_go = |company: &Model| company.read(|scene| going(scene, &staging));
+    assert_eq!(may_go(&company), Going::WhenItAnswers, "what is there is not known to be gone, and asking again and again does not help");
     let trouble = Trouble { reason: Reason::SecretNotFound, message: String::new(), silent: true };
-    company.links.insert(remote(), Link { server: None, trouble: Some(trouble), read: true });
-    assert!(company.read(|scene| environment_cleared(scene, &staging)), "nobody can look there any more");
+    company.links.insert(remote(), Link { trouble: Some(trouble), read: true, ..Link::default() });
+    assert_eq!(may_go(&company), Going::Now, "nobody can look there any more");
+    company.links.clear();
+    assert_eq!(may_go(&company), Going::Soon);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client, ResourceExt};
 use secrecy::ExposeSecret;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::api::Reason;
@@ -42,6 +42,8 @@ pub(super) struct Keeper {
     secret: SecretKey,
     watches: Option<Watches>,
     doubted: std::sync::Arc<Notify>,
+    /// How often all had to be read anew.
+    anew: watch::Receiver<u64>,
 }
 
 fn trouble(reason: Reason, message: String) -> Trouble {
@@ -55,7 +57,8 @@ impl Keeper {
             ClusterKey::Home => SecretKey::default(),
             ClusterKey::Remote(name, key) => SecretKey { name: name.clone(), key: key.clone() },
         };
-        Self { all, cluster, secret, watches: None, doubted: std::sync::Arc::default() }
+        let anew = all.connections.anew.subscribe();
+        Self { all, cluster, secret, watches: None, doubted: std::sync::Arc::default(), anew }
     }
 
     /// Keeps it for ever.
@@ -112,18 +115,19 @@ impl Keeper {
         let text = text.ok_or_else(missing)?;
         let unusable = |why: String| trouble(Reason::InvalidSpec, format!("{} cannot be used: {why}", self.secret()));
         let (config, server) = kubeconfig::read(text.expose_secret()).await.map_err(unusable)?;
+        // People's kubeconfigs tell of it, whether it answers now or not.
+        self.all.memory.set_link(&self.cluster, |link| link.server = Some(server));
         let client = connection::open(&config, self.all.terms).map_err(|_| unusable("its certificates cannot be used".to_owned()))?;
         let uid = self.ask_uid(&client).await?;
-        self.refuse_doubles(&uid)?;
-        self.forget_other(&uid);
-        self.all.memory.set_link(&self.cluster, |link| link.server = Some(server));
+        self.admit(&uid)?;
         let lacks = self.lacks(&client).await?;
+        let began = *self.anew.borrow_and_update();
         self.read_all(&client, lacks.as_ref()).await?;
-        let connection = Connection { client: client.clone(), uid: uid.clone(), doubted: self.doubted.clone() };
-        self.all.connections.0.write().insert(self.cluster.clone(), connection);
+        let connection = Connection { client: client.clone(), doubted: self.doubted.clone() };
+        self.all.connections.open.write().insert(self.cluster.clone(), connection);
         tracing::info!(cluster = %self.cluster, "the cluster is read");
         self.all.memory.set_link(&self.cluster, |link| {
-            link.read = true;
+            link.read = *self.anew.borrow() == began;
             link.trouble = lacks;
         });
         Ok((client, uid))
@@ -160,34 +164,31 @@ impl Keeper {
         }
     }
 
-    /// Two ways to one cluster would each undo what the other does.
-    fn refuse_doubles(&self, uid: &str) -> Result<(), Trouble> {
-        if uid == self.all.memory.settings().installation {
-            let message = format!("{} leads to the cluster that usher runs in; leave spec.cluster out", self.secret());
-            return Err(trouble(Reason::Conflict, message));
-        }
-        match self.all.connections.rival(&self.cluster, uid) {
-            None => Ok(()),
-            Some(rival) => Err(trouble(
-                Reason::Conflict,
-                format!("{} leads to the same cluster as {}; name the same Secret in both Environments", self.secret(), rival.id()),
-            )),
-        }
+    /// Lets the Secret in, if it leads to the cluster that it led to before, and no other one does: two ways to one cluster would each undo what the other does.
+    fn admit(&self, uid: &str) -> Result<(), Trouble> {
+        let memory = &self.all.memory;
+        let mut claims = self.all.connections.claims.lock();
+        let admitted = memory.read(|content, _| claims.admit(&content.world, &memory.settings().installation, &self.cluster, uid));
+        drop(claims);
+        admitted.map_err(|why| trouble(Reason::Conflict, format!("{} {why}", self.secret())))?;
+        memory.set_link(&self.cluster, |link| link.uid = Some(uid.to_owned()));
+        Ok(())
     }
 
-    /// A Secret may lead to another cluster by now, of which nothing is known.
-    fn forget_other(&mut self, uid: &str) {
-        let before = self.all.connections.0.read().get(&self.cluster).map(|connection| connection.uid.clone());
-        if before.is_some_and(|before| before != uid) {
-            tracing::warn!(cluster = %self.cluster, "the Secret leads to another cluster than before; what usher made in that stays as it is");
-            self.watches = None;
-            self.all.connections.0.write().remove(&self.cluster);
-            self.all.memory.forget_cluster(&self.cluster);
-        }
+    /// Refuses credentials that may more than usher needs: whoever reads the Secret would have that, and no policy there would hold them in.
+    async fn refuse_strong(&self, client: &Client) -> Result<(), Trouble> {
+        let asked = timeout(READ_WITHIN, rights::excess(client)).await;
+        let excess = match asked {
+            Ok(answer) => answer.map_err(|error| self.refused(&error))?,
+            Err(_) => return Err(trouble(Reason::Unreachable, "its API server does not say who usher is there".to_owned())),
+        };
+        let remedy = "make the kubeconfig with `usher remote kubeconfig`";
+        excess.map_or(Ok(()), |words| Err(trouble(Reason::InvalidSpec, format!("{} cannot be used: {words}; {remedy}", self.secret()))))
     }
 
     /// What usher may not do there, in words.
     async fn lacks(&self, client: &Client) -> Result<Option<Trouble>, Trouble> {
+        self.refuse_strong(client).await?;
         let fence = &self.all.memory.settings().fence;
         let asked = timeout(READ_WITHIN, rights::missing(client, fence)).await;
         let missing = match asked {
@@ -230,8 +231,15 @@ impl Keeper {
     /// Looks again and again. Returns what went wrong; nothing if there is another kubeconfig to try.
     async fn stay(&self, client: &Client, uid: &str, version: Option<&String>) -> Option<Trouble> {
         let mut asked = Instant::now();
+        let mut anew = self.anew.clone();
         loop {
             let doubted = tokio::select! {
+                changed = anew.changed() => {
+                    if changed.is_ok() {
+                        return None;
+                    }
+                    false
+                }
                 changed = self.changed(version, PROBE_EVERY) => {
                     if changed {
                         return None;

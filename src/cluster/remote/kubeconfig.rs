@@ -45,6 +45,9 @@ fn refuse_cluster(cluster: &Cluster) -> Result<(), String> {
     if cluster.certificate_authority.is_some() {
         return Err("it names a file (certificate-authority); write certificate-authority-data".to_owned());
     }
+    if cluster.proxy_url.is_some() {
+        return Err("it goes through a proxy (proxy-url), which could send usher anywhere; take that out".to_owned());
+    }
     if cluster.insecure_skip_tls_verify == Some(true) {
         return Err("it trusts whoever answers (insecure-skip-tls-verify); write certificate-authority-data".to_owned());
     }
@@ -56,7 +59,19 @@ fn refuse_user(auth: &AuthInfo) -> Result<(), String> {
         return Err("it runs a program to log in (exec or auth-provider), which usher does not; give it a token".to_owned());
     }
     if auth.token_file.is_some() || auth.client_certificate.is_some() || auth.client_key.is_some() {
-        return Err("it names a file (tokenFile, client-certificate or client-key); write token, or the -data of each".to_owned());
+        return Err("it names a file (tokenFile, client-certificate or client-key); give it a token".to_owned());
+    }
+    if auth.client_certificate_data.is_some() || auth.client_key_data.is_some() {
+        return Err("it logs in with a certificate, which nobody can revoke; give it a token".to_owned());
+    }
+    if auth.username.is_some() || auth.password.is_some() {
+        return Err("it logs in with a password; give it a token".to_owned());
+    }
+    if auth.impersonate.is_some() || auth.impersonate_groups.is_some() {
+        return Err("it acts as somebody else (as or as-groups), whom no policy there knows as usher; take that out".to_owned());
+    }
+    if auth.token.is_none() {
+        return Err("it has no token; give it one".to_owned());
     }
     Ok(())
 }
@@ -95,6 +110,12 @@ mod tests {
             ("server: \"https://c\", certificate-authority: /a", token, "certificate-authority-data"),
             ("server: \"https://c\", insecure-skip-tls-verify: true", token, "insecure-skip-tls-verify"),
             ("server: \"http://c\"", token, "https://"),
+            ("server: \"https://c\", proxy-url: \"http://p\"", token, "proxy-url"),
+            (server, "client-certificate-data: YQ==, client-key-data: YQ==", "certificate"),
+            (server, "username: admin, password: secret-value", "password"),
+            (server, "token: secret-value, as: admin", "as somebody else"),
+            (server, "token: secret-value, as-groups: [\"system:masters\"]", "as somebody else"),
+            (server, "", "no token"),
         ] {
             let error = read(&kubeconfig(cluster, user)).await.err().unwrap_or_default();
             assert!(error.contains(said), "{cluster} {user}: {error}");

@@ -12,13 +12,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
-use parking_lot::RwLock;
-use tokio::sync::Notify;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use crate::plan::change::ours;
-use crate::plan::cluster::{ClusterKey, ClusterState};
+use crate::plan::cluster::ClusterKey;
+use crate::plan::link::{self, Claims};
 use crate::telemetry::metrics::Metrics;
 
 use super::leader::Terms;
@@ -31,38 +31,36 @@ const LOOK_EVERY: Duration = Duration::from_millis(300);
 
 /// The connections to clusters that were reached.
 #[derive(Default)]
-pub struct Connections(RwLock<BTreeMap<ClusterKey, Connection>>);
+pub struct Connections {
+    open: RwLock<BTreeMap<ClusterKey, Connection>>,
+    claims: Mutex<Claims>,
+    /// How often all of them had to be read anew.
+    anew: watch::Sender<u64>,
+}
 
 #[derive(Clone)]
 struct Connection {
     client: Client,
-    /// The UID of its `kube-system`, which says which cluster it is.
-    uid: String,
     doubted: Arc<Notify>,
 }
 
 impl std::fmt::Debug for Connections {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_set().entries(self.0.read().keys()).finish()
+        f.debug_set().entries(self.open.read().keys()).finish()
     }
 }
 
 impl Connections {
     /// A client of a cluster.
     pub fn client(&self, cluster: &ClusterKey) -> Option<Client> {
-        self.0.read().get(cluster).map(|connection| connection.client.clone())
+        self.open.read().get(cluster).map(|connection| connection.client.clone())
     }
 
     /// Has a cluster looked at now: something went wrong there.
     pub fn doubt(&self, cluster: &ClusterKey) {
-        if let Some(connection) = self.0.read().get(cluster) {
+        if let Some(connection) = self.open.read().get(cluster) {
             connection.doubted.notify_one();
         }
-    }
-
-    /// The other key by which a cluster is reached already.
-    fn rival(&self, cluster: &ClusterKey, uid: &str) -> Option<ClusterKey> {
-        self.0.read().iter().find(|(key, connection)| *key != cluster && connection.uid == uid).map(|(key, _)| key.clone())
     }
 }
 
@@ -93,12 +91,11 @@ impl Remotes {
                 keepers.insert(cluster, task);
             }
             for cluster in keepers.keys().filter(|cluster| !named.contains(cluster)).cloned().collect::<Vec<_>>() {
-                if !self.still_holds(&cluster) {
-                    tracing::info!(%cluster, "no Environment names this cluster any more, and nothing of usher's is left to take away there");
-                    keepers.remove(&cluster);
-                    self.connections.0.write().remove(&cluster);
-                    self.memory.forget_cluster(&cluster);
-                }
+                tracing::info!(%cluster, "no Environment names this cluster any more, and nothing of usher's is left to take away there");
+                keepers.remove(&cluster);
+                self.connections.open.write().remove(&cluster);
+                self.memory.forget_cluster(&cluster);
+                self.connections.claims.lock().release(&cluster);
             }
             sleep(LOOK_EVERY).await;
         }
@@ -118,27 +115,15 @@ impl Remotes {
         }
     }
 
+    /// Lets every cluster be read anew, over a connection of its own: whoever has only waited for long cannot know whether the old ones still bring what happens.
+    /// Until then nothing counts that was read before.
+    pub fn anew(&self) {
+        self.connections.anew.send_modify(|count| *count += 1);
+        let known: Vec<ClusterKey> = self.memory.read(|content, _| content.links.keys().cloned().collect());
+        known.iter().for_each(|cluster| self.memory.set_link(cluster, |link| link.read = false));
+    }
+
     fn named(&self) -> BTreeSet<ClusterKey> {
-        self.memory.read(|content, _| {
-            let all = content.world.environments().map(|(_, environment)| ClusterKey::of(environment));
-            all.filter(|cluster| *cluster != ClusterKey::Home).collect()
-        })
+        self.memory.read(|content, _| link::named(&content.world))
     }
-
-    /// Whether something is still to be taken away in a cluster that no Environment names: an Environment may have moved, and what it gave must go. What does
-    /// not answer is waited for; what cannot be reached any more, as its Secret is gone, is not.
-    fn still_holds(&self, cluster: &ClusterKey) -> bool {
-        self.memory.read(|content, scene| {
-            let Some(link) = content.links.get(cluster).filter(|link| link.read) else { return false };
-            let gone = link.trouble.as_ref().is_some_and(|trouble| trouble.reason == crate::api::Reason::SecretNotFound);
-            !gone && scene.clusters.get(cluster).is_some_and(|state| gives(state))
-        })
-    }
-}
-
-/// Whether usher gives anybody anything in a cluster.
-fn gives(state: &ClusterState) -> bool {
-    state.role_bindings.values().any(|bound| bound.ours)
-        || state.cluster_role_bindings.values().any(|bound| bound.ours)
-        || state.service_accounts.values().any(|account| ours(account.as_ref(), state.installation()))
 }

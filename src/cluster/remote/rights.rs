@@ -2,6 +2,7 @@
 
 use futures::TryStreamExt;
 use futures::stream::{self, StreamExt};
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use kube::api::PostParams;
 use kube::{Api, Client};
@@ -72,6 +73,7 @@ fn needs(fence: &Fence) -> Vec<Need> {
         Need::new("", "secrets", NAMED).named(ACCOUNTS_SECRET),
         Need::new("", "configmaps", &["get", "list", "watch", "create", "patch", "delete"]).named(WELCOME_CONFIG_MAP),
         Need::new("authorization.k8s.io", "subjectaccessreviews", &["create"]),
+        Need::new("authentication.k8s.io", "tokenreviews", &["create"]),
     ];
     if fence.inline_rules {
         needs.extend(["clusterroles", "clusterrolebindings"].map(|resource| Need::new(RBAC, resource, ALL)));
@@ -115,6 +117,39 @@ pub async fn missing(client: &Client, fence: &Fence) -> kube::Result<Option<Miss
     }
     let blind = missing.iter().flat_map(|(_, verbs)| verbs).any(|verb| matches!(*verb, "list" | "watch"));
     Ok((!missing.is_empty()).then(|| Missing { words: words(&missing), blind }))
+}
+
+/// What nothing of usher's may do in another cluster, and what an administrator may. Each would be had by whoever reads the Secret.
+fn excesses() -> Vec<Need> {
+    vec![
+        Need::new("*", "*", &["*"]),
+        Need::new("", "secrets", &["list"]),
+        Need::new("", "users", &["impersonate"]),
+        Need::new("", "pods", &["create"]),
+        Need::new("", "serviceaccounts/token", &["create"]),
+    ]
+}
+
+/// What is wrong with credentials that may more than usher needs: they are no ServiceAccount's, or it may more; nothing if neither.
+///
+/// # Errors
+/// When the API server does not answer.
+pub async fn excess(client: &Client) -> kube::Result<Option<String>> {
+    let api: Api<SelfSubjectReview> = Api::all(client.clone());
+    let answer = api.create(&PostParams::default(), &SelfSubjectReview::default()).await?;
+    let who = answer.status.and_then(|status| status.user_info).and_then(|info| info.username).unwrap_or_default();
+    if !who.starts_with("system:serviceaccount:") {
+        return Ok(Some(format!("it is of user {who}, who is no ServiceAccount, so that no policy there knows usher")));
+    }
+    let mut found = Vec::new();
+    for need in excesses() {
+        for verb in need.verbs {
+            if allowed(client, &need, verb).await? {
+                found.push((need.title(), vec![*verb]));
+            }
+        }
+    }
+    Ok((!found.is_empty()).then(|| format!("{who} may more there than usher needs: {}", words(&found))))
 }
 
 fn words(missing: &[(String, Vec<&str>)]) -> String {

@@ -9,6 +9,7 @@ use kube::api::{Api, DeleteParams, ListParams};
 use serde_json::json;
 
 use super::{ENVIRONMENTS, FULL, NOTHING, SHARED, SOON, Several, file};
+use crate::support::audit::Audit;
 use crate::support::client::{explain, ready};
 use crate::support::people::{declare, developer, edit, grants, kubeconfig, namespace, reaches, workspace};
 use crate::support::tools::{self};
@@ -106,6 +107,7 @@ async fn drift_is_repaired(several: &Several, person: &str) {
 async fn leave(several: &Several, person: &str) {
     let home = several.home();
     let ada = ready(home, person).await;
+    let audit = Audit::from_now(&several.staging().plane);
     edit(home, "Developer", person, json!({"state": "Departed"})).await;
     several.settle(&ada, NOTHING).await;
     let receipt = wait_until("her receipt is complete", Duration::from_mins(2), async || {
@@ -129,4 +131,6 @@ async fn leave(several: &Several, person: &str) {
     }
     let workspace = namespace(&several.clients[1], &format!("staging-{person}")).await.expect("her data is kept");
     assert!(workspace.annotations().contains_key("usher.dev/departed-at"));
+    let asked = audit.operator().into_iter().any(|event| event.verb == "create" && event.resource == "tokenreviews");
+    assert!(asked, "staging's API server was asked whether it refuses her token");
 }

@@ -7,6 +7,7 @@ mod everywhere;
 mod page;
 mod refused;
 mod silent;
+mod starts;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -45,7 +46,8 @@ struct Remote {
 /// The clusters, and the operator in the first of them.
 struct All {
     home: ControlPlane,
-    operator: Operator,
+    install: Install,
+    operator: Mutex<Operator>,
     remotes: [Remote; 2],
 }
 
@@ -96,7 +98,20 @@ impl Several {
         let all = ALL.get_or_init(start).await;
         let planes = [&all.home, &all.remotes[0].plane, &all.remotes[1].plane];
         let clients = [planes[0].admin_client().await, planes[1].admin_client().await, planes[2].admin_client().await];
-        Self { all, clients, _log: all.operator.log_on_failure(), _turn: turn }
+        let log = all.operator.lock().await.log_on_failure();
+        Self { all, clients, _log: log, _turn: turn }
+    }
+
+    /// The operator, for as long as it is held.
+    async fn operator(&self) -> MutexGuard<'_, Operator> {
+        self.all.operator.lock().await
+    }
+
+    /// Kills the operator and starts it again.
+    async fn restart(&self) {
+        let mut operator = self.operator().await;
+        operator.restart().await;
+        operator.ready().await;
     }
 
     fn home(&self) -> &Client {
@@ -176,7 +191,7 @@ async fn start() -> All {
     let install = Install::new(&home, &values).await;
     let operator = Operator::start(&install).await;
     operator.ready().await;
-    let all = All { home, operator, remotes: [staging, prod] };
+    let all = All { home, install, operator: Mutex::new(operator), remotes: [staging, prod] };
     let home = all.home.admin_client().await;
     let [staging, prod] = &all.remotes;
     page::set_up(&all.home, &staging.plane).await;

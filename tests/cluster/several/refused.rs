@@ -21,7 +21,7 @@ async fn what_is_wrong_with_a_kubeconfig_is_said_and_another_is_taken_without_a_
     declare(home, "Binding", &role, json!({"role": role, "developers": [person]})).await;
     let ada = ready(home, &person).await;
     several.settle(&ada, FULL).await;
-    let pid = several.all.operator.pid();
+    let pid = several.operator().await.pid();
 
     // A right that is missing is named.
     let roles = Api::<ClusterRole>::all(several.clients[2].clone());
@@ -57,7 +57,10 @@ async fn what_is_wrong_with_a_kubeconfig_is_said_and_another_is_taken_without_a_
     several.give_all(&role).await;
     several.settle(&ada, FULL).await;
 
-    // Programs, other clusters' kubeconfigs, none at all.
+    // Credentials that may more than usher needs, programs, other clusters' kubeconfigs, none at all.
+    several.put_secret(PROD_SECRET, &several.strong_kubeconfig().await).await;
+    let message = several.environment("prod", "Connected", "False", "InvalidSpec").await;
+    assert!(message.contains("may more there than usher needs: * *"), "{message}");
     let mut bad: serde_json::Value = serde_json::from_str(&good).unwrap();
     bad["users"][0]["user"] =
         json!({"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "/bin/false", "interactiveMode": "Never"}});
@@ -81,12 +84,26 @@ async fn what_is_wrong_with_a_kubeconfig_is_said_and_another_is_taken_without_a_
     several.settle(&ada, [&["get pods"]; 3]).await;
     several.environment("staging", "Ready", "True", "AsPlanned").await;
 
-    assert!(several.all.operator.is_alive() && several.all.operator.pid() == pid, "it is the same process");
+    let operator = several.operator().await;
+    assert!(operator.is_alive() && operator.pid() == pid, "it is the same process");
+    drop(operator);
     edit(home, "Developer", &person, json!({"state": "Departed"})).await;
     several.settle(&ada, NOTHING).await;
 }
 
 impl Several {
+    /// A kubeconfig for prod by which one may do anything there.
+    async fn strong_kubeconfig(&self) -> String {
+        let prod = &self.prod().plane;
+        for command in [
+            format!("create serviceaccount strong -n {NAMESPACE}"),
+            format!("create clusterrolebinding strong --clusterrole=cluster-admin --serviceaccount={NAMESPACE}:strong"),
+        ] {
+            prod.kubectl(&command.split(' ').collect::<Vec<_>>()).await.ok();
+        }
+        prod.usher(&["remote", "kubeconfig", "--namespace", NAMESPACE, "--service-account", "strong"]).await.ok()
+    }
+
     /// Changes what a Role gives, in all clusters, and waits until that is so in dev and staging.
     async fn staging_and_dev_work(&self, role: &str, ada: &kube::api::DynamicObject) {
         let look = json!([{"name": "look", "environments": ["*"], "clusterRoles": ["edit"]}]);

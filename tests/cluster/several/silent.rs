@@ -91,14 +91,14 @@ async fn identified(several: &Several, name: &str) -> DynamicObject {
 }
 
 /// What somebody may do in the clusters that answer.
-async fn elsewhere(several: &Several, developer: &DynamicObject, expected: [&[&str]; 3]) {
+pub(super) async fn elsewhere(several: &Several, developer: &DynamicObject, expected: [&[&str]; 3]) {
     let questions = Questions::new(&[("she", subject(developer))], &[SHARED], &PROBES);
     for at in [0, 2] {
         questions.settle(&several.clients[at], SOON, &questions.cells(&["she"], &[SHARED], expected[at])).await;
     }
 }
 
-async fn unreachable(several: &Several, kind_name: &str, name: &str) {
+pub(super) async fn unreachable(several: &Several, kind_name: &str, name: &str) {
     let api = kind(several.home(), kind_name).await;
     wait_until(&format!("{kind_name} {name} says that something waits"), SOON, async || {
         let object = api.get(name).await.map_err(|error| explain(&error))?;

@@ -1,5 +1,6 @@
 //! Roles: one plan for all holders, carried out in the order that keeps access exact.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use futures::future::BoxFuture;
 use kube::ResourceExt;
 use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::api::metadata::FINALIZER;
 use crate::api::role::LastApplied;
@@ -28,6 +29,7 @@ use crate::plan::status::role_status;
 use crate::plan::world::deleting;
 
 use super::context::{Carried, Context, RoleOutcome};
+use super::developer::SETTLES_WITHIN;
 use super::frame::{Done, Pass};
 use super::purge::REVISIONS;
 use super::queue::Lane;
@@ -113,7 +115,7 @@ impl Roles {
             return Done::gone();
         };
         self.planning.lock().remove(name);
-        let done = self.judged(name, &role).await;
+        let done = self.tell_if_it_takes_long(name, self.judged(name, &role)).await;
         let planning = self.planning.lock().remove(name).unwrap_or_default();
         Done { rest: (planning * RESTS).min(LONGEST_REST), ..done }
     }
@@ -130,6 +132,16 @@ impl Roles {
                 Done { errors: rounds.errors, ..Done::default() }
             }
         }
+    }
+
+    /// Carries out a pass. Its end wakes who holds the Role; before, they have nothing to tell of it, unless it takes long.
+    async fn tell_if_it_takes_long<T>(&self, name: &str, pass: impl Future<Output = T>) -> T {
+        let mut pass = pin!(pass);
+        if let Ok(done) = timeout(SETTLES_WITHIN, pass.as_mut()).await {
+            return done;
+        }
+        super::triggers::reporters_of_role(&self.context, name);
+        pass.await
     }
 
     async fn try_run(&self, role: &Arc<Role>) -> Result<Done, Error> {
@@ -340,14 +352,15 @@ impl Roles {
     /// Lets Bindings and Developers know how the Role is.
     fn report_outcome(&self, name: &str, rounds: &Rounds, (settled, started): (bool, u64)) {
         let errors = rounds.errors.iter().map(|error| (error.reason(), error.chain())).collect();
-        let mut outcome = RoleOutcome { errors, settled, started, silent: Silences::new() };
+        let mut outcome = RoleOutcome { errors, settled, started, generation: rounds.plan.generation, silent: Silences::new() };
         let before = {
             let mut roles = self.context.roles.lock();
             let here = roles.entry(name.to_owned()).or_default();
             outcome.silent = here.get(&self.cluster).map(|before| before.silent.clone()).unwrap_or_default();
             here.insert(self.cluster.clone(), outcome.clone())
         };
-        let changed = before.is_none_or(|before| before.settled != outcome.settled || before.errors != outcome.errors);
+        let same = |before: &RoleOutcome| (before.settled, before.generation) == (outcome.settled, outcome.generation);
+        let changed = before.is_none_or(|before| !same(&before) || before.errors != outcome.errors);
         if changed || rounds.written > 0 {
             super::triggers::reporters_of_role(&self.context, name);
             if self.cluster != ClusterKey::Home {

@@ -16,7 +16,9 @@ use super::bound::{Bound, People, RbacBinding};
 use super::change::ours;
 use super::identity::Known;
 use super::person::Mark;
+use super::shelf::Shelf;
 use super::territory::Territory;
+use super::world::deleting;
 
 /// Which cluster: the home cluster, or the one that a Secret's kubeconfig leads to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,15 +61,25 @@ impl fmt::Display for ClusterKey {
 /// Namespace (empty for cluster-scoped objects) and name.
 pub type Key = (String, String);
 
-/// Objects by namespace and name.
-pub type Table<K> = BTreeMap<Key, Arc<K>>;
+/// How a ServiceAccount of a person's name stands.
+#[derive(Clone, Copy, Debug)]
+pub enum Account<'a> {
+    /// It is not there.
+    Missing,
+    /// This installation made it, for whom its mark says.
+    Marked(&'a Mark),
+    /// It is somebody else's, or nobody knows whose.
+    Unmarked,
+}
 
 /// What a cluster was seen to hold.
 #[derive(Debug, Default)]
 pub struct ClusterState {
     installation: String,
     /// Every namespace, its metadata only.
-    pub namespaces: BTreeMap<String, Arc<Namespace>>,
+    pub namespaces: Shelf<Namespace, String>,
+    /// Those that are being deleted.
+    going: HashSet<String>,
     /// Which namespace belongs to which Environment.
     pub territory: Territory,
     /// ClusterRoles of this installation.
@@ -79,17 +91,17 @@ pub struct ClusterState {
     /// ClusterRoleBindings, those of others too.
     pub cluster_role_bindings: BTreeMap<Key, Bound<ClusterRoleBinding>>,
     /// ServiceAccounts of people.
-    pub service_accounts: Table<ServiceAccount>,
+    pub service_accounts: Shelf<ServiceAccount>,
     /// Quotas of workspaces.
-    pub quotas: Table<ResourceQuota>,
+    pub quotas: Shelf<ResourceQuota>,
     /// Limits of workspaces.
-    pub limits: Table<LimitRange>,
+    pub limits: Shelf<LimitRange>,
     /// Isolation of workspaces.
-    pub network_policies: Table<NetworkPolicy>,
+    pub network_policies: Shelf<NetworkPolicy>,
     /// What people are told.
-    pub config_maps: Table<ConfigMap>,
+    pub config_maps: Shelf<ConfigMap>,
     /// Credentials, their values replaced by digests.
-    pub secrets: Table<Secret>,
+    pub secrets: Shelf<Secret>,
     by_role: HashMap<String, BTreeSet<Key>>,
     /// The RoleBindings of Roles that name somebody.
     by_subject: HashMap<Known, BTreeSet<Arc<Key>>>,
@@ -141,10 +153,12 @@ impl ClusterState {
 
     /// Takes in a namespace as it is now, or its going.
     pub fn set_namespace(&mut self, name: &str, namespace: Option<Arc<Namespace>>) -> Option<Arc<Namespace>> {
-        let old = match namespace.clone() {
-            Some(new) => self.namespaces.insert(name.to_owned(), new),
-            None => self.namespaces.remove(name),
-        };
+        let old = self.namespaces.replace(&name.to_owned(), namespace.as_deref());
+        if namespace.as_deref().is_some_and(deleting) {
+            self.going.insert(name.to_owned());
+        } else {
+            self.going.remove(name);
+        }
         for (namespace, present) in [(&old, false), (&namespace, true)] {
             let Some(namespace) = namespace.as_ref().filter(|namespace| ours(namespace.as_ref(), &self.installation)) else { continue };
             let Some(developer) = namespace.labels().get(WORKSPACE) else { continue };
@@ -238,7 +252,7 @@ impl ClusterState {
 
     /// Takes in a ServiceAccount of a person as it is now, or its going.
     pub fn set_service_account(&mut self, key: &Key, account: Option<Arc<ServiceAccount>>) -> Option<Arc<ServiceAccount>> {
-        let old = replace(&mut self.service_accounts, key, account.clone());
+        let old = self.service_accounts.replace(key, account.as_deref());
         for (account, present) in [(&old, false), (&account, true)] {
             if let Some(account) = account.as_ref().filter(|account| ours(account.as_ref(), &self.installation)) {
                 index(&mut self.accounts, account.labels().get(DEVELOPER), key, present);
@@ -353,12 +367,22 @@ impl ClusterState {
     }
 
     /// The workspaces that this installation made for a Developer of that name.
-    pub fn workspaces_of<'a>(&'a self, developer: &str) -> impl Iterator<Item = &'a Arc<Namespace>> {
+    pub fn workspaces_of(&self, developer: &str) -> impl Iterator<Item = Arc<Namespace>> {
         self.workspaces.get(developer).into_iter().flatten().filter_map(|name| self.namespaces.get(name))
     }
 
+    /// The same, with the names as they are kept.
+    pub fn named_workspaces_of<'a>(&'a self, developer: &str) -> impl Iterator<Item = (&'a String, Arc<Namespace>)> {
+        self.workspaces.get(developer).into_iter().flatten().filter_map(|name| self.namespaces.get_key_value(name))
+    }
+
+    /// Whether a namespace is being deleted.
+    pub fn is_going(&self, namespace: &str) -> bool {
+        self.going.contains(namespace)
+    }
+
     /// All workspaces of an Environment.
-    pub fn workspaces_in<'a>(&'a self, environment: &'a str) -> impl Iterator<Item = &'a Arc<Namespace>> {
+    pub fn workspaces_in<'a>(&'a self, environment: &'a str) -> impl Iterator<Item = Arc<Namespace>> {
         let names = self.workspaces.values().flatten();
         names
             .filter_map(|name| self.namespaces.get(name))
@@ -366,8 +390,18 @@ impl ClusterState {
     }
 
     /// The ServiceAccounts that this installation made for a Developer of that name.
-    pub fn service_accounts_of<'a>(&'a self, developer: &str) -> impl Iterator<Item = (&'a Key, &'a Arc<ServiceAccount>)> {
+    pub fn service_accounts_of<'a>(&'a self, developer: &str) -> impl Iterator<Item = (&'a Key, Arc<ServiceAccount>)> {
         self.accounts.get(developer).into_iter().flatten().filter_map(|key| self.service_accounts.get_key_value(key))
+    }
+
+    /// Whether a ServiceAccount is not there, or made for a Developer of that name, with its mark.
+    pub fn account_of(&self, developer: &str, key: &Key) -> Account<'_> {
+        let mark = self.marks.get(developer).and_then(|[_, accounts]| accounts.get(key));
+        match mark {
+            Some(mark) => Account::Marked(mark),
+            None if self.service_accounts.contains_key(key) => Account::Unmarked,
+            None => Account::Missing,
+        }
     }
 
     /// The marks on what was made for a Developer of that name.

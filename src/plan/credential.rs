@@ -168,7 +168,7 @@ fn kubeconfig(
     let seen = state.secrets.get(&(namespace.to_owned(), KUBECONFIG_SECRET.to_owned()));
     let others: Vec<&ClusterKey> =
         contexts.iter().filter(|context| context.token && context.cluster != cluster).map(|context| &context.cluster).collect();
-    let noted = seen.map(|seen| noted(seen, &others)).unwrap_or_default();
+    let noted = seen.as_ref().map(|seen| noted(seen, &others)).unwrap_or_default();
     let brought = brought.iter().filter(|(at, _)| others.contains(at)).map(|(at, note)| (at.clone(), note.clone())).collect();
     let elsewhere = chosen(scene, developer, plan, &noted, &brought);
     // One for another cluster comes as soon as its token was brought from there.
@@ -188,7 +188,7 @@ fn kubeconfig(
     meta.annotations.get_or_insert_default().insert(CONTENT.to_owned(), content(&contexts, &account));
     meta.annotations.get_or_insert_default().extend(annotation(&elsewhere).map(|note| (TOKENS_ELSEWHERE.to_owned(), note)));
     let service_account = uid.filter(|_| needs_token).map(|uid| (account.clone(), uid));
-    if let Some(seen) = seen {
+    if let Some(seen) = &seen {
         if !state.ours(seen.as_ref()) {
             return Err(stranger("Secret", KUBECONFIG_SECRET, namespace));
         }
@@ -383,7 +383,7 @@ fn welcome(
     (state, namespace): (&ClusterState, &str),
 ) -> Result<Option<Change>, Finding> {
     let seen = state.config_maps.get(&(namespace.to_owned(), WELCOME_CONFIG_MAP.to_owned()));
-    if seen.is_some_and(|seen| !state.ours(seen.as_ref())) {
+    if seen.as_ref().is_some_and(|seen| !state.ours(seen.as_ref())) {
         return Err(stranger("ConfigMap", WELCOME_CONFIG_MAP, namespace));
     }
     let desired = ConfigMap {
@@ -391,7 +391,7 @@ fn welcome(
         data: Some(BTreeMap::from([("welcome.txt".to_owned(), welcome_text(scene, developer, plan, held))])),
         ..ConfigMap::default()
     };
-    Ok(ensure(desired, seen.map(AsRef::as_ref)).map(Change::ConfigMap))
+    Ok(ensure(desired, seen.as_deref()).map(Change::ConfigMap))
 }
 
 /// What a person has, in words.

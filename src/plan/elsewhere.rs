@@ -110,7 +110,7 @@ pub fn due(
     let Some(state) = scene.cluster_of(home).filter(|_| ClusterKey::of(home) != *cluster) else { return nothing };
     let (account, Some(uid)) = account_in(scene, developer, plan, cluster) else { return nothing };
     let secret = state.secrets.get(&(workspace.namespace.clone(), KUBECONFIG_SECRET.to_owned()));
-    let noted = secret.map(|secret| noted(secret, &[cluster])).unwrap_or_default();
+    let noted = secret.map(|secret| noted(&secret, &[cluster])).unwrap_or_default();
     let note = chosen(scene, developer, plan, &noted, brought).remove(cluster);
     match note.and_then(|note| note.renew_at()) {
         Some(at) if now < at => (None, Some(at)),

@@ -50,6 +50,7 @@ pub mod revision;
 pub mod role;
 pub mod seal;
 pub mod settings;
+pub mod shelf;
 pub mod status;
 pub mod subjects;
 pub mod territory;

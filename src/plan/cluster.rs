@@ -102,40 +102,52 @@ pub struct ClusterState {
     pub config_maps: Shelf<ConfigMap>,
     /// Credentials, their values replaced by digests.
     pub secrets: Shelf<Secret>,
-    by_role: HashMap<String, BTreeSet<Key>>,
+    by_role: HashMap<String, Vec<Key>>,
     /// The RoleBindings of Roles that name somebody.
-    by_subject: HashMap<Known, BTreeSet<Arc<Key>>>,
+    by_subject: HashMap<Known, Vec<Arc<Key>>>,
     /// How many bindings of Roles have a name, one a namespace, and whom the last of them named.
     named: HashMap<String, (usize, People)>,
-    workspaces: HashMap<String, BTreeSet<String>>,
-    accounts: HashMap<String, BTreeSet<Key>>,
+    workspaces: HashMap<String, Vec<String>>,
+    accounts: HashMap<String, Vec<Key>>,
     /// ServiceAccounts among those of people that others made.
     strangers: HashSet<String>,
     /// By Developer the marks on her workspaces, and on her ServiceAccounts.
-    marks: HashMap<String, [BTreeMap<Key, Mark>; 2]>,
+    marks: HashMap<String, [Marks; 2]>,
     foreign: HashMap<Known, i64>,
 }
 
-fn index(map: &mut HashMap<String, BTreeSet<Key>>, label: Option<&String>, key: &Key, present: bool) {
+/// Takes in that something is there or not under a label. The keys are in order; there are few of most, for which a set would have room for eleven.
+fn index<K: Ord + Clone>(map: &mut HashMap<String, Vec<K>>, label: Option<&String>, key: &K, present: bool) {
     let Some(label) = label else { return };
     let keys = map.entry(label.clone()).or_default();
-    if present {
-        keys.insert(key.clone());
-    } else {
-        keys.remove(key);
+    match (keys.binary_search(key), present) {
+        (Err(place), true) => keys.insert(place, key.clone()),
+        (Ok(place), false) => drop(keys.remove(place)),
+        (Ok(_), true) | (Err(_), false) => {}
     }
     if keys.is_empty() {
         map.remove(label);
     }
 }
 
-/// Takes in a mark on something of a Developer of that name, or that it is gone.
-fn mark_of(marks: &mut HashMap<String, [BTreeMap<Key, Mark>; 2]>, developer: &str, kind: usize, key: &Key, mark: Option<Mark>) {
-    let hers = marks.entry(developer.to_owned()).or_default();
-    if let Some(table) = hers.get_mut(kind) {
-        replace(table, key, mark);
+/// Marks by what they are on, in order. There are few of each, for which a map would have room for eleven.
+type Marks = Vec<(Key, Mark)>;
+
+fn set_mark(marks: &mut Marks, key: &Key, mark: Option<Mark>) {
+    marks.retain(|(other, _)| other != key);
+    if let Some(mark) = mark {
+        marks.reserve_exact(1);
+        marks.insert(marks.partition_point(|(other, _)| other < key), (key.clone(), mark));
     }
-    if hers.iter().all(BTreeMap::is_empty) {
+}
+
+/// Takes in a mark on something of a Developer of that name, or that it is gone.
+fn mark_of(marks: &mut HashMap<String, [Marks; 2]>, developer: &str, kind: usize, key: &Key, mark: Option<Mark>) {
+    let hers = marks.entry(developer.to_owned()).or_default();
+    if let Some(marks) = hers.get_mut(kind) {
+        set_mark(marks, key, mark);
+    }
+    if hers.iter().all(Vec::is_empty) {
         marks.remove(developer);
     }
 }
@@ -162,15 +174,7 @@ impl ClusterState {
         for (namespace, present) in [(&old, false), (&namespace, true)] {
             let Some(namespace) = namespace.as_ref().filter(|namespace| ours(namespace.as_ref(), &self.installation)) else { continue };
             let Some(developer) = namespace.labels().get(WORKSPACE) else { continue };
-            let names = self.workspaces.entry(developer.clone()).or_default();
-            if present {
-                names.insert(name.to_owned());
-            } else {
-                names.remove(name);
-            }
-            if names.is_empty() {
-                self.workspaces.remove(developer);
-            }
+            index(&mut self.workspaces, Some(developer), &name.to_owned(), present);
             let mark = Mark::read(namespace.labels(), namespace.annotations()).filter(|_| present);
             mark_of(&mut self.marks, developer, 0, &(String::new(), name.to_owned()), mark);
         }
@@ -205,7 +209,7 @@ impl ClusterState {
         }
         for known in old.difference(&new) {
             let emptied = self.by_subject.get_mut(known).is_some_and(|keys| {
-                keys.remove(key);
+                keys.retain(|other| other.as_ref() != key);
                 keys.is_empty()
             });
             if emptied {
@@ -214,7 +218,10 @@ impl ClusterState {
         }
         let key = Arc::new(key.clone());
         for known in new.difference(&old) {
-            self.by_subject.entry(known.clone()).or_default().insert(key.clone());
+            let keys = self.by_subject.entry(known.clone()).or_default();
+            if let Err(place) = keys.binary_search(&key) {
+                keys.insert(place, key.clone());
+            }
         }
     }
 
@@ -328,7 +335,8 @@ impl ClusterState {
     /// Those of them in one namespace.
     pub fn role_bindings_naming_in<'a>(&'a self, known: &Known, namespace: &'a str) -> impl Iterator<Item = &'a Bound<RoleBinding>> {
         let from = (namespace.to_owned(), String::new());
-        let keys = self.by_subject.get(known).into_iter().flat_map(move |keys| keys.range::<Key, _>(&from..));
+        let keys =
+            self.by_subject.get(known).into_iter().flat_map(move |keys| keys.iter().skip(keys.partition_point(|key| key.as_ref() < &from)));
         keys.take_while(move |key| key.0 == namespace).filter_map(|key| self.role_bindings.get(key.as_ref()))
     }
 
@@ -396,9 +404,9 @@ impl ClusterState {
 
     /// Whether a ServiceAccount is not there, or made for a Developer of that name, with its mark.
     pub fn account_of(&self, developer: &str, key: &Key) -> Account<'_> {
-        let mark = self.marks.get(developer).and_then(|[_, accounts]| accounts.get(key));
+        let mark = self.marks.get(developer).and_then(|[_, accounts]| accounts.iter().find(|(account, _)| account == key));
         match mark {
-            Some(mark) => Account::Marked(mark),
+            Some((_, mark)) => Account::Marked(mark),
             None if self.service_accounts.contains_key(key) => Account::Unmarked,
             None => Account::Missing,
         }
@@ -406,7 +414,7 @@ impl ClusterState {
 
     /// The marks on what was made for a Developer of that name.
     pub fn marks_of<'a>(&'a self, developer: &str) -> impl Iterator<Item = &'a Mark> {
-        self.marks.get(developer).into_iter().flatten().flat_map(BTreeMap::values)
+        self.marks.get(developer).into_iter().flatten().flatten().map(|(_, mark)| mark)
     }
 
     /// Whether somebody else made the ServiceAccount of that name.

@@ -24,6 +24,9 @@ use super::report::error_findings;
 
 /// How soon to look again whether access is gone, for somebody who leaves; what is seen wakes a pass sooner.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
+/// And how soon, when it has taken long.
+const LOOK_LATER: Duration = Duration::from_secs(2);
+const LONG: Duration = Duration::from_secs(5);
 
 impl Developers {
     /// The pass over another cluster. A Developer who does not bear usher's finalizer yet could go without a trace.
@@ -55,11 +58,18 @@ impl Developers {
         }
         Ok(Done {
             recheck_at: progress.recheck_at,
-            soon: waits.then_some(LOOK_AGAIN),
+            // What fails is tried again by and by.
+            soon: (waits && progress.errors.is_empty()).then_some(self.soon_there(name)),
             errors: progress.errors,
             wrote: progress.wrote,
             ..Done::default()
         })
+    }
+
+    /// How soon to look again whether she has left this cluster: less often where that takes long.
+    fn soon_there(&self, name: &str) -> Duration {
+        let long = self.context.leaving.lock().get(name).is_some_and(|leaving| leaving.since.elapsed() > LONG);
+        if long { LOOK_LATER } else { LOOK_AGAIN }
     }
 
     /// What of her credentials is this cluster's: the kubeconfig, if her home workspace is here, else the token by which she is known here.

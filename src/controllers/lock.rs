@@ -97,9 +97,7 @@ impl Locks {
         let settled = found.lifted && error.is_none() && (found.sealed.is_empty() || view.kept_elsewhere);
         let mut done = Done { recheck_at: lock.spec.until.as_ref().map(|until| until.0).filter(|until| *until > now), ..Done::default() };
         if !here.access_gone && !here.lifted {
-            let since = self.progress.lock().get(&lock.name_any()).map(|progress| progress.since.elapsed());
-            let long = error.is_some() || since.is_some_and(|since| since > ACCOUNTS_GO_AFTER);
-            done.soon = Some(if long { Duration::from_secs(1) } else { SOON });
+            done.soon = Some(self.soon(lock, error.is_some()));
         } else if !here.lifted && !here.credentials_revoked {
             done.soon = Some(TOKENS_REMEMBERED);
         } else if found.lifted && !found.sealed.is_empty() && view.standing == Some(Standing::Active) {
@@ -114,17 +112,23 @@ impl Locks {
         Ok(done)
     }
 
+    /// How soon to look whether access is gone: less often where that takes long or fails.
+    fn soon(&self, lock: &Lock, fails: bool) -> Duration {
+        let since = self.progress.lock().get(&lock.name_any()).map(|progress| progress.since.elapsed());
+        let long = fails || since.is_some_and(|since| since > ACCOUNTS_GO_AFTER);
+        if long { Duration::from_secs(1) } else { SOON }
+    }
+
     /// The pass over another cluster. A Lock that does not bear usher's finalizer yet holds all the same.
     async fn run_there(&self, lock: &Arc<Lock>, now: Timestamp) -> Done {
         let view = self.context.memory.read(|_, scene| locking(scene.only(&self.cluster), lock, now));
         let (found, error) = if lock_holds(lock, now) { self.apply(lock, &view).await } else { self.lift(lock, &view).await };
         let waits = !(found.lifted || found.access_gone && found.credentials_revoked);
         let revoking = found.access_gone && !found.credentials_revoked;
-        let soon = if revoking { TOKENS_REMEMBERED } else { SOON };
+        let soon = if revoking { TOKENS_REMEMBERED } else { self.soon(lock, error.is_some()) };
         if self.context.there.locks.tell(&lock.name_any(), &self.cluster, found) {
             self.context.queues.locks.push_here(&lock.name_any(), Lane::Departure);
         }
-        let soon = if error.is_some() { Duration::from_secs(1) } else { soon };
         Done { soon: waits.then_some(soon), errors: error.into_iter().collect(), ..Done::default() }
     }
 

@@ -364,10 +364,11 @@ fn departure(context: &Context, name: &str, old: Option<&Arc<Departure>>, new: O
     context.export.note_change(old, new);
     context.queues.records.push(DEPARTURES, Lane::Sweep);
     let (old, new) = (old.map(AsRef::as_ref), new.map(AsRef::as_ref));
-    // A Developer that is being deleted waits until her receipt tells of every place.
-    let places = |departure: Option<&Departure>| -> BTreeSet<String> {
-        let targets = departure.and_then(|departure| departure.status.as_ref()).into_iter().flat_map(|status| &status.targets);
-        targets.map(|target| target.target.clone()).collect()
+    // A Developer that is being deleted waits until her receipt tells of every place, and how she is known there.
+    let places = |departure: Option<&Departure>| {
+        let status = departure.and_then(|departure| departure.status.as_ref());
+        let targets: BTreeSet<String> = status.iter().flat_map(|status| &status.targets).map(|target| target.target.clone()).collect();
+        (targets, status.map(|status| status.identities.clone()).unwrap_or_default())
     };
     if let Some(new) = new.filter(|_| places(old) != places(new)) {
         context.queues.developers.push(&new.spec.developer.name, Lane::Drift);

@@ -229,12 +229,13 @@ fn faces(scene: Scene<'_>, present: bool, name: &str, (places, identities): (&Wh
         Some(Face { cluster: places.place(target)?.cluster.clone(), target: target.clone(), known: known.clone() })
     };
     let known: Vec<(String, Known)> = identities.iter().map(|it| (environment_target(&it.environment), known_by(it))).collect();
-    let in_environments = known.iter().filter_map(|(target, known)| face(target, known));
-    // Where no Environment is, her ServiceAccount would be called the same.
+    let in_environments: BTreeSet<Face> = known.iter().filter_map(|(target, known)| face(target, known)).collect();
+    let told = |face: &Face| in_environments.iter().any(|other| (&other.cluster, &other.known) == (&face.cluster, &face.known));
+    // Where no Environment is, her ServiceAccount would be called the same. What is told of one place in a cluster is told once.
     let issued: BTreeSet<&Known> = known.iter().map(|(_, known)| known).filter(|known| matches!(known, Known::ServiceAccount(_))).collect();
     let elsewhere = places.targets().filter(|target| !known.iter().any(|(other, _)| other == *target));
-    let elsewhere = elsewhere.flat_map(|target| issued.iter().filter_map(move |known| face(target, known)));
-    in_environments.chain(elsewhere).filter(|face| !passed_on(face)).collect()
+    let elsewhere = elsewhere.flat_map(|target| issued.iter().filter_map(move |known| face(target, known))).filter(|face| !told(face));
+    in_environments.iter().cloned().chain(elsewhere).filter(|face| !passed_on(face)).collect()
 }
 
 fn known_by(identity: &Identity) -> Known {

@@ -66,6 +66,8 @@ impl Claims {
             return Err("leads to the cluster that usher runs in; leave spec.cluster out".to_owned());
         }
         if let Some(rival) = self.rival(world, cluster, uid) {
+            // It is not in the way of the other any more.
+            self.release(cluster);
             return Err(format!(
                 "leads to the same cluster as {}; name the same Secret in both Environments, or delete that one if no Environment names it",
                 rival.id()

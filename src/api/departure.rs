@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::developer::Identity;
+use super::environment::KnownCluster;
 use super::grant::GrantedDeveloper;
 use super::schema::conditions;
 
@@ -129,8 +130,11 @@ pub struct Brake {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DepartureTarget {
-    /// environment/<name> or provider/<name>.
+    /// environment/<name>, provider/<name>, or cluster/<secret>/<key> for a cluster of which no Environment speaks any more.
     pub target: String,
+    /// The cluster, if it is another one than that which usher runs in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<KnownCluster>,
     /// How it stands there.
     pub state: TargetState,
     /// The id of the account.
@@ -183,6 +187,9 @@ pub enum TargetState {
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Sealed {
+    /// The Environment of the workspace; left out in the cluster that usher runs in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<String>,
     /// The workspace.
     pub namespace: String,
     /// The RoleBinding.

@@ -150,8 +150,19 @@ pub struct EnvironmentSpec {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterReference {
-    /// The Secret in usher's own namespace that holds a kubeconfig for the cluster.
+    /// The Secret in usher's own namespace that holds a kubeconfig for the cluster, as `usher remote kubeconfig` makes it. It may run no program and name no file; a new one is taken without a restart. Environments in one cluster name the same Secret.
     pub kubeconfig_secret: SecretKey,
+}
+
+/// Which cluster a Secret leads to.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct KnownCluster {
+    /// The Secret in usher's own namespace that leads there.
+    pub kubeconfig_secret: SecretKey,
+    /// The UID of its namespace kube-system. Left out: it was never reached.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub uid: String,
 }
 
 /// A key of a Secret in usher's own namespace.
@@ -360,6 +371,9 @@ pub struct EnvironmentStatus {
     /// The number of workspaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workspaces: Option<i64>,
+    /// The clusters in which usher works for this Environment, or has something left to take away: the present one first. Empty in the cluster that usher runs in. A Secret that leads to another cluster than before is refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clusters: Vec<KnownCluster>,
     /// Right cells of those expected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consistency: Option<String>,

@@ -53,6 +53,8 @@ pub const TOKEN_EXPIRES_AT: &str = "usher.dev/token-expires-at";
 pub const TOKEN_ISSUED_AT: &str = "usher.dev/token-issued-at";
 /// Annotation on a credential: the UID of the ServiceAccount that the token was issued for.
 pub const TOKEN_OF: &str = "usher.dev/service-account-uid";
+/// Annotation on a credential: the tokens for other clusters that are in it, as JSON: by cluster the UID of the ServiceAccount, when it was issued, when it ends.
+pub const TOKENS_ELSEWHERE: &str = "usher.dev/tokens-elsewhere";
 /// Annotation on a credential: a digest of everything in it but the token.
 pub const CONTENT: &str = "usher.dev/content";
 /// Annotation on a credential: a digest of its data, to see that nobody changed it.

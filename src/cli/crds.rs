@@ -47,7 +47,9 @@ pub fn files() -> Vec<(PathBuf, String)> {
             let plain = (PathBuf::from("crds").join(&file), yaml(&crd));
             let mut kept = crd;
             kept.annotations_mut().insert(KEEP.0.to_owned(), KEEP.1.to_owned());
-            [plain, (PathBuf::from("charts/usher/templates/crds").join(&file), yaml(&kept))]
+            // Both lines are comments of YAML, so that the file is a definition with and without Helm.
+            let only_home = format!("#{{{{ if ne (default \"Home\" .Values.side) \"Remote\" }}}}\n{}#{{{{ end }}}}\n", yaml(&kept));
+            [plain, (PathBuf::from("charts/usher/templates/crds").join(&file), only_home)]
         })
         .collect()
 }

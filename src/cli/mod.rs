@@ -9,6 +9,7 @@ pub mod manifests;
 pub mod orphans;
 pub mod plan;
 mod read;
+pub mod remote;
 pub mod run;
 mod serve;
 pub mod settings;
@@ -47,6 +48,8 @@ enum Command {
     Grant(grant::GrantRole),
     /// Print a person's kubeconfig from her home workspace.
     Kubeconfig(kubeconfig::Kubeconfig),
+    /// For clusters besides the one that usher runs in.
+    Remote(remote::Remote),
     /// Say who holds which Role now, since when, by whom and why.
     WhoHas(who_has::WhoHas),
     /// Say who held which Role at a moment in the past.
@@ -71,6 +74,7 @@ impl Cli {
             Command::Plan(plan) => plan.execute(),
             Command::Grant(grant) => grant.execute().await.map(|()| 0),
             Command::Kubeconfig(kubeconfig) => kubeconfig.execute().await.map(|()| 0),
+            Command::Remote(remote) => remote.execute().await.map(|()| 0),
             Command::WhoHas(who_has) => who_has.execute().await.map(|()| 0),
             Command::WhoHad(who_had) => who_had.execute().await.map(|()| 0),
             Command::Why(why) => why.execute().await,

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::runtime::events::{Recorder, Reporter};
 use kube::{Client, Config};
@@ -9,8 +10,9 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cluster::connection;
-use crate::cluster::leader::{Candidate, Elected, Terms};
+use crate::cluster::leader::{Candidate, Elected};
 use crate::cluster::memory::Memory;
+use crate::cluster::remote::Remotes;
 use crate::cluster::watch::Watches;
 use crate::controllers::context::Context;
 use crate::controllers::export::Exporter;
@@ -24,6 +26,9 @@ use crate::telemetry::metrics::Metrics;
 use super::Failure;
 use super::connect::Connect;
 use super::settings::Values;
+
+/// A replica that starts waits so long for other clusters; what is not known of them by then is found out while it works.
+const REMOTES_WITHIN: Duration = Duration::from_secs(5);
 
 /// Run the operator.
 ///
@@ -80,9 +85,12 @@ impl Run {
         tracing::info!(address = %listener.local_addr()?, namespace, version = env!("CARGO_PKG_VERSION"), "listening");
         let server = tokio::spawn(super::serve::serve(listener, metrics.clone(), Arc::new(watches.readiness())));
         let identity = self.identity();
-        let work = self.lead(config, namespace, &identity, terms, (memory, metrics, &watches, export));
+        let remotes = Remotes { home: client.clone(), memory, metrics, connections: Arc::default(), terms };
+        let work = self.lead(config, namespace, &identity, &remotes, (&watches, export));
         let outcome = tokio::select! {
             outcome = work => outcome,
+            // Which cluster each Secret leads to stands in Environments, so all of those are read before.
+            () = async { watches.complete().await; remotes.clone().run().await } => Ok(()),
             served = server => Err(format!("the HTTP server ended: {served:?}").into()),
             () = told_to_stop() => {
                 tracing::info!("told to stop");
@@ -98,10 +106,12 @@ impl Run {
         config: &Config,
         namespace: &str,
         identity: &str,
-        terms: Terms,
-        (memory, metrics, watches, export): (Arc<Memory>, Arc<Metrics>, &Watches, Target),
+        remotes: &Remotes,
+        (watches, export): (&Watches, Target),
     ) -> Result<(), Failure> {
+        let (terms, metrics) = (remotes.terms, &remotes.metrics);
         watches.complete().await;
+        remotes.settled(REMOTES_WITHIN).await;
         tracing::info!("the cluster is read");
         let candidate = Candidate::new(connection::open(config, terms)?, namespace, identity.to_owned(), terms);
         let Elected { lease, waited } = candidate.elected().await;
@@ -112,11 +122,19 @@ impl Run {
         let reporter = Reporter { controller: "usher".to_owned(), instance: Some(identity.to_owned()) };
         let recorder = Recorder::new(client.clone(), reporter);
         let export = Exporter::new(export, digest(&[identity, &jiff::Timestamp::now().to_string()]));
-        let context = Arc::new(Context::new(memory, client.clone(), candidate.mandate(), metrics.clone(), recorder, export));
+        let context = Arc::new(Context::new(
+            (remotes.memory.clone(), remotes.connections.clone()),
+            client.clone(),
+            candidate.mandate(),
+            metrics.clone(),
+            recorder,
+            export,
+        ));
         let work = async {
             if waited {
-                tracing::info!("reading the cluster anew, as the replica before said no goodbye");
-                watches.anew(client.clone()).await;
+                tracing::info!("reading the clusters anew, as the replica before said no goodbye");
+                remotes.anew();
+                tokio::join!(watches.anew(client.clone()), remotes.settled(REMOTES_WITHIN));
             }
             if let Err(error) = defaults::apply(&client, namespace).await {
                 tracing::warn!(

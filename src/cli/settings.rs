@@ -225,13 +225,18 @@ impl Values {
         if !self.cluster.server.is_empty() {
             return Server { url: self.cluster.server.clone(), ca_data: self.cluster.ca_data.clone() };
         }
-        let pem = |der: &Vec<u8>| {
-            let body = BASE64.encode(der);
-            let lines: Vec<&str> = body.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
-            format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
-        };
-        let bundle: String = config.root_cert.iter().flatten().map(pem).collect();
-        let ca_data = if bundle.is_empty() { String::new() } else { BASE64.encode(bundle.as_bytes()) };
-        Server { url: config.cluster_url.to_string().trim_end_matches('/').to_owned(), ca_data }
+        reached_by(config)
     }
+}
+
+/// The way by which somebody reaches a cluster, for kubeconfigs.
+pub(super) fn reached_by(config: &Config) -> Server {
+    let pem = |der: &Vec<u8>| {
+        let body = BASE64.encode(der);
+        let lines: Vec<&str> = body.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
+        format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+    };
+    let bundle: String = config.root_cert.iter().flatten().map(pem).collect();
+    let ca_data = if bundle.is_empty() { String::new() } else { BASE64.encode(bundle.as_bytes()) };
+    Server { url: config.cluster_url.to_string().trim_end_matches('/').to_owned(), ca_data }
 }

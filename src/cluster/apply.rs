@@ -58,6 +58,11 @@ impl Cluster {
         &self.client
     }
 
+    /// Which it is.
+    pub fn key(&self) -> &ClusterKey {
+        &self.key
+    }
+
     /// Refuses once this replica may not write any more.
     pub fn may_write(&self) -> Result<(), Error> {
         self.pen.may()

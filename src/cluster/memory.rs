@@ -22,6 +22,7 @@ use crate::api::{Binding, Departure, Developer, Environment, Grant, Lock, Provid
 use crate::plan::bound::Bound;
 use crate::plan::cluster::{ClusterKey, ClusterState, Key};
 use crate::plan::identity::developer_of_service_account;
+use crate::plan::link::{Link, Links};
 use crate::plan::placement::Scene;
 use crate::plan::settings::Settings;
 use crate::plan::shelf::Shelf;
@@ -66,6 +67,8 @@ pub enum Seen {
     Stranger(String),
     /// Something personal: whose it was and is, by its label and by the workspace that it is in.
     Personal(BTreeSet<String>),
+    /// How a cluster besides the home cluster stands, before and after.
+    Link(ClusterKey, Option<Link>, Option<Link>),
 }
 
 /// By what a change was seen.
@@ -84,6 +87,8 @@ pub struct Content {
     pub world: World,
     /// What clusters hold.
     pub clusters: BTreeMap<ClusterKey, ClusterState>,
+    /// How those besides the home cluster stand.
+    pub links: Links,
     /// The record.
     pub grants: Grants,
     /// What Roles contained.
@@ -176,8 +181,33 @@ impl Memory {
     /// Reads a consistent view of everything.
     pub fn read<T>(&self, look: impl FnOnce(&Content, Scene<'_>) -> T) -> T {
         let content = self.content.read();
-        let clusters = content.clusters.iter().map(|(key, state)| (key.clone(), state)).collect();
-        look(&content, Scene { world: &content.world, clusters: &clusters, settings: &self.settings })
+        let read = |key: &ClusterKey| content.links.get(key).is_none_or(|link| link.read);
+        let clusters = content.clusters.iter().filter(|(key, _)| read(key)).map(|(key, state)| (key.clone(), state)).collect();
+        look(&content, Scene { world: &content.world, clusters: &clusters, links: &content.links, only: None, settings: &self.settings })
+    }
+
+    /// Takes in how a cluster stands besides the home cluster; what it holds is taken in from now on.
+    pub fn set_link(&self, cluster: &ClusterKey, change: impl FnOnce(&mut Link)) {
+        let mut content = self.content.write();
+        let old = content.links.get(cluster).cloned();
+        let mut new = old.clone().unwrap_or_default();
+        change(&mut new);
+        content.links.insert(cluster.clone(), new.clone());
+        if !content.clusters.contains_key(cluster) {
+            let mut state = ClusterState::new(&self.settings.installation);
+            let here = content.world.environments().map(|(_, environment)| environment.as_ref());
+            state.territory.set_environments(&self.settings.namespace, here.filter(|environment| ClusterKey::of(environment) == *cluster));
+            content.clusters.insert(cluster.clone(), state);
+        }
+        self.tell((old.as_ref() != Some(&new)).then(|| Seen::Link(cluster.clone(), old, Some(new))), By::Watch);
+    }
+
+    /// Forgets a cluster besides the home cluster, and what it held.
+    pub fn forget_cluster(&self, cluster: &ClusterKey) {
+        let mut content = self.content.write();
+        content.clusters.remove(cluster);
+        let old = content.links.remove(cluster);
+        self.tell(old.is_some().then(|| Seen::Link(cluster.clone(), old, None)), By::Watch);
     }
 
     /// Takes in an object as it is now, unless a newer version is kept already.

@@ -13,5 +13,6 @@ pub mod memory;
 pub mod objects;
 pub mod pen;
 pub mod records;
+pub mod remote;
 pub mod secrets;
 pub mod watch;

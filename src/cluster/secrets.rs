@@ -16,8 +16,9 @@ use crate::api::metadata::{
     DATA_DIGEST, IDENTITIES_NAMESPACE, KUBECONFIG_KEY, KUBECONFIG_SECRET, TOKEN_EXPIRES_AT, TOKEN_ISSUED_AT, TOKEN_OF,
 };
 use crate::plan::cluster::ClusterKey;
-use crate::plan::credential::CredentialPlan;
-use crate::plan::developer::seconds;
+use crate::plan::credential::{CredentialPlan, user_in};
+use crate::plan::developer::{seconds, whole_second};
+use crate::plan::elsewhere::{Due, TokenNote};
 use crate::plan::name::fingerprint;
 
 use super::apply::{Cluster, failed};
@@ -26,6 +27,7 @@ use super::memory::Memory;
 use super::watch::without_values;
 
 /// A token, which nothing prints.
+#[derive(Clone)]
 pub struct Token {
     value: String,
     expires: Timestamp,
@@ -37,13 +39,68 @@ impl std::fmt::Debug for Token {
     }
 }
 
+/// A token for another cluster than that of the kubeconfig, on its way there.
+#[derive(Debug)]
+pub struct Brought {
+    /// What is known of it.
+    pub note: TokenNote,
+    token: Token,
+}
+
+/// Issues a token for a kubeconfig in another cluster.
+///
+/// # Errors
+/// When the API server refuses or does not answer.
+pub async fn bring(cluster: &Cluster, due: &Due, lifetime: SignedDuration, now: Timestamp) -> Result<Brought, Error> {
+    let token = issue(cluster, &due.account, lifetime).await?;
+    Ok(Brought { note: TokenNote { uid: due.uid.clone(), issued: whole_second(now).0, expires: token.expires }, token })
+}
+
+/// The values of the tokens for other clusters: those that were brought, else those that are in the Secret already, read live.
+async fn tokens_elsewhere(
+    cluster: &Cluster,
+    plan: &CredentialPlan,
+    brought: &BTreeMap<ClusterKey, Arc<Brought>>,
+) -> Result<BTreeMap<String, Token>, Error> {
+    let mut tokens = BTreeMap::new();
+    let mut before: Option<BTreeMap<String, Token>> = None;
+    for context in plan.contexts.iter().filter(|context| context.token && context.cluster != plan.cluster) {
+        let user = plan.user_of(context);
+        if tokens.contains_key(&user) {
+            continue;
+        }
+        let news = brought.get(&context.cluster).filter(|brought| plan.elsewhere.get(&context.cluster) == Some(&brought.note));
+        if let Some(brought) = news {
+            tokens.insert(user, brought.token.clone());
+            continue;
+        }
+        if before.is_none() {
+            before = Some(tokens_in(cluster.client(), &plan.namespace).await?);
+        }
+        tokens.extend(before.as_mut().and_then(|before| before.remove_entry(&user)));
+    }
+    Ok(tokens)
+}
+
 /// Issues a token if one is needed, and writes the kubeconfig.
-pub async fn write_kubeconfig(cluster: &Cluster, memory: &Arc<Memory>, plan: &CredentialPlan, now: Timestamp) -> Result<(), Error> {
+///
+/// # Errors
+/// When the API server refuses or does not answer.
+pub async fn write_kubeconfig(
+    cluster: &Cluster,
+    memory: &Arc<Memory>,
+    plan: &CredentialPlan,
+    brought: &BTreeMap<ClusterKey, Arc<Brought>>,
+    now: Timestamp,
+) -> Result<(), Error> {
+    let mut tokens = tokens_elsewhere(cluster, plan, brought).await?;
     let token = match &plan.service_account {
         Some((name, _)) => Some(issue(cluster, name, plan.lifetime).await?),
         None => None,
     };
-    let text = kubeconfig(plan, token.as_ref()).to_string();
+    let own = token.as_ref().map(|token| (plan.user.clone(), token.clone()));
+    tokens.extend(own);
+    let text = kubeconfig(plan, &tokens).to_string();
     let mut secret = Secret { metadata: plan.meta.clone(), type_: Some("Opaque".to_owned()), ..Secret::default() };
     let notes = secret.metadata.annotations.get_or_insert_default();
     notes.insert(DATA_DIGEST.to_owned(), fingerprint(text.as_bytes()));
@@ -54,7 +111,7 @@ pub async fn write_kubeconfig(cluster: &Cluster, memory: &Arc<Memory>, plan: &Cr
     }
     secret.data = Some(BTreeMap::from([(KUBECONFIG_KEY.to_owned(), ByteString(text.into_bytes()))]));
     let applied = cluster.apply(&secret).await?;
-    memory.put_answer(&ClusterKey::Home, without_values(applied));
+    memory.put_answer(&plan.cluster, without_values(applied));
     Ok(())
 }
 
@@ -79,16 +136,30 @@ async fn issue(cluster: &Cluster, account: &str, lifetime: SignedDuration) -> Re
     Ok(Token { value: status.token.unwrap_or_default(), expires: status.expiration_timestamp.map_or(Timestamp::UNIX_EPOCH, |time| time.0) })
 }
 
-/// The token in somebody's kubeconfig Secret, read live, to ask later whether it is refused. None if there is none.
-pub async fn token_in(client: &Client, namespace: &str) -> Result<Option<Token>, Error> {
+/// The tokens in somebody's kubeconfig Secret in a cluster, read live, to ask later whether they are refused: her own, and those for other clusters.
+pub async fn tokens_of(
+    cluster: &Cluster,
+    others: impl Iterator<Item = &ClusterKey>,
+    (namespace, developer): (&str, &str),
+) -> Result<BTreeMap<ClusterKey, Arc<Token>>, Error> {
+    let mut tokens = tokens_in(cluster.client(), namespace).await?;
+    let users = others.map(|other| (other, user_in(developer, other))).chain([(cluster.key(), developer.to_owned())]);
+    Ok(users.filter_map(|(key, user)| Some((key.clone(), Arc::new(tokens.remove(&user)?)))).collect())
+}
+
+/// The tokens in somebody's kubeconfig Secret by the name of their user, read live.
+async fn tokens_in(client: &Client, namespace: &str) -> Result<BTreeMap<String, Token>, Error> {
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let meta = ObjectMeta { name: Some(KUBECONFIG_SECRET.to_owned()), namespace: Some(namespace.to_owned()), ..ObjectMeta::default() };
     let secret = api.get_opt(KUBECONFIG_SECRET).await.map_err(|error| failed::<Secret>("read", &meta, error))?;
     let data = secret.and_then(|secret| secret.data).and_then(|mut data| data.remove(KUBECONFIG_KEY));
     let parsed: Option<Value> = data.and_then(|data| serde_json::from_slice(&data.0).ok());
     let users = parsed.iter().filter_map(|config| config.get("users")?.as_array()).flatten();
-    let token = users.into_iter().find_map(|user| user.pointer("/user/token")?.as_str());
-    Ok(token.map(|value| Token { value: value.to_owned(), expires: Timestamp::UNIX_EPOCH }))
+    let token = |user: &Value| {
+        let value = user.pointer("/user/token")?.as_str()?.to_owned();
+        Some((user.get("name")?.as_str()?.to_owned(), Token { value, expires: Timestamp::UNIX_EPOCH }))
+    };
+    Ok(users.into_iter().filter_map(token).collect())
 }
 
 /// Whether the API server still knows somebody by a token (<https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-review-v1/>).
@@ -102,7 +173,7 @@ pub async fn accepted(client: &Client, token: &Token) -> Result<bool, Error> {
 }
 
 /// The kubeconfig (<https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/>) as JSON, which is YAML too.
-fn kubeconfig(plan: &CredentialPlan, token: Option<&Token>) -> Value {
+fn kubeconfig(plan: &CredentialPlan, tokens: &BTreeMap<String, Token>) -> Value {
     let clusters = plan.contexts.iter().map(|context| {
         let mut cluster = json!({"server": context.server.url});
         if let (Some(map), false) = (cluster.as_object_mut(), context.server.ca_data.is_empty()) {
@@ -111,7 +182,7 @@ fn kubeconfig(plan: &CredentialPlan, token: Option<&Token>) -> Value {
         json!({"name": context.environment, "cluster": cluster})
     });
     let contexts = plan.contexts.iter().map(|context| {
-        let user = if context.token { plan.user.clone() } else { format!("{}-login", plan.user) };
+        let user = plan.user_of(context);
         let mut body = json!({"cluster": context.environment, "user": user});
         if let (Some(map), Some(namespace)) = (body.as_object_mut(), &context.namespace) {
             map.insert("namespace".to_owned(), namespace.clone().into());
@@ -119,9 +190,9 @@ fn kubeconfig(plan: &CredentialPlan, token: Option<&Token>) -> Value {
         json!({"name": context.environment, "context": body})
     });
     let own_login = plan.contexts.iter().any(|context| !context.token);
-    let users = token
-        .map(|token| json!({"name": plan.user, "user": {"token": token.value}}))
-        .into_iter()
+    let users = tokens
+        .iter()
+        .map(|(user, token)| json!({"name": user, "user": {"token": token.value}}))
         .chain(own_login.then(|| json!({"name": format!("{}-login", plan.user), "user": {}})));
     json!({
         "apiVersion": "v1",

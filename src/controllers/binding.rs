@@ -14,6 +14,7 @@ use crate::cluster::crds;
 use crate::cluster::error::Error;
 use crate::plan::access::roles_of_binding;
 use crate::plan::binding::{binding_findings, binding_status, deleted_at};
+use crate::plan::cluster::ClusterKey;
 use crate::plan::finding::Finding;
 use crate::plan::status::{ROLE_CONDITIONS, conditions};
 use crate::plan::world::deleting;
@@ -97,12 +98,18 @@ impl Bindings {
         let outcomes = self.context.roles.lock();
         let mut troubles = Vec::new();
         for role in &roles {
-            let outcome = outcomes.get(role)?;
+            let outcomes = outcomes.get(role)?;
+            let outcome = outcomes.get(&ClusterKey::Home)?;
             let trouble = |reason, message: &str| Finding::new(ConditionType::AccessApplied, reason, format!("urole/{role}{message}"));
             if !outcome.settled && outcome.errors.is_empty() {
                 troubles.push(trouble(Reason::Progressing, " is being applied"));
             } else if !outcome.settled {
                 troubles.extend(outcome.errors.iter().map(|(reason, message)| trouble(*reason, &format!(": {message}"))));
+            }
+            let silent = outcome.silent.iter();
+            troubles.extend(silent.map(|(cluster, (reason, why))| trouble(*reason, &format!(" in {cluster} waits: {why}"))));
+            for (cluster, outcome) in outcomes.iter().filter(|(cluster, _)| **cluster != ClusterKey::Home) {
+                troubles.extend(outcome.errors.iter().map(|(reason, message)| trouble(*reason, &format!(" in {cluster}: {message}"))));
             }
         }
         Some(troubles)
@@ -122,9 +129,15 @@ impl Bindings {
             roles
         });
         let since = *self.ends.lock().entry(mark(binding)).or_insert_with(|| context.tick());
+        let answering: Vec<ClusterKey> =
+            context.memory.read(|_, scene| scene.clusters.keys().filter(|key| scene.answers(key)).cloned().collect());
         let waiting: Vec<String> = {
             let outcomes = context.roles.lock();
-            let passed = |role: &String| outcomes.get(role).is_some_and(|outcome| outcome.settled && outcome.started > since);
+            let passed = |role: &String| {
+                let outcomes = outcomes.get(role);
+                let outcome = |cluster: &ClusterKey| outcomes.and_then(|outcomes| outcomes.get(cluster));
+                answering.iter().all(|cluster| outcome(cluster).is_some_and(|outcome| outcome.settled && outcome.started > since))
+            };
             roles.into_iter().filter(|role| !passed(role)).collect()
         };
         if waiting.is_empty() {

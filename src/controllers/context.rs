@@ -20,10 +20,12 @@ use crate::cluster::leader::Mandate;
 use crate::cluster::memory::Memory;
 use crate::cluster::objects::Objects;
 use crate::cluster::pen::Pen;
+use crate::cluster::remote::Connections;
 use crate::cluster::secrets::Token;
 use crate::plan::change::{Step, Verb};
 use crate::plan::cluster::ClusterKey;
 use crate::plan::environment::Pending;
+use crate::plan::link::Silences;
 use crate::plan::role::Failed;
 use crate::telemetry::metrics::Metrics;
 
@@ -31,6 +33,7 @@ use super::accounts::Desks;
 use super::doorbell::Doorbell;
 use super::export::Exporter;
 use super::queue::Queue;
+use super::there::There;
 
 /// At most this many writes of one phase are under way at once.
 const WRITES_AT_ONCE: usize = 16;
@@ -84,6 +87,51 @@ const PROVIDER_GAP: Duration = Duration::from_secs(1);
 /// The least time between two looks for records that are over: they go a few at a time.
 const PURGE_GAP: Duration = Duration::from_secs(10);
 
+impl Queues {
+    /// Lets the queues of another cluster follow.
+    pub fn follow(&self, cluster: &ClusterKey, there: &ClusterQueues) {
+        self.developers.follow(cluster, &there.developers);
+        self.roles.follow(cluster, &there.roles);
+        self.workspaces.follow(cluster, &there.workspaces);
+        self.locks.follow(cluster, &there.locks);
+        self.departures.follow(cluster, &there.departures);
+    }
+
+    /// That is over.
+    pub fn unfollow(&self, cluster: &ClusterKey) {
+        [&self.developers, &self.roles, &self.workspaces, &self.locks, &self.departures]
+            .into_iter()
+            .for_each(|queue| queue.unfollow(cluster));
+    }
+}
+
+/// The queues of work in another cluster. They follow those of the same name in [`Queues`].
+#[derive(Clone, Debug)]
+pub struct ClusterQueues {
+    /// Developers.
+    pub developers: Queue,
+    /// Roles.
+    pub roles: Queue,
+    /// Workspaces whose end has come.
+    pub workspaces: Queue,
+    /// Locks.
+    pub locks: Queue,
+    /// Receipts.
+    pub departures: Queue,
+}
+
+impl Default for ClusterQueues {
+    fn default() -> Self {
+        Self {
+            developers: Queue::new(Duration::ZERO),
+            roles: Queue::yielding(ROLE_GAP),
+            workspaces: Queue::new(Duration::ZERO),
+            locks: Queue::new(Duration::ZERO),
+            departures: Queue::new(Duration::ZERO),
+        }
+    }
+}
+
 /// How a Role's last pass went, for those who report on it.
 #[derive(Clone, Debug, Default)]
 pub struct RoleOutcome {
@@ -95,6 +143,8 @@ pub struct RoleOutcome {
     pub started: u64,
     /// The generation of the Role that it was about, if it came so far.
     pub generation: Option<i64>,
+    /// The clusters that it waits for, as they do not answer.
+    pub silent: Silences,
 }
 
 /// Somebody who is leaving.
@@ -112,8 +162,13 @@ pub struct Leaving {
 pub struct Context {
     /// All that was seen.
     pub memory: Arc<Memory>,
-    /// The clusters that can be written to.
-    pub clusters: BTreeMap<ClusterKey, Cluster>,
+    home: Cluster,
+    /// The connections to other clusters.
+    pub connections: Arc<Connections>,
+    mandate: Mandate,
+    pens: Mutex<BTreeMap<ClusterKey, Pen>>,
+    /// What other clusters' passes have found, for those of the home cluster, which tell it.
+    pub there: There,
     /// usher's own objects.
     pub objects: Objects,
     /// A client of the home cluster.
@@ -122,14 +177,14 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Work to do.
     pub queues: Queues,
-    /// How the Roles are.
-    pub roles: Mutex<HashMap<String, RoleOutcome>>,
+    /// How the Roles are, in each cluster at work.
+    pub roles: Mutex<HashMap<String, BTreeMap<ClusterKey, RoleOutcome>>>,
     /// How accounts in outside systems are.
     pub desks: Desks,
     /// Since when somebody is seen to be leaving.
     pub leaving: Mutex<HashMap<String, Leaving>>,
-    /// The last tokens of people who left, by the UID of the Developer, until they were seen to be refused.
-    pub tokens: Mutex<HashMap<String, Arc<Token>>>,
+    /// The last tokens of people who left, by the UID of the Developer and by cluster, until they were seen to be refused.
+    pub tokens: Mutex<HashMap<String, BTreeMap<ClusterKey, Arc<Token>>>>,
     pending: Mutex<HashMap<(String, String), BTreeMap<String, Pending>>>,
     epoch: Mutex<Option<String>>,
     ticks: AtomicU64,
@@ -161,12 +216,23 @@ impl Carried {
 
 impl Context {
     /// Puts together what every controller works with.
-    pub fn new(memory: Arc<Memory>, client: Client, mandate: Mandate, metrics: Arc<Metrics>, recorder: Recorder, export: Exporter) -> Self {
-        let pen = Pen::new(mandate, metrics.clone());
+    pub fn new(
+        (memory, connections): (Arc<Memory>, Arc<Connections>),
+        client: Client,
+        mandate: Mandate,
+        metrics: Arc<Metrics>,
+        recorder: Recorder,
+        export: Exporter,
+    ) -> Self {
+        let pen = Pen::new(mandate.clone(), metrics.clone());
         let home = Cluster::new(ClusterKey::Home, client.clone(), memory.clone(), pen.clone());
         Self {
             objects: Objects::new(client.clone(), memory.clone(), pen),
-            clusters: BTreeMap::from([(ClusterKey::Home, home)]),
+            home,
+            connections,
+            mandate,
+            pens: Mutex::default(),
+            there: There::default(),
             memory,
             client,
             metrics,
@@ -181,6 +247,17 @@ impl Context {
             doorbell: Doorbell::new(recorder),
             export,
         }
+    }
+
+    /// A cluster that can be written to.
+    pub fn cluster(&self, key: &ClusterKey) -> Option<Cluster> {
+        if *key == ClusterKey::Home {
+            return Some(self.home.clone());
+        }
+        let client = self.connections.client(key)?;
+        let pen = || Pen::new(self.mandate.clone(), self.metrics.clone());
+        let pen = self.pens.lock().entry(key.clone()).or_insert_with(pen).clone();
+        Some(Cluster::new(key.clone(), client, self.memory.clone(), pen))
     }
 
     /// The present.
@@ -250,8 +327,8 @@ impl Context {
     }
 
     async fn carry_out_step(&self, step: &Step) -> Result<(), Error> {
-        let Some(cluster) = self.clusters.get(&step.cluster) else { return Ok(()) };
-        cluster.carry_out(step).await?;
+        let Some(cluster) = self.cluster(&step.cluster) else { return Ok(()) };
+        cluster.carry_out(step).await.inspect_err(|error| self.doubt(&step.cluster, error))?;
         let verb = match step.change.verb() {
             Verb::Create => "create",
             Verb::Replace => "update",
@@ -259,6 +336,13 @@ impl Context {
         };
         tracing::debug!(verb, kind = step.change.kind(), object = crate::cluster::apply::title(step.change.meta()), "wrote");
         Ok(())
+    }
+
+    /// Has a cluster looked at that did not answer as it should.
+    pub fn doubt(&self, cluster: &ClusterKey, error: &Error) {
+        if !error.is_no_failure() {
+            self.connections.doubt(cluster);
+        }
     }
 
     /// Remembers what is still to be written for an object, by Environment; tells those Environments if that changed.

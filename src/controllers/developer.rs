@@ -15,23 +15,22 @@ use tokio::time::Instant;
 use crate::api::{ConditionType, Developer, DeveloperStatus, Reason};
 use crate::cluster::crds;
 use crate::cluster::error::Error;
-use crate::cluster::secrets::{token_in, write_kubeconfig};
-use crate::plan::access::{held_roles, paused};
+use crate::cluster::secrets::{tokens_of, write_kubeconfig};
+use crate::plan::access::held_roles;
 use crate::plan::cell::{ToldAccounts, tells_of_accounts, told_accounts};
 use crate::plan::change::{Step, Verb};
 use crate::plan::cluster::ClusterKey;
 use crate::plan::credential::plan_credentials;
-use crate::plan::departing;
+use crate::plan::departing::{self, tells_of_identities};
 use crate::plan::developer::{DeveloperInputs, DeveloperPlan, plan_developer};
 use crate::plan::finding::Finding;
 use crate::plan::grant::{GrantInputs, Held, accounts_by, plan_grants};
-use crate::plan::placement::places;
+use crate::plan::holding::{holding, lingering};
 use crate::plan::status::developer_status;
-use crate::plan::verify::missing;
 use crate::plan::world::deleting;
 
 use super::accounts;
-use super::context::{Context, Leaving};
+use super::context::{Carried, Context, Leaving};
 use super::frame::{Done, Pass};
 use super::purge::GRANTS;
 use super::queue::Lane;
@@ -50,7 +49,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// Passes over Developers.
 pub struct Developers {
-    context: Arc<Context>,
+    pub(super) context: Arc<Context>,
+    /// Where it is written. What is told of all clusters, and the record, is the work of the passes over the home cluster.
+    pub(super) cluster: ClusterKey,
     since: Mutex<HashMap<String, Instant>>,
 }
 
@@ -65,6 +66,8 @@ impl Pass for Developers {
             match found {
                 None => {
                     self.since.lock().remove(name);
+                    self.context.there.people.forget(name);
+                    self.context.set_pending(("Developer", name), std::iter::empty());
                     Done::gone()
                 }
                 Some(developer) => self.run(name, &developer).await.unwrap_or_else(|error| Done { errors: vec![error], ..Done::default() }),
@@ -75,38 +78,20 @@ impl Pass for Developers {
 }
 
 /// What one pass has come to so far.
-struct Progress {
-    plan: DeveloperPlan,
+pub(super) struct Progress {
+    pub(super) plan: DeveloperPlan,
     held: BTreeMap<String, Held>,
-    findings: Vec<Finding>,
+    pub(super) findings: Vec<Finding>,
     accounts: ToldAccounts,
-    errors: Vec<Error>,
-    recheck_at: Option<Timestamp>,
-    wrote: bool,
+    pub(super) errors: Vec<Error>,
+    pub(super) recheck_at: Option<Timestamp>,
+    pub(super) wrote: bool,
 }
 
-impl Developers {
-    /// Passes over Developers.
-    pub fn new(context: Arc<Context>) -> Self {
-        Self { context, since: Mutex::default() }
-    }
-
-    async fn run(&self, name: &str, developer: &Arc<Developer>) -> Result<Done, Error> {
-        let context = &self.context;
-        if deleting(developer.as_ref()) && crds::terminating(&context.client, "developers").await? {
-            context.read_epoch().await?;
-            context.objects.set_finalizer(developer.as_ref(), false).await?;
-            return Ok(Done::default());
-        }
-        if !deleting(developer.as_ref()) && context.objects.set_finalizer(developer.as_ref(), true).await? {
-            return Ok(Done { soon: Some(Duration::ZERO), ..Done::default() });
-        }
-        let now = context.now();
-        let mut plan = self.plan(developer, now);
-        self.spare(&mut plan).await?;
-        context.set_pending(("Developer", name), plan.withheld.iter());
-        let carried = context.carry_out(std::mem::take(&mut plan.phases)).await;
-        let mut progress = Progress {
+impl Progress {
+    /// After the writes of a plan.
+    pub(super) fn new(plan: DeveloperPlan, carried: Carried) -> Self {
+        Self {
             recheck_at: plan.recheck_at,
             wrote: carried.written > 0,
             errors: carried.errors,
@@ -114,12 +99,41 @@ impl Developers {
             findings: Vec::new(),
             accounts: ToldAccounts::default(),
             plan,
-        };
+        }
+    }
+}
+
+impl Developers {
+    /// Passes over Developers in a cluster.
+    pub fn new(context: Arc<Context>, cluster: ClusterKey) -> Self {
+        Self { context, cluster, since: Mutex::default() }
+    }
+
+    async fn run(&self, name: &str, developer: &Arc<Developer>) -> Result<Done, Error> {
+        let context = &self.context;
+        if deleting(developer.as_ref()) && crds::terminating(&context.client, "developers").await? {
+            context.read_epoch().await?;
+            if self.cluster == ClusterKey::Home {
+                context.objects.set_finalizer(developer.as_ref(), false).await?;
+            }
+            return Ok(Done::default());
+        }
+        if self.cluster != ClusterKey::Home {
+            return self.run_there(name, developer).await;
+        }
+        if !deleting(developer.as_ref()) && context.objects.set_finalizer(developer.as_ref(), true).await? {
+            return Ok(Done { soon: Some(Duration::ZERO), ..Done::default() });
+        }
+        let now = context.now();
+        let mut plan = self.plan(developer, now);
+        self.spare(&mut plan).await?;
+        let carried = context.carry_out(std::mem::take(&mut plan.phases)).await;
+        let mut progress = Progress::new(plan, carried);
         if progress.plan.standing.leaves() {
             self.leave(name, developer, &mut progress).await;
         } else {
             context.leaving.lock().remove(name);
-            self.credentials(developer, &mut progress, now).await;
+            self.credentials_here(developer, &mut progress, now).await;
         }
         self.verify(developer, &mut progress, now);
         self.wake_what_names_her(&progress);
@@ -133,7 +147,7 @@ impl Developers {
     }
 
     /// Takes removals out of the plan for somebody who stays, while one of usher's CRDs is being deleted or missing.
-    async fn spare(&self, plan: &mut DeveloperPlan) -> Result<(), Error> {
+    pub(super) async fn spare(&self, plan: &mut DeveloperPlan) -> Result<(), Error> {
         let removes = |step: &Step| step.change.verb() == Verb::Delete;
         let any = plan.phases.iter().flatten().any(removes);
         if any && !plan.standing.leaves() && self.context.read_epoch().await?.is_none() {
@@ -142,12 +156,16 @@ impl Developers {
         Ok(())
     }
 
-    fn plan(&self, developer: &Arc<Developer>, now: Timestamp) -> DeveloperPlan {
+    pub(super) fn plan(&self, developer: &Arc<Developer>, now: Timestamp) -> DeveloperPlan {
+        self.context.memory.read(|_, scene| plan_developer(&DeveloperInputs { scene: scene.only(&self.cluster), developer, now }))
+    }
+
+    pub(super) fn plan_for_all(&self, developer: &Arc<Developer>, now: Timestamp) -> DeveloperPlan {
         self.context.memory.read(|_, scene| plan_developer(&DeveloperInputs { scene, developer, now }))
     }
 
     /// Takes the credentials once access is gone, and marks what is left.
-    async fn leave(&self, name: &str, developer: &Arc<Developer>, progress: &mut Progress) {
+    pub(super) async fn leave(&self, name: &str, developer: &Arc<Developer>, progress: &mut Progress) {
         let context = &self.context;
         let since = context
             .leaving
@@ -171,7 +189,8 @@ impl Developers {
             progress.plan = self.plan(developer, context.now());
         }
         super::triggers::receipts_of(context, name, Lane::Departure);
-        if progress.plan.access_gone() {
+        context.there.forget_tokens(&developer.uid().unwrap_or_default());
+        if progress.plan.access_gone() && self.cluster == ClusterKey::Home {
             let mut leaving = context.leaving.lock();
             if let Some(leaver) = leaving.get_mut(name).filter(|leaver| !leaver.gone) {
                 leaver.gone = true;
@@ -187,29 +206,37 @@ impl Developers {
         let namespaces: BTreeSet<String> = secrets.filter_map(|step| step.change.meta().namespace.clone()).collect();
         let (true, Some(uid)) = (plan.standing.departs(), developer.uid()) else { return };
         for namespace in namespaces {
-            match token_in(&context.client, &namespace).await {
-                Ok(Some(token)) => drop(context.tokens.lock().insert(uid.clone(), Arc::new(token))),
-                Ok(None) => {}
+            let Some(cluster) = context.cluster(&self.cluster) else { return };
+            let others: Vec<ClusterKey> = context.memory.read(|content, _| content.links.keys().cloned().collect());
+            match tokens_of(&cluster, others.iter(), (&namespace, &developer.name_any())).await {
+                Ok(tokens) => context.tokens.lock().entry(uid.clone()).or_default().extend(tokens),
                 Err(error) => tracing::debug!(error = error.chain(), "the last token could not be read"),
             }
         }
     }
 
     /// Issues credentials once the workspace and the identity are there.
-    async fn credentials(&self, developer: &Arc<Developer>, progress: &mut Progress, now: Timestamp) {
+    pub(super) async fn credentials(&self, developer: &Arc<Developer>, progress: &mut Progress, now: Timestamp) {
         let context = &self.context;
+        let uid = developer.uid().unwrap_or_default();
+        let brought = context.there.brought(&uid);
+        let notes = brought.iter().map(|(cluster, brought)| (cluster.clone(), brought.note.clone())).collect();
+        let more = context.memory.read(|content, _| !content.links.is_empty());
+        let all = more.then(|| self.plan_for_all(developer, now));
+        let plan = all.as_ref().unwrap_or(&progress.plan);
         let credentials = context.memory.read(|content, scene| {
             let held = held_roles(&content.world, developer, now);
-            plan_credentials(scene, developer, &progress.plan, &held, now)
+            plan_credentials(scene, developer, plan, &held, (&notes, now))
         });
         progress.findings.extend(credentials.findings);
         if let Some(renew_at) = credentials.renew_at {
             progress.recheck_at = Some(progress.recheck_at.map_or(renew_at, |at| at.min(renew_at)));
         }
-        let Some(cluster) = context.clusters.get(&ClusterKey::Home) else { return };
+        let Some(cluster) = context.cluster(&self.cluster) else { return };
         if let Some(write) = &credentials.write {
-            match write_kubeconfig(cluster, &context.memory, write, now).await {
+            match write_kubeconfig(&cluster, &context.memory, write, &brought, now).await {
                 Ok(()) => {
+                    context.there.delivered(&uid, &brought);
                     progress.wrote = true;
                 }
                 Err(error) => {
@@ -243,8 +270,10 @@ impl Developers {
     /// Looks whether all that the plan gives was seen in the clusters.
     fn verify(&self, developer: &Arc<Developer>, progress: &mut Progress, now: Timestamp) {
         let context = &self.context;
-        let fresh = self.plan(developer, now);
+        let fresh = self.plan_for_all(developer, now);
+        context.set_pending(("Developer", &developer.name_any()), fresh.withheld.iter().chain(&fresh.owed));
         progress.findings.extend(fresh.findings.iter().cloned());
+        progress.findings.extend(self.elsewhere(developer, &fresh));
         for error in &progress.errors {
             let of = if error.kind() == "ServiceAccount" { ConditionType::CredentialsReady } else { ConditionType::WorkspaceReady };
             progress.findings.extend(error_findings(of, std::slice::from_ref(error)));
@@ -265,23 +294,11 @@ impl Developers {
             let mut findings = Vec::new();
             for (name, via) in held_roles(&content.world, developer, now) {
                 let Some(role) = content.world.live_role(&name) else { continue };
-                let places = places(scene, role);
-                let missing = missing(scene, developer, role, &via, &places);
-                let idle = paused(role.as_ref()) || paused(developer.as_ref());
-                if let (Some((_, environment, namespace)), false) = (missing.first(), idle) {
-                    let more = missing.len() - 1;
-                    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
-                    findings.push(Finding::new(
-                        ConditionType::AccessApplied,
-                        Reason::Progressing,
-                        format!("urole/{name} is not yet in place in namespace {namespace} of uenv/{environment}{rest}"),
-                    ));
-                }
-                // Where she is not known she is given nothing.
-                let known = |name: &&str| fresh.identities.iter().any(|identity| identity.environment == *name);
-                let environments = via.values().flat_map(|scope| places.environments(scope)).filter(known).map(str::to_owned).collect();
-                held.insert(name, Held { via, environments, in_place: missing.is_empty(), accounts: BTreeMap::new() });
+                let (holds, troubles) = holding(scene, developer, role, via, &fresh.identities);
+                findings.extend(troubles);
+                held.insert(name, holds);
             }
+            findings.extend(lingering(scene, &fresh, &held));
             (held, findings)
         });
         progress.findings.extend(findings);
@@ -353,6 +370,7 @@ impl Developers {
                 standing: progress.plan.standing,
                 held: &progress.held,
                 found: &found,
+                beyond: &progress.plan.beyond,
                 grants: &grants,
                 now,
             })
@@ -389,7 +407,10 @@ impl Developers {
     async fn finish(&self, developer: &Arc<Developer>, progress: &mut Progress) -> Result<Option<Duration>, Error> {
         let context = &self.context;
         let has_receipt = context.memory.read(|content, _| {
-            content.world.departures().current(developer).is_some_and(|receipt| tells_of_accounts(receipt, &progress.accounts))
+            let receipt = content.world.departures().current(developer);
+            receipt.is_some_and(|receipt| {
+                tells_of_accounts(receipt, &progress.accounts) && tells_of_identities(receipt, &progress.plan.identities)
+            })
         });
         // What is left is paid by the Departure. What went wrong a moment ago may go right the next time.
         let leaving = context.leaving.lock().get(&developer.name_any()).copied();

@@ -10,7 +10,7 @@ use kube::ResourceExt;
 use crate::api::{ConditionType, Environment, Mode, Reason};
 use crate::cluster::crds;
 use crate::cluster::error::Error;
-use crate::plan::environment::{environment_cleared, environment_findings, environment_status};
+use crate::plan::environment::{Going, environment_findings, environment_status, going, moves};
 use crate::plan::finding::Finding;
 use crate::plan::status::{ENVIRONMENT_CONDITIONS, conditions};
 use crate::plan::world::deleting;
@@ -18,6 +18,9 @@ use crate::plan::world::deleting;
 use super::context::Context;
 use super::frame::{Done, Pass};
 use super::report::announce;
+
+/// How soon to look whether something is left where an Environment was before.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Passes over Environments.
 pub struct Environments {
@@ -49,13 +52,18 @@ impl Environments {
 
     async fn run(&self, environment: &Arc<Environment>) -> Result<Done, Error> {
         let context = &self.context;
-        let name = environment.name_any();
         if deleting(environment.as_ref()) {
             return self.end(environment).await;
         }
         if context.objects.set_finalizer(environment.as_ref(), true).await? {
             return Ok(Done { soon: Some(Duration::ZERO), ..Done::default() });
         }
+        self.tell(environment).await
+    }
+
+    /// Writes its status.
+    async fn tell(&self, environment: &Arc<Environment>) -> Result<Done, Error> {
+        let (context, name) = (&self.context, environment.name_any());
         let now = context.now();
         let pending = context.pending_in(&name);
         let (mut status, mut findings) =
@@ -78,7 +86,9 @@ impl Environments {
         if context.objects.write_status(environment.as_ref(), environment.status.as_ref(), &status).await? {
             announce(context, environment.as_ref(), previous, &status.conditions);
         }
-        Ok(Done::default())
+        // Until nothing is left where it was before.
+        let moves = context.memory.read(|_, scene| moves(scene, environment, &status));
+        Ok(Done { soon: moves.then_some(LOOK_AGAIN), ..Done::default() })
     }
 
     /// Lets a deleted Environment go once the access that it gave is gone.
@@ -89,10 +99,14 @@ impl Environments {
             context.objects.set_finalizer(environment.as_ref(), false).await?;
             return Ok(Done::default());
         }
-        if context.memory.read(|_, scene| environment_cleared(scene, environment)) {
-            context.objects.set_finalizer(environment.as_ref(), false).await?;
-            return Ok(Done::default());
+        match context.memory.read(|_, scene| going(scene, environment)) {
+            Going::Now => {
+                context.objects.set_finalizer(environment.as_ref(), false).await?;
+                Ok(Done::default())
+            }
+            Going::Soon => Ok(Done { soon: Some(Duration::from_millis(50)), ..Done::default() }),
+            // That a cluster answers again wakes its Environments.
+            Going::WhenItAnswers => self.tell(environment).await,
         }
-        Ok(Done { soon: Some(Duration::from_millis(50)), ..Done::default() })
     }
 }

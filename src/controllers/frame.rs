@@ -38,6 +38,8 @@ pub struct Done {
     pub wrote: bool,
     /// Whether the object is not there. It is not looked at again until it is.
     pub gone: bool,
+    /// So long a burst of its changes lasts from now on: what costs much is done less often.
+    pub rest: Duration,
 }
 
 impl Done {
@@ -62,19 +64,28 @@ pub struct Frame {
     metrics: Arc<Metrics>,
     failures: Arc<Mutex<HashMap<String, u32>>>,
     concurrency: usize,
+    /// Whether metrics tell of its queue.
+    told: bool,
 }
 
 impl Frame {
     /// A frame around the passes of one kind.
     pub fn new(pass: Arc<dyn Pass>, queue: Queue, metrics: Arc<Metrics>, concurrency: usize) -> Self {
-        Self { pass, queue, metrics, failures: Arc::default(), concurrency }
+        Self { pass, queue, metrics, failures: Arc::default(), concurrency, told: true }
+    }
+
+    /// The same in another cluster, of whose queue metrics do not tell: its work counts as that of the kind.
+    pub fn elsewhere(pass: Arc<dyn Pass>, queue: Queue, metrics: Arc<Metrics>, concurrency: usize) -> Self {
+        Self { told: false, ..Self::new(pass, queue, metrics, concurrency) }
     }
 
     /// Takes names from the queue for ever.
     pub async fn run(self) {
         let this = Arc::new(self);
         let queue = this.queue.clone();
-        this.metrics.watch_queue(this.pass.kind(), move || queue.lanes());
+        if this.told {
+            this.metrics.watch_queue(this.pass.kind(), move || queue.lanes());
+        }
         let places = Arc::new(Semaphore::new(this.concurrency));
         let mut running = JoinSet::new();
         loop {
@@ -120,6 +131,9 @@ impl Frame {
 
     /// Decides when the next pass is due.
     fn again(&self, name: &str, lane: Lane, done: &Done) {
+        if !done.rest.is_zero() {
+            self.queue.rest(name, done.rest);
+        }
         let failures = {
             let mut failures = self.failures.lock();
             let hard = done.errors.iter().any(|error| !error.is_no_failure());

@@ -16,17 +16,22 @@ use crate::api::{Lock, LockStatus};
 use crate::cluster::crds;
 use crate::cluster::error::Error;
 use crate::plan::access::{Standing, lock_holds};
+use crate::plan::cluster::ClusterKey;
 use crate::plan::locking::{LockFound, Locking, lock_status, locked_accounts, locking};
+use crate::plan::seal::keep_all;
 use crate::plan::world::deleting;
 
 use super::context::Context;
 use super::frame::{Done, Pass};
+use super::queue::Lane;
 use super::report::announce;
 use super::seal::{ACCOUNTS_GO_AFTER, SOON, TOKENS_REMEMBERED, denied_everywhere, take_accounts};
 
 /// Passes over Locks.
 pub struct Locks {
     context: Arc<Context>,
+    /// Where the work is done. The Lock's own status is written by the passes over the home cluster.
+    cluster: ClusterKey,
     progress: Mutex<HashMap<String, Progress>>,
 }
 
@@ -51,6 +56,7 @@ impl Pass for Locks {
                 Some(lock) => self.run(&lock).await.unwrap_or_else(|error| Done { errors: vec![error], ..Done::default() }),
                 None => {
                     self.progress.lock().remove(name);
+                    self.context.there.locks.forget(name);
                     Done::gone()
                 }
             }
@@ -60,9 +66,9 @@ impl Pass for Locks {
 }
 
 impl Locks {
-    /// Passes over Locks.
-    pub fn new(context: Arc<Context>) -> Self {
-        Self { context, progress: Mutex::default() }
+    /// Passes over Locks, in a cluster.
+    pub fn new(context: Arc<Context>, cluster: ClusterKey) -> Self {
+        Self { context, cluster, progress: Mutex::default() }
     }
 
     async fn run(&self, lock: &Arc<Lock>) -> Result<Done, Error> {
@@ -71,23 +77,28 @@ impl Locks {
         if deleting(lock.as_ref()) && crds::terminating(&context.client, "locks").await? {
             // The kind goes, not the Lock: from now on nothing is added to anybody.
             context.read_epoch().await?;
-            context.objects.set_finalizer(lock.as_ref(), false).await?;
+            if self.cluster == ClusterKey::Home {
+                context.objects.set_finalizer(lock.as_ref(), false).await?;
+            }
             return Ok(Done::default());
+        }
+        if self.cluster != ClusterKey::Home {
+            return Ok(self.run_there(lock, now).await);
         }
         if !deleting(lock.as_ref()) && context.objects.set_finalizer(lock.as_ref(), true).await? {
             return Ok(Done { soon: Some(Duration::ZERO), ..Done::default() });
         }
-        let view = context.memory.read(|_, scene| locking(scene, lock, now));
+        let view = context.memory.read(|_, scene| locking(scene.only(&self.cluster), lock, now));
         let (mut found, error) = if lock_holds(lock, now) { self.apply(lock, &view).await } else { self.lift(lock, &view).await };
+        let here = found.clone();
+        self.join(lock, &mut found, now);
         let cells = context.desks.cells_of(&lock.spec.developer);
         found.accounts = context.memory.read(|content, _| locked_accounts(&content.world, lock, &cells, now));
         let settled = found.lifted && error.is_none() && (found.sealed.is_empty() || view.kept_elsewhere);
         let mut done = Done { recheck_at: lock.spec.until.as_ref().map(|until| until.0).filter(|until| *until > now), ..Done::default() };
-        if !found.access_gone && !found.lifted {
-            let since = self.progress.lock().get(&lock.name_any()).map(|progress| progress.since.elapsed());
-            let long = error.is_some() || since.is_some_and(|since| since > ACCOUNTS_GO_AFTER);
-            done.soon = Some(if long { Duration::from_secs(1) } else { SOON });
-        } else if !found.lifted && !found.credentials_revoked {
+        if !here.access_gone && !here.lifted {
+            done.soon = Some(self.soon(lock, error.is_some()));
+        } else if !here.lifted && !here.credentials_revoked {
             done.soon = Some(TOKENS_REMEMBERED);
         } else if found.lifted && !found.sealed.is_empty() && view.standing == Some(Standing::Active) {
             done.soon = Some(Duration::from_secs(1));
@@ -99,6 +110,52 @@ impl Locks {
             self.progress.lock().remove(&lock.name_any());
         }
         Ok(done)
+    }
+
+    /// How soon to look whether access is gone: less often where that takes long or fails.
+    fn soon(&self, lock: &Lock, fails: bool) -> Duration {
+        let since = self.progress.lock().get(&lock.name_any()).map(|progress| progress.since.elapsed());
+        let long = fails || since.is_some_and(|since| since > ACCOUNTS_GO_AFTER);
+        if long { Duration::from_secs(1) } else { SOON }
+    }
+
+    /// The pass over another cluster. A Lock that does not bear usher's finalizer yet holds all the same.
+    async fn run_there(&self, lock: &Arc<Lock>, now: Timestamp) -> Done {
+        let view = self.context.memory.read(|_, scene| locking(scene.only(&self.cluster), lock, now));
+        let (found, error) = if lock_holds(lock, now) { self.apply(lock, &view).await } else { self.lift(lock, &view).await };
+        let waits = !(found.lifted || found.access_gone && found.credentials_revoked);
+        let revoking = found.access_gone && !found.credentials_revoked;
+        let soon = if revoking { TOKENS_REMEMBERED } else { self.soon(lock, error.is_some()) };
+        if self.context.there.locks.tell(&lock.name_any(), &self.cluster, found) {
+            self.context.queues.locks.push_here(&lock.name_any(), Lane::Departure);
+        }
+        Done { soon: waits.then_some(soon), errors: error.into_iter().collect(), ..Done::default() }
+    }
+
+    /// Adds what was found in other clusters: what is to be put back there is remembered until it is, and what is to be taken in those that do not answer is
+    /// told as such.
+    fn join(&self, lock: &Lock, found: &mut LockFound, now: Timestamp) {
+        let all = self.context.memory.read(|_, scene| {
+            let answering: Vec<ClusterKey> =
+                scene.clusters.keys().filter(|key| **key != ClusterKey::Home && scene.answers(key)).cloned().collect();
+            (!scene.links.is_empty()).then(|| (locking(scene, lock, now), answering))
+        });
+        let Some((view, answering)) = all else { return };
+        let there = self.context.there.locks.of(&lock.name_any());
+        if found.lifted {
+            if found.sealed.is_empty() && view.standing.is_some() && !view.kept_elsewhere {
+                found.sealed = view.still_kept;
+            }
+            return;
+        }
+        // One that was applied already is so still, until the pass there says otherwise.
+        let applied = lock.status.as_ref().and_then(|status| status.state) == Some(LockState::Applied) && !view.named;
+        let before = LockFound { access_gone: applied, credentials_revoked: applied, ..LockFound::default() };
+        for cluster in &answering {
+            found.join(there.get(cluster).unwrap_or(&before));
+        }
+        found.places = view.places();
+        found.silent = view.silent;
     }
 
     /// Seals, asks, and says how far it is.
@@ -135,7 +192,7 @@ impl Locks {
         }
         // One that was applied already is so still as long as nothing of hers is seen.
         let applied = before.state == Some(LockState::Applied);
-        if !view.named && !applied && progress.denied.is_none() && denied_everywhere(context, &view.questions).await? {
+        if !view.named && !applied && progress.denied.is_none() && denied_everywhere(context, &self.cluster, &view.questions).await? {
             progress.denied = Some((Instant::now(), context.now()));
         }
         let denied = progress.denied.filter(|_| !view.named);
@@ -193,7 +250,12 @@ impl Locks {
     async fn write(&self, lock: &Arc<Lock>, found: &LockFound, now: Timestamp) -> Result<bool, Error> {
         let context = &self.context;
         let Some(present) = context.memory.read(|content, _| content.world.lock(&lock.name_any()).cloned()) else { return Ok(false) };
-        let status = lock_status(&present, found, now);
+        let mut found = found.clone();
+        if !found.lifted {
+            // The pass over another cluster may have sealed something since.
+            keep_all(&mut found.sealed, present.status.as_ref().map_or(&[], |status| &status.sealed));
+        }
+        let status = lock_status(&present, &found, now);
         let wrote = context.objects.write_status(present.as_ref(), present.status.as_ref(), &status).await?;
         if wrote {
             announce(context, present.as_ref(), present.status.as_ref().map(|status| status.conditions.as_slice()), &status.conditions);

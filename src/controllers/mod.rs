@@ -9,10 +9,12 @@ pub mod context;
 pub mod defaults;
 pub mod departure;
 pub mod developer;
+mod developer_there;
 pub mod doorbell;
 pub mod environment;
 pub mod export;
 pub mod frame;
+mod hands;
 pub mod lock;
 pub mod provider;
 pub mod purge;
@@ -20,6 +22,7 @@ pub mod queue;
 pub mod report;
 pub mod role;
 mod seal;
+mod there;
 pub mod triggers;
 mod turns;
 pub mod workspace;
@@ -31,7 +34,9 @@ use tokio::task::JoinSet;
 
 use self::context::Context;
 use self::frame::{Frame, Pass};
+use self::hands::Hands;
 use self::queue::Queue;
+use crate::plan::cluster::ClusterKey;
 
 /// How soon to look again whether usher's CRDs are back.
 const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_secs(5);
@@ -50,24 +55,30 @@ pub async fn run(context: Arc<Context>, relisted: Arc<Notify>) {
         tasks.spawn(Frame::new(pass, queue.clone(), context.metrics.clone(), concurrency).run());
     };
     let queues = &context.queues;
-    start(Arc::new(role::Roles::new(context.clone())), &queues.roles, 8);
-    start(Arc::new(developer::Developers::new(context.clone())), &queues.developers, 32);
+    let home = ClusterKey::Home;
+    start(Arc::new(role::Roles::new(context.clone(), home.clone())), &queues.roles, 8);
+    start(Arc::new(developer::Developers::new(context.clone(), home.clone())), &queues.developers, 32);
     start(Arc::new(binding::Bindings::new(context.clone())), &queues.bindings, 8);
     start(Arc::new(environment::Environments::new(context.clone())), &queues.environments, 4);
     start(Arc::new(provider::Providers::new(context.clone())), &queues.providers, 4);
-    start(Arc::new(workspace::Workspaces::new(context.clone())), &queues.workspaces, 4);
-    start(Arc::new(departure::Departures::new(context.clone())), &queues.departures, 16);
-    start(Arc::new(lock::Locks::new(context.clone())), &queues.locks, 8);
+    start(Arc::new(workspace::Workspaces::new(context.clone(), home.clone())), &queues.workspaces, 4);
+    start(Arc::new(departure::Departures::new(context.clone(), home.clone())), &queues.departures, 16);
+    start(Arc::new(lock::Locks::new(context.clone(), home)), &queues.locks, 8);
     start(Arc::new(purge::Purges::new(context.clone())), &queues.records, 1);
     let exports = context.clone();
     tasks.spawn(async move { exports.export.run(&exports.memory, &exports.metrics).await });
     let rings = context.clone();
     tasks.spawn(async move { rings.doorbell.run().await });
     triggers::wake_all(&context);
+    let mut hands = Hands::new(context.clone());
+    hands.begin();
     loop {
         tokio::select! {
             change = seen.recv() => match change {
-                Some((change, by)) => triggers::wake(&context, &change, by),
+                Some((change, by)) => {
+                    hands.follow(&change);
+                    triggers::wake(&context, &change, by);
+                }
                 None => return,
             },
             () = relisted.notified() => {

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
 use crate::cluster::pen::Urgency;
+use crate::plan::cluster::ClusterKey;
 pub use crate::plan::lane::{LANES, Lane};
 
 #[derive(Debug, Default)]
@@ -39,12 +40,14 @@ pub struct Queue {
     wake: Arc<Notify>,
     /// The least time between the starts of two passes over one object: bursts become one.
     gap: Duration,
+    /// Those of other clusters, which are asked for the same.
+    followers: Arc<Mutex<BTreeMap<ClusterKey, Queue>>>,
 }
 
 impl Queue {
     /// An empty queue. `gap` is the least time between the starts of two passes over one object.
     pub fn new(gap: Duration) -> Self {
-        Self { inner: Arc::default(), wake: Arc::default(), gap }
+        Self { inner: Arc::default(), wake: Arc::default(), gap, followers: Arc::default() }
     }
 
     /// The same; a pass that is not about somebody's leaving makes way as soon as one is asked for that is. It is for objects of many people.
@@ -54,14 +57,35 @@ impl Queue {
         queue
     }
 
-    /// Asks for a pass, as soon as possible.
+    /// From now on whoever asks for a pass here asks for one there, too.
+    pub fn follow(&self, cluster: &ClusterKey, follower: &Self) {
+        self.followers.lock().insert(cluster.clone(), follower.clone());
+    }
+
+    /// That is over.
+    pub fn unfollow(&self, cluster: &ClusterKey) {
+        self.followers.lock().remove(cluster);
+    }
+
+    /// Asks for a pass, as soon as possible, in every cluster.
     pub fn push(&self, key: &str, lane: Lane) {
+        self.push_here(key, lane);
+        self.followers.lock().values().for_each(|follower| follower.push_here(key, lane));
+    }
+
+    /// Asks for a pass, as soon as possible, in this queue's cluster only.
+    pub fn push_here(&self, key: &str, lane: Lane) {
         self.inner.lock().push(key, lane, Instant::now());
         self.wake.notify_one();
     }
 
-    /// Asks for a pass that waits for no burst to be over: somebody changed the object itself.
+    /// Asks for a pass that waits for no burst to be over, in every cluster: somebody changed the object itself.
     pub fn push_promptly(&self, key: &str, lane: Lane) {
+        self.push_promptly_here(key, lane);
+        self.followers.lock().values().for_each(|follower| follower.push_promptly_here(key, lane));
+    }
+
+    fn push_promptly_here(&self, key: &str, lane: Lane) {
         let mut inner = self.inner.lock();
         inner.prompt.insert(key.to_owned());
         inner.push(key, lane, Instant::now());

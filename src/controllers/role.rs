@@ -11,14 +11,18 @@ use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap};
 use tokio::time::{Instant, timeout};
 
+use crate::api::metadata::FINALIZER;
 use crate::api::role::LastApplied;
 use crate::api::{ConditionType, Role};
 use crate::cluster::crds;
 use crate::cluster::error::Error;
 use crate::cluster::pen::Urgency;
 use crate::plan::change::Step;
+use crate::plan::cluster::ClusterKey;
 use crate::plan::developer::whole_second;
 use crate::plan::finding::Finding;
+use crate::plan::link::{Silences, awaited, owing};
+use crate::plan::placement::Scene;
 use crate::plan::revision::plan_revision;
 use crate::plan::role::{Additions, Ends, Failed, RoleInputs, RolePlan, plan_role};
 use crate::plan::status::role_status;
@@ -48,6 +52,8 @@ const MOST_ROUNDS: usize = 7;
 /// Passes over Roles.
 pub struct Roles {
     context: Arc<Context>,
+    /// Where it is written. What is told of all clusters, and the Role itself, is the work of the passes over the home cluster.
+    cluster: ClusterKey,
     /// Since when a Role waits, and for which others.
     waiting: Mutex<HashMap<String, (Instant, BTreeSet<String>)>>,
     /// Since when a Role fails.
@@ -97,18 +103,25 @@ fn leaving(plan: &mut RolePlan, failed: &Failed) -> Vec<Step> {
 }
 
 impl Roles {
-    /// Passes over Roles.
-    pub fn new(context: Arc<Context>) -> Self {
-        Self { context, waiting: Mutex::default(), failing: Mutex::default(), planning: Mutex::default(), turns: Turns::default() }
+    /// Passes over Roles in a cluster.
+    pub fn new(context: Arc<Context>, cluster: ClusterKey) -> Self {
+        let (waiting, failing, planning) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { context, cluster, waiting, failing, planning, turns: Turns::default() }
     }
 
     async fn run(&self, name: &str) -> Done {
-        let Some(role) = self.context.memory.read(|content, _| content.world.role(name).cloned()) else { return Done::gone() };
+        let Some(role) = self.context.memory.read(|content, _| content.world.role(name).cloned()) else {
+            self.context.set_pending(("Role", name), std::iter::empty());
+            return Done::gone();
+        };
         self.planning.lock().remove(name);
-        let done = self.tell_if_it_takes_long(name, self.try_run(&role)).await;
+        let done = self.tell_if_it_takes_long(name, self.judged(name, &role)).await;
         let planning = self.planning.lock().remove(name).unwrap_or_default();
-        self.context.queues.roles.rest(name, (planning * RESTS).min(LONGEST_REST));
-        match done {
+        Done { rest: (planning * RESTS).min(LONGEST_REST), ..done }
+    }
+
+    async fn judged(&self, name: &str, role: &Arc<Role>) -> Done {
+        match self.try_run(role).await {
             Ok(done) => done,
             Err(error) => {
                 let stale = error.is_no_failure();
@@ -136,8 +149,13 @@ impl Roles {
         let name = role.name_any();
         if deleting(role.as_ref()) && crds::terminating(&context.client, "roles").await? {
             context.read_epoch().await?;
-            context.objects.set_finalizer(role.as_ref(), false).await?;
+            if self.cluster == ClusterKey::Home {
+                context.objects.set_finalizer(role.as_ref(), false).await?;
+            }
             return Ok(Done::default());
+        }
+        if self.cluster != ClusterKey::Home {
+            return self.run_there(role).await;
         }
         if !deleting(role.as_ref()) && context.objects.set_finalizer(role.as_ref(), true).await? {
             // The write is answered with the object as it is now; go on with that.
@@ -152,24 +170,65 @@ impl Roles {
         }
         self.note_failure(&name, rounds.errors.iter().any(|error| !error.is_no_failure()));
         let settled = rounds.errors.is_empty() && !rounds.plan.waits && rounds.plan.phases.is_empty();
-        context.set_pending(("Role", &name), rounds.plan.withheld.iter());
         self.report_outcome(&name, &rounds, (settled, started));
+        let (recheck_at, waits) = (rounds.plan.recheck_at, rounds.plan.waits);
+        self.plan_for_all(role, &mut rounds);
+        context.set_pending(("Role", &name), rounds.plan.withheld.iter().chain(&rounds.plan.owed));
+        let waits_for = self.waits_for(role, &rounds.plan);
         if deleting(role.as_ref()) {
-            if settled && rounds.plan.phases.is_empty() {
+            if settled && waits_for.is_empty() && rounds.plan.phases.is_empty() {
                 context.objects.set_finalizer(role.as_ref(), false).await?;
                 context.roles.lock().remove(&name);
+            } else if !waits_for.is_empty() {
+                self.status(role, &rounds, (&waits_for, took)).await?;
             }
         } else {
-            self.status(role, &rounds, took).await?;
+            self.report_silence(&name, &waits_for);
+            self.status(role, &rounds, (&waits_for, took)).await?;
             self.remember(&name).await.unwrap_or_else(|error| rounds.errors.push(error));
         }
-        Ok(Done {
-            recheck_at: rounds.plan.recheck_at,
-            soon: rounds.plan.waits.then_some(LOOK_AGAIN),
-            wrote: rounds.written > 0,
-            errors: rounds.errors,
-            ..Done::default()
-        })
+        Ok(Done { recheck_at, soon: waits.then_some(LOOK_AGAIN), wrote: rounds.written > 0, errors: rounds.errors, ..Done::default() })
+    }
+
+    /// The pass over another cluster: only writes. A Role that does not bear usher's finalizer yet could go without a trace.
+    async fn run_there(&self, role: &Arc<Role>) -> Result<Done, Error> {
+        if !role.finalizers().iter().any(|finalizer| finalizer == FINALIZER) {
+            return Ok(Done::default());
+        }
+        let (name, started) = (role.name_any(), self.context.tick());
+        let rounds = self.rounds(role).await?;
+        if !rounds.made_way() {
+            self.note_failure(&name, rounds.errors.iter().any(|error| !error.is_no_failure()));
+            let settled = rounds.errors.is_empty() && !rounds.plan.waits && rounds.plan.phases.is_empty();
+            self.report_outcome(&name, &rounds, (settled, started));
+        }
+        let soon = rounds.plan.waits.then_some(LOOK_AGAIN);
+        Ok(Done { recheck_at: rounds.plan.recheck_at, soon, wrote: rounds.written > 0, errors: rounds.errors, ..Done::default() })
+    }
+
+    /// Where there are other clusters, what is told comes of a plan for all of them.
+    fn plan_for_all(&self, role: &Arc<Role>, rounds: &mut Rounds) {
+        let epoch = self.context.epoch();
+        if self.context.memory.read(|content, _| !content.links.is_empty()) {
+            rounds.plan = self.plan_in(role, epoch.as_deref().unwrap_or_default(), epoch.is_some(), &rounds.failed, None);
+        }
+    }
+
+    /// The clusters that a Role waits for, as they do not answer.
+    fn waits_for(&self, role: &Role, plan: &RolePlan) -> Silences {
+        self.context.memory.read(|_, scene| if deleting(role) { owing(scene, &plan.owed) } else { awaited(scene, &plan.owed) })
+    }
+
+    /// Lets those who report on it know which clusters it waits for.
+    fn report_silence(&self, name: &str, waits_for: &Silences) {
+        let news = self.context.roles.lock().get_mut(name).and_then(|outcomes| outcomes.get_mut(&self.cluster)).is_some_and(|outcome| {
+            let news = outcome.silent != *waits_for;
+            outcome.silent.clone_from(waits_for);
+            news
+        });
+        if news {
+            super::triggers::reporters_of_role(&self.context, name);
+        }
     }
 
     /// Plans and carries out until nothing is left to do. What is added comes first; then the plan is made again, and removes.
@@ -241,13 +300,7 @@ impl Roles {
     fn plan(&self, role: &Arc<Role>, epoch: &str, may_end: bool, failed: &Failed) -> RolePlan {
         let name = role.name_any();
         let patient = self.patient(&name);
-        let (now, since) = (self.context.now(), Instant::now());
-        let plan = self.context.memory.read(|content, scene| {
-            // That it is being deleted since this pass began is for the next one, which looks first whether its kind is going away.
-            let role = content.world.role(&name).filter(|found| deleting(found.as_ref()) == deleting(role.as_ref())).unwrap_or(role);
-            plan_role(&RoleInputs { scene, role, now, epoch, may_end, patient, failed })
-        });
-        *self.planning.lock().entry(name.clone()).or_default() += since.elapsed();
+        let plan = self.plan_in(role, epoch, may_end, failed, Some(&self.cluster));
         let mut waiting = self.waiting.lock();
         if plan.waits {
             waiting.entry(name).or_insert_with(|| (Instant::now(), BTreeSet::new())).1.clone_from(&plan.waits_for);
@@ -258,11 +311,26 @@ impl Roles {
         plan
     }
 
+    /// The plan for one cluster, or for all.
+    fn plan_in(&self, role: &Arc<Role>, epoch: &str, may_end: bool, failed: &Failed, only: Option<&ClusterKey>) -> RolePlan {
+        let name = role.name_any();
+        let patient = self.patient(&name);
+        let (now, since) = (self.context.now(), Instant::now());
+        let plan = self.context.memory.read(|content, scene| {
+            // That it is being deleted since this pass began is for the next one, which looks first whether its kind is going away.
+            let role = content.world.role(&name).filter(|found| deleting(found.as_ref()) == deleting(role.as_ref())).unwrap_or(role);
+            plan_role(&RoleInputs { scene: Scene { only, ..scene }, role, now, epoch, may_end, patient, failed })
+        });
+        *self.planning.lock().entry(name).or_default() += since.elapsed();
+        plan
+    }
+
     /// Whether a removal may still wait for what another Role has to add.
     fn patient(&self, name: &str) -> bool {
         let Some((since, others)) = self.waiting.lock().get(name).cloned() else { return true };
         let roles = self.context.roles.lock();
-        let fails = others.iter().any(|other| roles.get(other).is_some_and(|outcome| !outcome.errors.is_empty()));
+        let outcome = |other: &String| roles.get(other).and_then(|outcomes| outcomes.get(&self.cluster));
+        let fails = others.iter().any(|other| outcome(other).is_some_and(|outcome| !outcome.errors.is_empty()));
         since.elapsed() < if fails { PATIENCE } else { MOST_PATIENCE }
     }
 
@@ -284,12 +352,20 @@ impl Roles {
     /// Lets Bindings and Developers know how the Role is.
     fn report_outcome(&self, name: &str, rounds: &Rounds, (settled, started): (bool, u64)) {
         let errors = rounds.errors.iter().map(|error| (error.reason(), error.chain())).collect();
-        let outcome = RoleOutcome { errors, settled, started, generation: rounds.plan.generation };
-        let before = self.context.roles.lock().insert(name.to_owned(), outcome.clone());
+        let mut outcome = RoleOutcome { errors, settled, started, generation: rounds.plan.generation, silent: Silences::new() };
+        let before = {
+            let mut roles = self.context.roles.lock();
+            let here = roles.entry(name.to_owned()).or_default();
+            outcome.silent = here.get(&self.cluster).map(|before| before.silent.clone()).unwrap_or_default();
+            here.insert(self.cluster.clone(), outcome.clone())
+        };
         let same = |before: &RoleOutcome| (before.settled, before.generation) == (outcome.settled, outcome.generation);
         let changed = before.is_none_or(|before| !same(&before) || before.errors != outcome.errors);
         if changed || rounds.written > 0 {
             super::triggers::reporters_of_role(&self.context, name);
+            if self.cluster != ClusterKey::Home {
+                self.context.queues.roles.push_here(name, Lane::Sweep);
+            }
         }
     }
 
@@ -306,7 +382,18 @@ impl Roles {
         Ok(())
     }
 
-    async fn status(&self, role: &Arc<Role>, rounds: &Rounds, took: Duration) -> Result<(), Error> {
+    /// What stands in the way in other clusters.
+    fn elsewhere(&self, name: &str, waits_for: &Silences) -> Vec<Finding> {
+        let finding =
+            |cluster: &ClusterKey, reason, text: &str| Finding::new(ConditionType::AccessApplied, reason, format!("{cluster}: {text}"));
+        let outcomes = self.context.roles.lock().get(name).cloned().unwrap_or_default();
+        let outcomes = outcomes.iter().filter(|(cluster, _)| **cluster != ClusterKey::Home);
+        let failed =
+            outcomes.flat_map(|(cluster, outcome)| outcome.errors.iter().map(move |(reason, text)| finding(cluster, *reason, text)));
+        failed.chain(waits_for.iter().map(|(cluster, (reason, why))| finding(cluster, *reason, why))).collect()
+    }
+
+    async fn status(&self, role: &Arc<Role>, rounds: &Rounds, (waits_for, took): (&Silences, Duration)) -> Result<(), Error> {
         let context = &self.context;
         let name = role.name_any();
         let present = context.memory.read(|content, _| content.world.role(&name).cloned());
@@ -314,6 +401,7 @@ impl Roles {
         let Some(role) = present.filter(|role| role.metadata.generation == rounds.plan.generation) else { return Ok(()) };
         let mut findings: Vec<Finding> = rounds.plan.findings.clone();
         findings.extend(error_findings(ConditionType::AccessApplied, &rounds.errors));
+        findings.extend(self.elsewhere(&name, waits_for));
         let now = context.now();
         let applied = (rounds.written > 0).then(|| LastApplied {
             generation: role.metadata.generation.unwrap_or_default(),

@@ -58,7 +58,7 @@ pub fn milliseconds(asked: Option<Timestamp>, seen: Instant, (denied, at): (Inst
 pub async fn take_accounts(context: &Context, sites: &[Site], denied: Timestamp) -> Result<usize, Error> {
     let mut steps = Vec::new();
     for site in sites {
-        let Some(cluster) = context.clusters.get(&site.cluster) else { continue };
+        let Some(cluster) = context.cluster(&site.cluster) else { continue };
         let accounts = service_accounts(cluster.client(), &site.namespace).await?;
         let old = accounts.into_iter().filter(|account| before(account.creation_timestamp().as_ref(), denied));
         steps.extend(old.map(|account| Step {
@@ -72,9 +72,10 @@ pub async fn take_accounts(context: &Context, sites: &[Site], denied: Timestamp)
     Ok(count)
 }
 
-/// Whether the API server, asked, denies all of this, but for what others gave.
-pub async fn denied_everywhere(context: &Context, questions: &[Question]) -> Result<bool, Error> {
-    let answers = ask(&context.client, questions.to_vec()).await?;
+/// Whether the API server of a cluster, asked, denies all of this, but for what others gave.
+pub async fn denied_everywhere(context: &Context, cluster: &ClusterKey, questions: &[Question]) -> Result<bool, Error> {
+    let Some(asked) = context.cluster(cluster) else { return Ok(false) };
+    let answers = ask(asked.client(), questions.to_vec()).await.inspect_err(|error| context.doubt(cluster, error))?;
     // It names the binding by which it allows something.
     Ok(!answers.iter().filter_map(|answer| answer.allowed.as_ref()).any(|reason| reason.contains("\"usher:")))
 }

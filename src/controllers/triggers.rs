@@ -14,10 +14,11 @@ use crate::plan::bound::{Bound, RbacBinding};
 use crate::plan::cluster::ClusterKey;
 use crate::plan::departures::lasts;
 use crate::plan::identity::Known;
+use crate::plan::link::key_of;
 use crate::plan::subjects::behind;
 use crate::plan::world::deleting;
 
-use super::context::{Context, Leaving};
+use super::context::{ClusterQueues, Context, Leaving};
 use super::purge::{DEPARTURES, RECORDS, REVISIONS};
 use super::queue::Lane;
 
@@ -44,7 +45,55 @@ pub fn wake(context: &Context, seen: &Seen, by: By) {
         Seen::Departure(name, old, new) => departure(context, name, old.as_ref(), new.as_ref()),
         Seen::RevisionGone(role) => context.queues.roles.push(role, Lane::Sweep),
         Seen::Grant(old, new) => grant(context, old.as_ref(), new.as_ref()),
+        Seen::Link(cluster, ..) => link(context, cluster),
     }
+}
+
+/// What is told of the Environments of a cluster.
+fn link(context: &Context, cluster: &ClusterKey) {
+    context.memory.read(|content, _| {
+        let was = |environment: &Environment| {
+            environment.status.iter().flat_map(|status| &status.clusters).any(|known| key_of(&known.kubeconfig_secret) == *cluster)
+        };
+        let here = content.world.environments().filter(|(_, environment)| ClusterKey::of(environment) == *cluster || was(environment));
+        here.for_each(|(name, _)| context.queues.environments.push(name, Lane::New));
+    });
+}
+
+/// Wakes everything in a cluster that answers again, departures first.
+pub fn returned(context: &Context, there: &ClusterQueues) {
+    context.memory.read(|content, _| {
+        let now = context.now();
+        for (name, developer) in content.world.developers() {
+            let lane = if standing(&content.world, developer, now).leaves() { Lane::Departure } else { Lane::New };
+            there.developers.push(name, lane);
+        }
+        content.world.roles().for_each(|(name, _)| there.roles.push(name, Lane::New));
+        content.world.locks().for_each(|(name, _)| there.locks.push(name, Lane::Departure));
+        content.world.departures().all().for_each(|(name, _)| there.departures.push(name, Lane::Departure));
+        let ending = content.clusters.values().flat_map(|state| state.namespaces.values());
+        let ending = ending.filter(|namespace| namespace.annotations().contains_key(DELETE_AT));
+        ending.for_each(|namespace| there.workspaces.push(&namespace.name_any(), Lane::Expiry));
+    });
+}
+
+/// Wakes all that tells of clusters, behind all other work, in the home cluster; who leaves waits no more for one that does not answer.
+pub fn tell_all(context: &Context) {
+    let queues = &context.queues;
+    context.memory.read(|content, _| {
+        let world = &content.world;
+        let now = context.now();
+        for (name, developer) in world.developers() {
+            let lane = if standing(world, developer, now).leaves() { Lane::Departure } else { Lane::Sweep };
+            queues.developers.push_here(name, lane);
+        }
+        world.roles().for_each(|(name, _)| queues.roles.push_here(name, Lane::Sweep));
+        world.bindings().for_each(|(name, _)| queues.bindings.push(name, Lane::Sweep));
+        world.locks().for_each(|(name, _)| queues.locks.push_here(name, Lane::Sweep));
+        world.environments().for_each(|(name, _)| queues.environments.push(name, Lane::New));
+        let lasting = world.departures().all().filter(|(_, departure)| lasts(departure));
+        lasting.for_each(|(name, _)| queues.departures.push_here(name, Lane::Sweep));
+    });
 }
 
 /// Wakes everything, as at the start.
@@ -315,10 +364,11 @@ fn departure(context: &Context, name: &str, old: Option<&Arc<Departure>>, new: O
     context.export.note_change(old, new);
     context.queues.records.push(DEPARTURES, Lane::Sweep);
     let (old, new) = (old.map(AsRef::as_ref), new.map(AsRef::as_ref));
-    // A Developer that is being deleted waits until her receipt tells of every place.
-    let places = |departure: Option<&Departure>| -> BTreeSet<String> {
-        let targets = departure.and_then(|departure| departure.status.as_ref()).into_iter().flat_map(|status| &status.targets);
-        targets.map(|target| target.target.clone()).collect()
+    // A Developer that is being deleted waits until her receipt tells of every place, and how she is known there.
+    let places = |departure: Option<&Departure>| {
+        let status = departure.and_then(|departure| departure.status.as_ref());
+        let targets: BTreeSet<String> = status.iter().flat_map(|status| &status.targets).map(|target| target.target.clone()).collect();
+        (targets, status.map(|status| status.identities.clone()).unwrap_or_default())
     };
     if let Some(new) = new.filter(|_| places(old) != places(new)) {
         context.queues.developers.push(&new.spec.developer.name, Lane::Drift);

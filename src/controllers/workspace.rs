@@ -15,6 +15,7 @@ use super::frame::{Done, Pass};
 /// Passes over workspaces, by namespace.
 pub struct Workspaces {
     context: Arc<Context>,
+    cluster: ClusterKey,
 }
 
 impl Pass for Workspaces {
@@ -28,28 +29,26 @@ impl Pass for Workspaces {
 }
 
 impl Workspaces {
-    /// Passes over workspaces.
-    pub fn new(context: Arc<Context>) -> Self {
-        Self { context }
+    /// Passes over workspaces of a cluster.
+    pub fn new(context: Arc<Context>, cluster: ClusterKey) -> Self {
+        Self { context, cluster }
     }
 
     async fn run(&self, name: &str) -> Result<Done, Error> {
         let now = self.context.now();
-        let (gone, ends) = self.context.memory.read(|content, scene| {
-            let gone = !content.clusters.values().any(|state| state.namespaces.contains_key(name));
-            (gone, content.clusters.keys().map(|cluster: &ClusterKey| end_of(scene, cluster, name, now)).collect::<Vec<_>>())
+        let (gone, end) = self.context.memory.read(|content, scene| {
+            let gone = content.clusters.get(&self.cluster).is_none_or(|state| !state.namespaces.contains_key(name));
+            (gone, end_of(scene, &self.cluster, name, now))
         });
         let mut done = Done { gone, ..Done::default() };
-        for end in ends {
-            match end {
-                End::Stays => {}
-                End::At(at) => done.recheck_at = Some(at),
-                End::Now(step) => {
-                    tracing::info!(namespace = name, "deleting the workspace of somebody who departed, as its date has come");
-                    let carried = self.context.carry_out(vec![vec![step]]).await;
-                    done.wrote |= carried.written > 0;
-                    done.errors.extend(carried.errors);
-                }
+        match end {
+            End::Stays => {}
+            End::At(at) => done.recheck_at = Some(at),
+            End::Now(step) => {
+                tracing::info!(namespace = name, "deleting the workspace of somebody who departed, as its date has come");
+                let carried = self.context.carry_out(vec![vec![step]]).await;
+                done.wrote |= carried.written > 0;
+                done.errors.extend(carried.errors);
             }
         }
         Ok(done)

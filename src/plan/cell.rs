@@ -218,6 +218,7 @@ pub fn target(provider: Option<&Provider>, cell: &Cell, previous: Option<&Depart
     let verified = same.and_then(|previous| previous.verified_at.clone()).or_else(|| Some(whole_second(cell.verified_at)));
     DepartureTarget {
         target: format!("provider/{}", cell.account.provider),
+        cluster: None,
         state,
         id: cell.account.id.clone().or_else(|| previous.and_then(|previous| previous.id.clone())),
         username: cell.account.username.clone(),

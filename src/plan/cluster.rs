@@ -39,6 +39,16 @@ impl ClusterKey {
     }
 }
 
+impl ClusterKey {
+    /// A text that no other cluster has.
+    pub fn id(&self) -> String {
+        match self {
+            Self::Home => "in-cluster".to_owned(),
+            Self::Remote(secret, key) => format!("{secret}/{key}"),
+        }
+    }
+}
+
 impl fmt::Display for ClusterKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -146,6 +156,11 @@ impl ClusterState {
     /// Nothing seen yet.
     pub fn new(installation: &str) -> Self {
         Self { installation: installation.to_owned(), ..Self::default() }
+    }
+
+    /// The installation whose objects are usher's own here.
+    pub fn installation(&self) -> &str {
+        &self.installation
     }
 
     /// Takes in a namespace as it is now, or its going.

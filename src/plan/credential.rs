@@ -9,7 +9,7 @@ use kube::ResourceExt;
 
 use crate::api::metadata::{
     ACCOUNTS_SECRET, CONTENT, DATA_DIGEST, DEVELOPER, DEVELOPER_UID, IDENTITIES_NAMESPACE, KUBECONFIG_SECRET, PERSON, TOKEN_EXPIRES_AT,
-    TOKEN_ISSUED_AT, TOKEN_OF, WELCOME_CONFIG_MAP,
+    TOKEN_ISSUED_AT, TOKEN_OF, TOKENS_ELSEWHERE, WELCOME_CONFIG_MAP,
 };
 use crate::api::provider::InitialCredentials;
 use crate::api::{ConditionType, Developer, Mode, Reason};
@@ -18,10 +18,12 @@ use super::access::{Standing, Via, paused};
 use super::change::{Change, Step, ensure, holds, labels};
 use super::cluster::{ClusterKey, ClusterState};
 use super::developer::{DeveloperPlan, seconds};
+use super::elsewhere::{TokenNotes, annotation, chosen, noted};
 use super::entitlement::given;
 use super::environment::home;
 use super::finding::Finding;
 use super::identity::service_account;
+use super::link::Link;
 use super::name::{digest, fraction};
 use super::placement::{Scene, places};
 use super::settings::Server;
@@ -31,6 +33,8 @@ use super::settings::Server;
 pub struct Context {
     /// The Environment, which names the context.
     pub environment: String,
+    /// Its cluster.
+    pub cluster: ClusterKey,
     /// How its cluster is reached.
     pub server: Server,
     /// The namespace of the context.
@@ -42,10 +46,14 @@ pub struct Context {
 /// A kubeconfig that must be written.
 #[derive(Clone, Debug)]
 pub struct CredentialPlan {
+    /// The cluster of the Secret.
+    pub cluster: ClusterKey,
     /// The namespace of the Secret.
     pub namespace: String,
     /// The ServiceAccount to issue a token for, by name and UID; none where no context needs one.
     pub service_account: Option<(String, String)>,
+    /// The tokens for other clusters: those that were brought, or are in the Secret already.
+    pub elsewhere: TokenNotes,
     /// How long the token lives.
     pub lifetime: SignedDuration,
     /// The contexts, the current one first.
@@ -54,6 +62,22 @@ pub struct CredentialPlan {
     pub user: String,
     /// The metadata of the Secret, but for what depends on the token.
     pub meta: ObjectMeta,
+}
+
+impl CredentialPlan {
+    /// The user of a context, within the kubeconfig.
+    pub fn user_of(&self, context: &Context) -> String {
+        match (context.token, context.cluster == self.cluster) {
+            (true, true) => self.user.clone(),
+            (true, false) => user_in(&self.user, &context.cluster),
+            (false, _) => format!("{}-login", self.user),
+        }
+    }
+}
+
+/// The user of a kubeconfig by whom somebody logs in to another cluster than that in which the kubeconfig is. All Environments of that cluster share it.
+pub fn user_in(user: &str, cluster: &ClusterKey) -> String {
+    format!("{user}@{}", cluster.id())
 }
 
 /// What there is to do about credentials.
@@ -75,7 +99,7 @@ pub fn plan_credentials(
     developer: &Developer,
     plan: &DeveloperPlan,
     held: &BTreeMap<String, Via>,
-    now: Timestamp,
+    (brought, now): (&TokenNotes, Timestamp),
 ) -> Credentials {
     let mut credentials = Credentials::default();
     if plan.standing != Standing::Active || paused(developer) || !scene.world.locks_readable() {
@@ -116,7 +140,7 @@ pub fn plan_credentials(
         return credentials;
     }
     let cluster = ClusterKey::of(environment);
-    match kubeconfig(scene, developer, plan, (state, &workspace.namespace, home_name), now) {
+    match kubeconfig(scene, (developer, plan), (state, &workspace.namespace, home_name), (brought, &mut credentials.findings), now) {
         Ok((write, renew_at)) => {
             credentials.write = write;
             credentials.renew_at = renew_at;
@@ -134,39 +158,116 @@ type Due = (Option<CredentialPlan>, Option<Timestamp>);
 
 fn kubeconfig(
     scene: Scene<'_>,
-    developer: &Developer,
-    plan: &DeveloperPlan,
+    (developer, plan): (&Developer, &DeveloperPlan),
     (state, namespace, home): (&ClusterState, &str, &str),
+    (brought, findings): (&TokenNotes, &mut Vec<Finding>),
     now: Timestamp,
 ) -> Result<Due, Finding> {
-    let contexts = contexts(scene, plan, home);
+    let cluster = scene.world.environment(home).map_or(ClusterKey::Home, |environment| ClusterKey::of(environment));
+    let mut contexts = contexts(scene, plan, home);
+    let seen = state.secrets.get(&(namespace.to_owned(), KUBECONFIG_SECRET.to_owned()));
+    let others: Vec<&ClusterKey> =
+        contexts.iter().filter(|context| context.token && context.cluster != cluster).map(|context| &context.cluster).collect();
+    let noted = seen.as_ref().map(|seen| noted(seen, &others)).unwrap_or_default();
+    let brought = brought.iter().filter(|(at, _)| others.contains(at)).map(|(at, note)| (at.clone(), note.clone())).collect();
+    let elsewhere = chosen(scene, developer, plan, &noted, &brought);
+    // One for another cluster comes as soon as its token was brought from there.
+    let lacks = |context: &Context| context.token && context.cluster != cluster && !elsewhere.contains_key(&context.cluster);
+    findings.extend(contexts.iter().filter(|context| lacks(context)).filter_map(|context| awaited(scene, context)));
+    contexts.retain(|context| !lacks(context));
     if contexts.is_empty() {
         return Ok((None, None));
     }
     let account = service_account(&developer.name_any(), &plan.person);
-    let needs_token = contexts.iter().any(|context| context.token);
+    let needs_token = contexts.iter().any(|context| context.token && context.cluster == cluster);
     let uid = state.service_accounts.get(&(IDENTITIES_NAMESPACE.to_owned(), account.clone())).and_then(|account| account.uid());
     if needs_token && uid.is_none() {
         return Ok((None, None));
     }
     let mut meta = meta(scene, developer, plan, namespace, KUBECONFIG_SECRET);
     meta.annotations.get_or_insert_default().insert(CONTENT.to_owned(), content(&contexts, &account));
+    meta.annotations.get_or_insert_default().extend(annotation(&elsewhere).map(|note| (TOKENS_ELSEWHERE.to_owned(), note)));
     let service_account = uid.filter(|_| needs_token).map(|uid| (account.clone(), uid));
-    if let Some(seen) = state.secrets.get(&(namespace.to_owned(), KUBECONFIG_SECRET.to_owned())) {
+    if let Some(seen) = &seen {
         if !state.ours(seen.as_ref()) {
             return Err(stranger("Secret", KUBECONFIG_SECRET, namespace));
         }
-        match keeps(&seen, &meta, service_account.as_ref(), now) {
+        match keeps(seen, &meta, service_account.as_ref(), now) {
             Keeps::No => {}
-            Keeps::Always => return Ok((None, None)),
-            Keeps::Until(renew_at) => return Ok((None, Some(renew_at))),
+            keeps => return Ok((None, keeps.until())),
+        }
+        // Nobody knows now what the others are, which she has.
+        let unknown = unknown_servers(scene, plan, seen);
+        match still_good(seen, service_account.as_ref(), now) {
+            keeps @ (Keeps::Always | Keeps::Until(_)) if !unknown.is_empty() => {
+                findings.extend(unknown);
+                return Ok((None, keeps.until()));
+            }
+            _ => {}
         }
     }
     let lifetime = scene.settings.token_lifetime;
     Ok((
-        Some(CredentialPlan { namespace: namespace.to_owned(), service_account, lifetime, contexts, user: developer.name_any(), meta }),
+        Some(CredentialPlan {
+            cluster,
+            namespace: namespace.to_owned(),
+            service_account,
+            elsewhere,
+            lifetime,
+            contexts,
+            user: developer.name_any(),
+            meta,
+        }),
         None,
     ))
+}
+
+/// The Environments for which a kubeconfig has a token, and of whose clusters nobody knows now how people reach them: nothing was read yet, or the Secret cannot be
+/// used. Where it was taken away nobody does any more.
+fn unknown_servers(scene: Scene<'_>, plan: &DeveloperPlan, seen: &Secret) -> Vec<Finding> {
+    let given_up = |cluster: &ClusterKey| scene.links.get(cluster).is_some_and(Link::given_up);
+    let unknown = plan.identities.iter().filter_map(|identity| {
+        let cluster = ClusterKey::of(scene.world.environment(&identity.environment)?);
+        if scene.server(&cluster).is_some() || given_up(&cluster) || noted(seen, &[&cluster]).is_empty() {
+            return None;
+        }
+        let (reason, why) = scene.silence(&cluster)?;
+        let message = format!("the kubeconfig stays as it is, as it is not known how people reach uenv/{}: {why}", identity.environment);
+        Some(Finding::new(ConditionType::CredentialsReady, reason, message))
+    });
+    unknown.collect()
+}
+
+/// Until when what is in a Secret is good, whatever else is to be in it: not if somebody changed it, or its token is not that of the ServiceAccount or due for renewal.
+fn still_good(seen: &Secret, account: Option<&(String, String)>, now: Timestamp) -> Keeps {
+    if seen.annotations().get(TOKEN_OF) != account.map(|(_, uid)| uid) || !intact(seen) {
+        return Keeps::No;
+    }
+    if account.is_none() {
+        return Keeps::Always;
+    }
+    match renew_at(seen) {
+        Some(renew_at) if now < renew_at => Keeps::Until(renew_at),
+        _ => Keeps::No,
+    }
+}
+
+/// When the token in a Secret is due for renewal.
+fn renew_at(seen: &Secret) -> Option<Timestamp> {
+    let note = |key: &str| seen.annotations().get(key).map(String::as_str);
+    let moment = |key: &str| note(key).and_then(|text| text.parse().ok());
+    let ((issued, expires), uid) = moment(TOKEN_ISSUED_AT).zip(moment(TOKEN_EXPIRES_AT)).zip(note(TOKEN_OF))?;
+    renewal(issued, expires, uid)
+}
+
+/// Says that a token for another cluster is not there yet.
+fn awaited(scene: Scene<'_>, context: &Context) -> Option<Finding> {
+    // Where nothing is written she has no identity, and so no token.
+    let environment = scene.world.environment(&context.environment);
+    environment.filter(|environment| environment.spec.mode == Mode::Enforce && !paused(environment.as_ref()))?;
+    let (reason, why) = scene.silence(&context.cluster).unwrap_or((Reason::Progressing, "its token is on its way".to_owned()));
+    let message = format!("the kubeconfig has no context for uenv/{} yet: {why}", context.environment);
+    Some(Finding::new(ConditionType::CredentialsReady, reason, message))
 }
 
 fn stranger(kind: &str, name: &str, namespace: &str) -> Finding {
@@ -187,27 +288,29 @@ enum Keeps {
     Until(Timestamp),
 }
 
+impl Keeps {
+    /// When it is due for renewal, if ever.
+    const fn until(self) -> Option<Timestamp> {
+        match self {
+            Self::No | Self::Always => None,
+            Self::Until(renew_at) => Some(renew_at),
+        }
+    }
+}
+
 /// Whether a Secret may stay as it is, and until when.
 fn keeps(seen: &Secret, meta: &ObjectMeta, account: Option<&(String, String)>, now: Timestamp) -> Keeps {
     let note = |key: &str| seen.annotations().get(key).map(String::as_str);
     let desired = |key: &str| meta.annotations.as_ref().and_then(|annotations| annotations.get(key)).map(String::as_str);
     let labelled = holds(meta.labels.as_ref(), seen.metadata.labels.as_ref());
-    let intact = seen.data.as_ref().is_some_and(|data| {
-        data.len() == 1 && data.values().next().is_some_and(|digest| Some(digest.0.as_slice()) == note(DATA_DIGEST).map(str::as_bytes))
-    });
-    let same = [CONTENT, DEVELOPER_UID].into_iter().all(|key| note(key) == desired(key));
-    if !(labelled && intact && same && note(TOKEN_OF) == account.map(|(_, uid)| uid.as_str())) {
-        return Keeps::No;
-    }
-    if account.is_none() {
-        return Keeps::Always;
-    }
-    let moment = |key: &str| note(key).and_then(|text| text.parse().ok());
-    let renew_at = moment(TOKEN_ISSUED_AT).zip(moment(TOKEN_EXPIRES_AT)).zip(note(TOKEN_OF));
-    match renew_at.and_then(|((issued, expires), uid)| renewal(issued, expires, uid)) {
-        Some(renew_at) if now < renew_at => Keeps::Until(renew_at),
-        _ => Keeps::No,
-    }
+    let same = [CONTENT, DEVELOPER_UID, TOKENS_ELSEWHERE].into_iter().all(|key| note(key) == desired(key));
+    if labelled && same { still_good(seen, account, now) } else { Keeps::No }
+}
+
+/// Whether a Secret holds what was written into it.
+pub(super) fn intact(seen: &Secret) -> bool {
+    let note = seen.annotations().get(DATA_DIGEST).map(String::as_bytes);
+    seen.data.as_ref().is_some_and(|data| data.len() == 1 && data.values().next().is_some_and(|digest| Some(digest.0.as_slice()) == note))
 }
 
 /// When a token is renewed: between two fifths and a half of its life, spread over people so that not all are due at once.
@@ -218,19 +321,37 @@ pub fn renewal(issued: Timestamp, expires: Timestamp, uid: &str) -> Option<Times
 
 /// What of a kubeconfig is not secret.
 fn content(contexts: &[Context], account: &str) -> String {
-    digest(&[account, &format!("{contexts:?}")])
+    /// In the words in which it was digested from the beginning: another digest would make every kubeconfig anew.
+    #[derive(Debug)]
+    #[expect(dead_code, reason = "read by Debug")]
+    struct Context<'a> {
+        environment: &'a str,
+        server: &'a Server,
+        namespace: Option<&'a str>,
+        token: bool,
+    }
+    let shown = contexts.iter().map(|context| Context {
+        environment: &context.environment,
+        server: &context.server,
+        namespace: context.namespace.as_deref(),
+        token: context.token,
+    });
+    digest(&[account, &format!("{:?}", shown.collect::<Vec<_>>())])
 }
 
 fn contexts(scene: Scene<'_>, plan: &DeveloperPlan, home: &str) -> Vec<Context> {
     let mut contexts: Vec<Context> = plan
         .identities
         .iter()
-        .filter(|identity| {
-            scene.world.environment(&identity.environment).is_some_and(|environment| ClusterKey::of(environment) == ClusterKey::Home)
+        .filter_map(|identity| {
+            let cluster = ClusterKey::of(scene.world.environment(&identity.environment)?);
+            // A cluster of which nobody knows where it is is in no kubeconfig.
+            Some((identity, scene.server(&cluster)?.clone(), cluster))
         })
-        .map(|identity| Context {
+        .map(|(identity, server, cluster)| Context {
             environment: identity.environment.clone(),
-            server: scene.settings.server.clone(),
+            cluster,
+            server,
             namespace: plan
                 .workspaces
                 .iter()

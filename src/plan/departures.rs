@@ -23,11 +23,15 @@ pub fn lasts(departure: &Departure) -> bool {
     departure.status.as_ref().is_none_or(|status| status.returned_at.is_none())
 }
 
+/// Whether a receipt says that nothing is left.
+pub fn complete(departure: &Departure) -> bool {
+    let state = departure.status.as_ref().and_then(|status| status.state);
+    matches!(state, Some(DepartureState::Complete | DepartureState::CompleteWithWaivers))
+}
+
 /// Whether a departure should have been complete long ago.
 pub fn overdue(departure: &Departure, now: Timestamp) -> bool {
-    let state = departure.status.as_ref().and_then(|status| status.state);
-    let complete = matches!(state, Some(DepartureState::Complete | DepartureState::CompleteWithWaivers));
-    lasts(departure) && !complete && now.duration_since(departure.spec.requested_at.0) > OVERDUE_AFTER
+    lasts(departure) && !complete(departure) && now.duration_since(departure.spec.requested_at.0) > OVERDUE_AFTER
 }
 
 /// Whether a receipt is of the person that a Developer is: the same object, or the same personId.

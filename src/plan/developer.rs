@@ -20,6 +20,7 @@ use super::cluster::{ClusterKey, ClusterState};
 use super::environment::home;
 use super::finding::Finding;
 use super::identity::{Known, Unknown, known, service_account};
+use super::link::unseen;
 use super::person::{Mark, Person};
 use super::placement::Scene;
 use super::rbac::issued_to;
@@ -52,14 +53,18 @@ pub struct DeveloperPlan {
     pub afterwards: Vec<Vec<Step>>,
     /// What would be written in Environments that are only observed.
     pub withheld: Vec<Step>,
+    /// What is to be written in clusters that do not answer.
+    pub owed: Vec<Step>,
     /// What to say.
     pub findings: Vec<Finding>,
     /// How the clusters know her.
     pub identities: Vec<Identity>,
     /// Her namespaces.
     pub workspaces: Vec<Workspace>,
-    /// The bindings of this installation that name her: Role and namespace.
+    /// The bindings of this installation that name her, in clusters that answer: Role and namespace.
     pub found: BTreeSet<(String, String)>,
+    /// The clusters that do not answer and in which she has something, or may have; with the Roles whose bindings name her there, as far as that is known.
+    pub beyond: BTreeMap<ClusterKey, BTreeSet<String>>,
     /// How many bindings of others name her.
     pub foreign: i64,
     /// When the plan changes by itself.
@@ -67,7 +72,7 @@ pub struct DeveloperPlan {
 }
 
 impl DeveloperPlan {
-    /// Whether usher gives her nothing any more in any cluster.
+    /// Whether usher gives her nothing any more in any cluster that answers.
     pub fn access_gone(&self) -> bool {
         self.found.is_empty() && self.phases.iter().all(Vec::is_empty)
     }
@@ -82,15 +87,17 @@ pub fn plan_developer(inputs: &DeveloperInputs<'_>) -> DeveloperPlan {
         phases: Vec::new(),
         afterwards: Vec::new(),
         withheld: Vec::new(),
+        owed: Vec::new(),
         findings: Vec::new(),
         identities: Vec::new(),
         workspaces: Vec::new(),
         found: BTreeSet::new(),
+        beyond: BTreeMap::new(),
         foreign: 0,
         recheck_at: next_change_of_developer(inputs.scene.world, inputs.developer, inputs.now),
     };
     let names = all_names(inputs, &plan.person);
-    for (cluster, state) in inputs.scene.clusters {
+    for (cluster, state) in inputs.scene.planned().filter(|(cluster, _)| inputs.scene.answers(cluster)) {
         let empty = BTreeSet::new();
         let names = names.get(cluster).unwrap_or(&empty);
         plan.found.extend(found(state, names));
@@ -99,6 +106,7 @@ pub fn plan_developer(inputs: &DeveloperInputs<'_>) -> DeveloperPlan {
         }
         plan.foreign += names.iter().map(|known| state.foreign_bindings(known)).sum::<i64>();
     }
+    plan.beyond = beyond(inputs, &names);
     if paused(inputs.developer) && !standing.leaves() {
         plan.findings.push(Finding::new(
             ConditionType::Ready,
@@ -114,11 +122,39 @@ pub fn plan_developer(inputs: &DeveloperInputs<'_>) -> DeveloperPlan {
             leave(inputs, &names, &mut plan);
         }
     }
+    plan.owed = owed(inputs.scene, &mut plan);
     plan.phases.retain(|phase| !phase.is_empty());
     plan.afterwards.retain(|phase| !phase.is_empty());
     plan.findings.sort();
     plan.findings.dedup();
     plan
+}
+
+/// The clusters that do not answer and in which she has something, or may have as nothing was read of them since the start.
+fn beyond(inputs: &DeveloperInputs<'_>, names: &BTreeMap<ClusterKey, BTreeSet<Known>>) -> BTreeMap<ClusterKey, BTreeSet<String>> {
+    let scene = inputs.scene;
+    let mut beyond = BTreeMap::new();
+    for (cluster, state) in scene.planned().filter(|(cluster, _)| !scene.answers(cluster)) {
+        let mut here = names.get(cluster).map(|names| found(state, names)).unwrap_or_default();
+        here.extend(found_issued(scene, cluster, &inputs.developer.name_any()));
+        let owned =
+            || workspaces_of(inputs, state).into_iter().any(|namespace| state.owner_bindings(&namespace.name_any()).next().is_some());
+        if !here.is_empty() || owned() || !accounts_of(inputs, state).is_empty() {
+            beyond.insert(cluster.clone(), here.into_iter().map(|(role, _)| role).collect());
+        }
+    }
+    // Who was never looked at has nothing anywhere.
+    if inputs.developer.status.is_some() {
+        let unseen = unseen(scene).into_keys().filter(|cluster| scene.plans(cluster));
+        beyond.extend(unseen.map(|cluster| (cluster, BTreeSet::new())));
+    }
+    beyond
+}
+
+/// Takes out what is to be written in clusters that do not answer.
+fn owed(scene: Scene<'_>, plan: &mut DeveloperPlan) -> Vec<Step> {
+    let phases = plan.phases.iter_mut().chain(&mut plan.afterwards);
+    phases.flat_map(|phase| phase.extract_if(.., |step| !scene.answers(&step.cluster)).collect::<Vec<_>>()).collect()
 }
 
 /// Every name by which a cluster may know her, also those of Environments that changed their mind.
@@ -173,9 +209,15 @@ fn arrive(inputs: &DeveloperInputs<'_>, plan: &mut DeveloperPlan) {
     let (mut make, mut fill, mut take) = (Vec::new(), Vec::new(), Vec::new());
     let mut kept: BTreeSet<(ClusterKey, String)> = BTreeSet::new();
     for (name, environment) in scene.world.live_environments() {
-        let Some(state) = scene.cluster_of(environment) else { continue };
         let known = identify(inputs, plan, name, environment);
+        if !scene.plans(&ClusterKey::of(environment)) {
+            continue;
+        }
         let Some(template) = &environment.spec.workspace else { continue };
+        let Some(state) = scene.cluster_of(environment) else {
+            unread(inputs, plan, name, environment);
+            continue;
+        };
         let site = Site { scene, state, developer: inputs.developer, person: &plan.person, environment, template };
         let found = match workspace::find(&site) {
             Ok(found) => found,
@@ -206,7 +248,7 @@ fn arrive(inputs: &DeveloperInputs<'_>, plan: &mut DeveloperPlan) {
             phase.extend(group);
         }
     }
-    for cluster in scene.clusters.keys() {
+    for (cluster, _) in scene.planned() {
         account(inputs, plan, cluster, &mut make, &mut take);
         abandoned(inputs, cluster, &kept, &mut take);
     }
@@ -217,6 +259,15 @@ fn arrive(inputs: &DeveloperInputs<'_>, plan: &mut DeveloperPlan) {
         (make, fill) = (Vec::new(), Vec::new());
     }
     plan.phases = vec![make, fill, take];
+}
+
+/// Her workspace in a cluster of which nothing was read since the start: it is told of as before.
+fn unread(inputs: &DeveloperInputs<'_>, plan: &mut DeveloperPlan, name: &str, environment: &Environment) {
+    let told = inputs.developer.status.iter().flat_map(|status| &status.workspaces).filter(|workspace| workspace.environment == name);
+    plan.workspaces.extend(told.cloned());
+    if let Some((reason, why)) = inputs.scene.silence(&ClusterKey::of(environment)) {
+        plan.findings.push(Finding::new(ConditionType::WorkspaceReady, reason, format!("uenv/{name}: {why}")));
+    }
 }
 
 fn steps(cluster: &ClusterKey, environment: Option<&String>, changes: Vec<Change>) -> Vec<Step> {
@@ -340,7 +391,7 @@ fn unknown_or_observed(inputs: &DeveloperInputs<'_>, namespace: &Namespace) -> b
 /// Takes the owner's bindings out of her workspaces.
 fn take_access(inputs: &DeveloperInputs<'_>, plan: &mut DeveloperPlan) {
     let mut take = Vec::new();
-    for (cluster, state) in inputs.scene.clusters {
+    for (cluster, state) in inputs.scene.planned() {
         for namespace in workspaces_of(inputs, state) {
             let bindings = state.owner_bindings(namespace.metadata.name.as_deref().unwrap_or_default());
             let changes = bindings.map(|binding| Change::RoleBinding(binding.removal())).collect();
@@ -357,7 +408,7 @@ fn leave(inputs: &DeveloperInputs<'_>, names: &BTreeMap<ClusterKey, BTreeSet<Kno
     plan.phases.push(ownerless(inputs, names));
     let (mut credentials, mut marks) = (Vec::new(), Vec::new());
     let revoked = revokes_accounts(inputs.scene.world, inputs.developer, inputs.now);
-    for (cluster, state) in inputs.scene.clusters {
+    for (cluster, state) in inputs.scene.planned() {
         let keeps = spared_by_locks(inputs.scene.world, inputs.developer, inputs.now);
         let accounts = accounts_of(inputs, state).into_iter().filter(|account| !deleting(account.as_ref()) && !keeps);
         credentials.extend(steps(cluster, None, accounts.map(|account| Change::ServiceAccount(remove(account.as_ref()))).collect()));
@@ -378,7 +429,7 @@ fn ownerless(inputs: &DeveloperInputs<'_>, names: &BTreeMap<ClusterKey, BTreeSet
     let name = inputs.developer.name_any();
     let mut take = Vec::new();
     for (cluster, names) in names {
-        let Some(state) = inputs.scene.clusters.get(cluster) else { continue };
+        let Some(state) = inputs.scene.clusters.get(cluster).filter(|_| inputs.scene.plans(cluster)) else { continue };
         let hers = |subjects: &BTreeSet<Known>, annotations: &BTreeMap<String, String>| -> BTreeSet<Known> {
             subjects.iter().filter(|known| names.contains(known) || issued_to(annotations, known) == Some(&name)).cloned().collect()
         };

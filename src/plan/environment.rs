@@ -2,15 +2,19 @@
 
 use std::collections::BTreeSet;
 
+use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
 use kube::ResourceExt;
 
-use crate::api::environment::EnvironmentSummary;
+use crate::api::environment::{EnvironmentSummary, KnownCluster};
+use crate::api::metadata::{ENVIRONMENT, ENVIRONMENTS};
 use crate::api::{ConditionType, Environment, EnvironmentStatus, Mode, Reason};
 
 use super::access::paused;
-use super::cluster::ClusterKey;
+use super::bound::Bound;
+use super::cluster::{ClusterKey, ClusterState};
 use super::fence;
 use super::finding::Finding;
+use super::link::{Link, key_of, known_cluster, recorded};
 use super::placement::Scene;
 use super::world::World;
 
@@ -80,12 +84,14 @@ pub fn environment_findings(scene: Scene<'_>, environment: &Environment) -> Vec<
             format!("uenv/{other} is home already, and one must be: set home: false here, or there"),
         );
     }
-    let Some(state) = scene.cluster_of(environment) else {
-        add(
-            ConditionType::Connected,
-            Reason::Unreachable,
-            "Environments on other clusters are not supported by this version; leave spec.cluster out".to_owned(),
-        );
+    let cluster = ClusterKey::of(environment);
+    if let Some(trouble) = scene.trouble(&cluster) {
+        add(ConditionType::Connected, trouble.reason, trouble.message.clone());
+    }
+    let Some(state) = scene.clusters.get(&cluster) else {
+        if scene.trouble(&cluster).is_none() {
+            add(ConditionType::Connected, Reason::Progressing, "the cluster is being read".to_owned());
+        }
         return findings;
     };
     for (namespace, environments) in state.territory.contested(&name).take(10) {
@@ -127,27 +133,91 @@ pub fn environment_findings(scene: Scene<'_>, environment: &Environment) -> Vec<
 pub fn environment_status(scene: Scene<'_>, environment: &Environment, pending: Pending) -> EnvironmentStatus {
     let name = environment.name_any();
     let state = scene.cluster_of(environment);
+    let before = environment.status.clone().unwrap_or_default();
     let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    // Of a cluster of which nothing was read yet, nobody knows.
+    let pending = state.map_or_else(|| "unknown".to_owned(), |_| pending.to_string());
     EnvironmentStatus {
         observed_generation: environment.metadata.generation,
         conditions: Vec::new(),
-        namespaces: state.map(|state| count(state.territory.shared(&name).count())),
-        workspaces: state.map(|state| count(state.workspaces_in(&name).count())),
+        namespaces: state.map(|state| count(state.territory.shared(&name).count())).or(before.namespaces),
+        workspaces: state.map(|state| count(state.workspaces_in(&name).count())).or(before.workspaces),
+        clusters: clusters(scene, environment),
         consistency: None,
-        summary: Some(EnvironmentSummary { cluster: ClusterKey::of(environment).to_string(), pending: pending.to_string() }),
+        summary: Some(EnvironmentSummary { cluster: ClusterKey::of(environment).to_string(), pending }),
     }
 }
 
-/// Whether everything that this installation made for a deleted Environment is gone: bindings of Roles, and of owners.
-pub fn environment_cleared(scene: Scene<'_>, environment: &Environment) -> bool {
+/// The clusters besides the home cluster in which usher works for an Environment, or has something left to take away: the present one first. One whose Secret was
+/// taken away is nobody's to look at any more, and one that was not read since the start may hold anything.
+fn clusters(scene: Scene<'_>, environment: &Environment) -> Vec<KnownCluster> {
+    let present = ClusterKey::of(environment);
+    let before = environment.status.iter().flat_map(|status| &status.clusters);
+    let (here, former): (Vec<&KnownCluster>, Vec<&KnownCluster>) = before.partition(|known| key_of(&known.kubeconfig_secret) == present);
+    let uid = scene.links.get(&present).and_then(|link| link.uid.as_deref());
+    let here = here.first().map(|known| (*known).clone()).or_else(|| known_cluster(&present, Some(uid?)));
+    let left = former.into_iter().filter(|known| !left_behind(scene, environment, &key_of(&known.kubeconfig_secret)));
+    here.into_iter().chain(left.cloned()).collect()
+}
+
+/// Whether something is being taken away where an Environment was before.
+pub fn moves(scene: Scene<'_>, environment: &Environment, status: &EnvironmentStatus) -> bool {
+    let clusters = status.clusters.iter().map(|known| key_of(&known.kubeconfig_secret));
+    clusters.filter(|cluster| *cluster != ClusterKey::of(environment)).any(|cluster| scene.answers(&cluster))
+}
+
+/// Whether usher has nothing any more to do with a cluster in which an Environment is not.
+fn left_behind(scene: Scene<'_>, environment: &Environment, cluster: &ClusterKey) -> bool {
+    scene.links.get(cluster).is_some_and(Link::given_up)
+        || scene.clusters.get(cluster).is_some_and(|state| empty(scene, environment, state, cluster))
+}
+
+/// Whether a deleted Environment may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Going {
+    /// It may.
+    Now,
+    /// What it gave is being taken away.
+    Soon,
+    /// What it gave cannot be taken away before its cluster answers.
+    WhenItAnswers,
+}
+
+/// Whether a deleted Environment may go: everything that this installation made for it is gone, also where it was before.
+pub fn going(scene: Scene<'_>, environment: &Environment) -> Going {
     if environment.spec.mode == Mode::Observe {
-        return true;
+        return Going::Now;
     }
+    let former = environment.status.iter().flat_map(|status| &status.clusters).map(|known| key_of(&known.kubeconfig_secret));
+    let all: BTreeSet<ClusterKey> = former.chain([ClusterKey::of(environment)]).collect();
+    let open: Vec<&ClusterKey> =
+        all.iter().filter(|cluster| !left_behind(scene, environment, cluster) && !untouched(scene, cluster)).collect();
+    if open.is_empty() {
+        return Going::Now;
+    }
+    if open.iter().any(|cluster| scene.answers(cluster)) { Going::Soon } else { Going::WhenItAnswers }
+}
+
+/// Whether usher never came to a cluster, so that nothing of it can be there.
+fn untouched(scene: Scene<'_>, cluster: &ClusterKey) -> bool {
+    let unread = !scene.clusters.contains_key(cluster) && scene.trouble(cluster).is_some();
+    *cluster != ClusterKey::Home && unread && recorded(scene.world, cluster).next().is_none()
+}
+
+/// Whether everything that this installation made for an Environment that goes is gone in a cluster: bindings of Roles, and of owners; in another cluster than home
+/// what is cluster-wide and people's identities, too, if no other Environment is there.
+fn empty(scene: Scene<'_>, environment: &Environment, state: &ClusterState, cluster: &ClusterKey) -> bool {
     let name = environment.name_any();
-    let Some(state) = scene.cluster_of(environment) else { return true };
+    let shared = scene.world.live_environments().any(|(other, it)| *other != name && ClusterKey::of(it) == *cluster);
+    if *cluster != ClusterKey::Home && !shared {
+        let identities = state.service_accounts.values().any(|account| state.ours(account.as_ref()));
+        let listed = |list: &String| list.split(',').any(|item| item == name);
+        let wide = |bound: &Bound<ClusterRoleBinding>| bound.ours && bound.annotations().get(ENVIRONMENTS).is_some_and(listed);
+        if identities || state.cluster_role_bindings.values().any(wide) {
+            return false;
+        }
+    }
     let workspaces: BTreeSet<String> = state.workspaces_in(&name).map(|namespace| namespace.name_any()).collect();
-    !state.role_bindings.iter().any(|((namespace, _), bound)| {
-        bound.ours
-            && (workspaces.contains(namespace) || bound.labels().get(crate::api::metadata::ENVIRONMENT).is_some_and(|label| *label == name))
-    })
+    let its = |bound: &Bound<RoleBinding>| bound.labels().get(ENVIRONMENT).is_some_and(|label| *label == name);
+    !state.role_bindings.iter().any(|((namespace, _), bound)| bound.ours && (workspaces.contains(namespace) || its(bound)))
 }

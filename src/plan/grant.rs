@@ -14,6 +14,7 @@ use crate::api::{Binding, Developer, Environment, Grant, GrantSpec, GrantState, 
 
 use super::access::{Standing, Via, team};
 use super::change::labels;
+use super::cluster::ClusterKey;
 use super::developer::{seconds, whole_second};
 use super::ending::{Ending, ending};
 use super::name::digest;
@@ -30,7 +31,9 @@ pub struct Held {
     pub via: Via,
     /// The Environments in which it gives something.
     pub environments: BTreeSet<String>,
-    /// Whether all of it was seen.
+    /// Those of them, and others that are meant, whose clusters do not answer, so that it is not known whether she has it: what runs there goes on.
+    pub awaited: BTreeSet<String>,
+    /// Whether all of it was seen, in clusters that answer.
     pub in_place: bool,
     /// The Providers at which it gives an account, each with whether one can log in with that by now. Where nobody can any more it is left out.
     pub accounts: BTreeMap<String, bool>,
@@ -51,7 +54,7 @@ pub fn accounts_by(world: &World, role: &Role, told: &[AccountStatus]) -> BTreeM
 impl Held {
     /// Whether it gives something anywhere.
     fn gives(&self) -> bool {
-        !(self.environments.is_empty() && self.accounts.is_empty())
+        !(self.environments.is_empty() && self.awaited.is_empty() && self.accounts.is_empty())
     }
 }
 
@@ -65,8 +68,10 @@ pub struct GrantInputs<'a> {
     pub standing: Standing,
     /// What she holds.
     pub held: &'a BTreeMap<String, Held>,
-    /// The Roles whose bindings still name her.
+    /// The Roles whose bindings still name her, in clusters that answer.
     pub found: &'a BTreeSet<String>,
+    /// The others in which she has something, or may have, with the Roles as far as they are known.
+    pub beyond: &'a BTreeMap<ClusterKey, BTreeSet<String>>,
     /// Her Grants so far.
     pub grants: &'a [Arc<Grant>],
     /// The present.
@@ -106,7 +111,7 @@ pub fn plan_grants(inputs: &GrantInputs<'_>) -> GrantPlan {
         let holds = all.get(grant.spec.role.as_str()).is_some_and(Held::gives);
         let same = grant.spec.developer.uid == uid;
         if !same || (!holds && !inputs.found.contains(&grant.spec.role)) {
-            plan.update.push(end(inputs, grant, &now));
+            plan.update.extend(end_where_seen(inputs, grant, same, &now));
         }
     }
     plan
@@ -192,15 +197,18 @@ fn given(inputs: &GrantInputs<'_>, role: &str, held: &Held) -> Held {
     };
     let there = |name: &&String| scene.world.environment(name).is_some_and(|environment| !idle(environment) || seen(environment));
     let environments = held.environments.iter().filter(there).cloned().collect();
-    Held { via: held.via.clone(), environments, in_place: held.in_place, accounts: held.accounts.clone() }
+    Held { via: held.via.clone(), environments, awaited: held.awaited.clone(), in_place: held.in_place, accounts: held.accounts.clone() }
 }
 
-/// Where a holding gives something. An account is there since one can log in with it, and as long as it is not seen to be gone.
+/// Where a holding gives something. An account is there since one can log in with it, and as long as it is not seen to be gone; what a cluster gives that
+/// does not answer, likewise.
 fn targets(held: &Held, grant: Option<&Grant>) -> Vec<String> {
     let runs = |target: &String| grant.is_some_and(|grant| grant.spec.targets.iter().any(|it| it.name == *target && it.until.is_none()));
     let accounts = held.accounts.iter().map(|(name, active)| (format!("provider/{name}"), *active));
     let accounts = accounts.filter(|(target, active)| *active || runs(target)).map(|(target, _)| target);
-    held.environments.iter().map(|name| format!("environment/{name}")).chain(accounts).collect()
+    let environments = held.environments.union(&held.awaited).map(|name| (format!("environment/{name}"), held.awaited.contains(name)));
+    let environments = environments.filter(|(target, awaited)| !awaited || runs(target)).map(|(target, _)| target);
+    environments.chain(accounts).collect()
 }
 
 /// When a holding ends by itself: with the last of its Bindings, or the person's own end.
@@ -245,6 +253,32 @@ fn adjust(
             intervals.push(GrantInterval { name, team, since: now.clone(), until: None });
         }
     }
+}
+
+/// Ends a Grant; of somebody who is still there not where it cannot be seen that she has nothing any more. What may be left of somebody who departs stands on her
+/// receipt.
+fn end_where_seen(inputs: &GrantInputs<'_>, grant: &Arc<Grant>, same: bool, now: &Time) -> Option<Grant> {
+    let left = unseen_targets(inputs, grant);
+    if left.is_empty() || !same || inputs.standing.departs() {
+        return Some(end(inputs, grant, now));
+    }
+    let mut next = grant.as_ref().clone();
+    adjust(&mut next.spec.targets, left.into_iter().map(|name| (name, None)), |_| true, now);
+    summarize(&mut next);
+    (next.spec != grant.spec).then_some(next)
+}
+
+/// The targets of a Grant that run and of which it cannot be seen that they are over.
+fn unseen_targets(inputs: &GrantInputs<'_>, grant: &Grant) -> Vec<String> {
+    let scene = inputs.scene;
+    let unseen = |target: &str| {
+        let environment = target.strip_prefix("environment/").and_then(|name| scene.world.environment(name))?;
+        let cluster = ClusterKey::of(environment);
+        let roles = inputs.beyond.get(&cluster)?;
+        Some(roles.contains(&grant.spec.role) || !scene.clusters.contains_key(&cluster))
+    };
+    let running = grant.spec.targets.iter().filter(|target| target.until.is_none());
+    running.filter(|target| unseen(&target.name).unwrap_or_default()).map(|target| target.name.clone()).collect()
 }
 
 fn end(inputs: &GrantInputs<'_>, grant: &Arc<Grant>, now: &Time) -> Grant {

@@ -1,6 +1,6 @@
 //! What there is to do and to ask about somebody who is locked, and how a Lock is told.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -12,15 +12,16 @@ use crate::api::{ConditionType, Lock, LockStatus, Reason};
 use super::access::{Standing, lock_holds, standing};
 use super::cell::{self, Cell};
 use super::change::Step;
+use super::cluster::ClusterKey;
 use super::departures::lasts;
-use super::developer::{DeveloperInputs, plan_developer};
+use super::developer::{DeveloperInputs, DeveloperPlan, plan_developer};
 use super::entitlement::accounts_of;
 use super::finding::Finding;
 use super::person::Person;
 use super::placement::Scene;
 use super::question::{Question, questions};
 use super::receipt::seconds_of;
-use super::seal::{Seal, Site, awaits_workspace, keep, seal, unseal, workspaces};
+use super::seal::{Seal, Site, awaits_workspace, keep, same_place, seal, still_sealed, unseal, workspaces};
 use super::status::conditions;
 use super::world::World;
 
@@ -43,12 +44,21 @@ pub struct Locking {
     pub accounts: bool,
     /// What has to be denied.
     pub questions: Vec<Question>,
+    /// Where she may have something as the cluster does not answer: Environments in which she is known, and clusters of others; with the reason.
+    pub silent: BTreeMap<String, String>,
+    /// What this Lock keeps and what could not be put back yet.
+    pub still_kept: Vec<Sealed>,
 }
 
 impl Locking {
     /// The Environments that are asked.
     pub fn places(&self) -> usize {
-        self.questions.iter().map(|question| &question.environment).collect::<BTreeSet<_>>().len()
+        self.questions
+            .iter()
+            .map(|question| &question.environment)
+            .filter(|name| !self.silent.contains_key(&title(name)))
+            .collect::<BTreeSet<_>>()
+            .len()
     }
 }
 
@@ -69,10 +79,34 @@ pub fn locking(scene: Scene<'_>, lock: &Lock, now: Timestamp) -> Locking {
         unseal: (scene.world.locks_readable() && !awaits_workspace(scene, developer, &sites, &kept)).then(|| unseal(scene, &sites, &kept)),
         kept_elsewhere: kept.iter().all(|sealed| others_keep(scene, lock, now).contains(&sealed)),
         named: !plan.access_gone(),
-        accounts: scene.clusters.values().any(|state| state.service_accounts_of(name).next().is_some()),
+        accounts: scene.planned().any(|(_, state)| state.service_accounts_of(name).next().is_some()),
         questions: questions(scene, developer, now),
+        silent: silent(scene, &plan),
+        still_kept: still_sealed(scene, developer, &sites, &kept),
         sites,
     }
+}
+
+/// How an Environment is called.
+fn title(environment: &str) -> String {
+    format!("uenv/{environment}")
+}
+
+/// Where somebody may have something as the cluster does not answer, with the reason.
+fn silent(scene: Scene<'_>, plan: &DeveloperPlan) -> BTreeMap<String, String> {
+    let mut silent = BTreeMap::new();
+    let mut told = BTreeSet::new();
+    for name in plan.identities.iter().map(|identity| &identity.environment) {
+        let Some(cluster) = scene.world.environment(name).map(|environment| ClusterKey::of(environment)) else { continue };
+        if let Some((_, why)) = scene.silence(&cluster).filter(|_| scene.plans(&cluster)) {
+            silent.insert(title(name), why);
+            told.insert(cluster);
+        }
+    }
+    // Also where no Environment knows her any more.
+    let others = plan.beyond.keys().filter(|cluster| !told.contains(cluster));
+    silent.extend(others.filter_map(|cluster| Some((cluster.to_string(), scene.silence(cluster)?.1))));
+    silent
 }
 
 /// How somebody's accounts in outside systems stand under a Lock. One that was not looked at since the start stays as it was told.
@@ -100,7 +134,7 @@ pub fn locked_accounts(world: &World, lock: &Lock, cells: &[Cell], now: Timestam
 fn kept_by_others(scene: Scene<'_>, lock: &Lock, mut kept: Vec<Sealed>) -> Vec<Sealed> {
     let others = scene.world.locks_of(&lock.spec.developer).filter(|other| other.name_any() != lock.name_any());
     for sealed in others.filter_map(|other| other.status.as_ref()).flat_map(|status| &status.sealed) {
-        if !kept.iter().any(|own| own.namespace == sealed.namespace && own.name == sealed.name) {
+        if !kept.iter().any(|own| same_place(own, sealed)) {
             keep(&mut kept, sealed.clone());
         }
     }
@@ -117,7 +151,7 @@ fn others_keep<'a>(scene: Scene<'a>, lock: &Lock, now: Timestamp) -> Vec<&'a Sea
 }
 
 /// How far a Lock is.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LockFound {
     /// Whether all that was asked is denied and her workspaces are sealed.
     pub access_gone: bool,
@@ -133,6 +167,17 @@ pub struct LockFound {
     pub places: usize,
     /// How her accounts in outside systems stand.
     pub accounts: Vec<DepartureTarget>,
+    /// The Environments, and other clusters, that do not answer, with the reason: what is to be done there is owed, and nobody waits for it.
+    pub silent: BTreeMap<String, String>,
+}
+
+impl LockFound {
+    /// The same with what was found in another cluster.
+    pub fn join(&mut self, there: &Self) {
+        self.access_gone &= there.access_gone;
+        self.credentials_revoked &= there.credentials_revoked;
+        self.access_gone_ms = self.access_gone_ms.max(there.access_gone_ms).filter(|_| self.access_gone);
+    }
 }
 
 /// The status of a Lock.
@@ -146,6 +191,11 @@ pub fn lock_status(lock: &Lock, found: &LockFound, now: Timestamp) -> LockStatus
     }
     if !found.lifted && !found.credentials_revoked {
         findings.push(Finding::new(ConditionType::CredentialsRevoked, Reason::Progressing, "API servers remember tokens for ten seconds"));
+    }
+    if let (false, Some(why)) = (found.lifted, found.silent.values().next()) {
+        let names: Vec<&str> = found.silent.keys().map(String::as_str).collect();
+        let text = format!("she may still have something in {}: {why}; it goes as soon as usher may work there", names.join(", "));
+        findings.push(Finding::new(ConditionType::CredentialsRevoked, Reason::Unreachable, text));
     }
     let works = |line: &&DepartureTarget| !matches!(line.state, TargetState::Gone | TargetState::Disabled);
     let open: Vec<&DepartureTarget> = found.accounts.iter().filter(works).collect();
@@ -161,13 +211,13 @@ pub fn lock_status(lock: &Lock, found: &LockFound, now: Timestamp) -> LockStatus
         findings.push(Finding::new(ConditionType::CredentialsRevoked, reason, text));
     }
     let reason = if found.lifted { Reason::Lifted } else { Reason::Locked };
-    let state = match (found.lifted, found.access_gone && found.credentials_revoked && open.is_empty()) {
+    let state = match (found.lifted, found.access_gone && found.credentials_revoked && open.is_empty() && found.silent.is_empty()) {
         (true, _) => LockState::Lifted,
         (false, true) => LockState::Applied,
         (false, false) => LockState::Applying,
     };
     let done = if found.access_gone { found.places } else { 0 } + found.accounts.len() - open.len();
-    let all = found.places + found.accounts.len();
+    let all = found.places + found.silent.len() + found.accounts.len();
     let targets = if found.lifted { previous.summary.clone().unwrap_or_default().targets } else { format!("{done}/{all}") };
     LockStatus {
         observed_generation: lock.metadata.generation,

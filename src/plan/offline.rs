@@ -15,6 +15,7 @@ use super::cluster::{ClusterKey, ClusterState};
 use super::entitlement::{entitlements, login};
 use super::environment::environment_findings;
 use super::fence;
+use super::link::Links;
 use super::name::workspace;
 use super::placement::{Scene, places};
 use super::role::references;
@@ -83,7 +84,8 @@ pub fn read(manifests: Manifests, settings: &Settings, now: Timestamp) -> Readin
     manifests.bindings.into_iter().for_each(|object| drop(world.set_binding(&object.name_any(), Some(object.into()))));
     manifests.providers.into_iter().for_each(|object| drop(world.set_provider(&object.name_any(), Some(object.into()))));
     let clusters = states.iter().map(|(key, state)| (key.clone(), state)).collect();
-    let scene = Scene { world: &world, clusters: &clusters, settings };
+    let links = Links::new();
+    let scene = Scene { world: &world, clusters: &clusters, links: &links, only: None, settings };
     Reading { matrix: matrix(scene, now), problems: problems(scene) }
 }
 

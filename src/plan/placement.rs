@@ -12,7 +12,8 @@ use super::access::{Scope, covers};
 use super::cluster::{ClusterKey, ClusterState};
 use super::fence;
 use super::finding::Finding;
-use super::settings::Settings;
+use super::link::{self, Links, Trouble};
+use super::settings::{Server, Settings};
 use super::world::World;
 
 /// What plans read: all that people wrote, all that clusters were seen to hold, and what the installation decides.
@@ -20,8 +21,12 @@ use super::world::World;
 pub struct Scene<'a> {
     /// What people wrote.
     pub world: &'a World,
-    /// What the clusters that answer were seen to hold.
+    /// What the clusters were last seen to hold; those of which nothing was read yet are left out.
     pub clusters: &'a BTreeMap<ClusterKey, &'a ClusterState>,
+    /// How the clusters besides the home cluster stand.
+    pub links: &'a Links,
+    /// The one cluster for which something is planned; none: for all of them. What people are called, and who they are, follows from all of them anyway.
+    pub only: Option<&'a ClusterKey>,
     /// What the installation decides.
     pub settings: &'a Settings,
 }
@@ -30,6 +35,56 @@ impl<'a> Scene<'a> {
     /// What an Environment's cluster was seen to hold, if it is known.
     pub fn cluster_of(&self, environment: &Environment) -> Option<&'a ClusterState> {
         self.clusters.get(&ClusterKey::of(environment)).copied()
+    }
+
+    /// The same scene, to plan for one cluster.
+    #[must_use]
+    pub fn only(self, cluster: &'a ClusterKey) -> Self {
+        Self { only: Some(cluster), ..self }
+    }
+
+    /// Whether something is planned for a cluster.
+    pub fn plans(&self, cluster: &ClusterKey) -> bool {
+        self.only.is_none_or(|only| only == cluster)
+    }
+
+    /// The clusters for which something is planned, and of which something is known.
+    pub fn planned(&self) -> impl Iterator<Item = (&'a ClusterKey, &'a ClusterState)> {
+        let only = self.only;
+        self.clusters.iter().filter(move |(key, _)| only.is_none_or(|only| only == *key)).map(|(key, state)| (key, *state))
+    }
+
+    /// What keeps usher from working in a cluster.
+    pub fn trouble(&self, cluster: &ClusterKey) -> Option<&'a Trouble> {
+        self.links.get(cluster).and_then(|link| link.trouble.as_ref())
+    }
+
+    /// Whether a cluster can be read and written to. What is to be done in another one is owed to it.
+    pub fn answers(&self, cluster: &ClusterKey) -> bool {
+        self.clusters.contains_key(cluster) && self.trouble(cluster).is_none_or(|trouble| !trouble.silent) && self.noted(cluster)
+    }
+
+    /// Whether it is written down which cluster it is. Before that nothing is written there.
+    fn noted(&self, cluster: &ClusterKey) -> bool {
+        let uid = self.links.get(cluster).and_then(|link| link.uid.as_deref());
+        uid.is_none_or(|uid| link::recorded(self.world, cluster).any(|noted| noted == uid))
+    }
+
+    /// Why nothing is done in a cluster now, if so.
+    pub fn silence(&self, cluster: &ClusterKey) -> Option<(Reason, String)> {
+        match self.trouble(cluster) {
+            Some(trouble) if trouble.silent => Some((trouble.reason, trouble.message.clone())),
+            _ if self.answers(cluster) => None,
+            _ => Some((Reason::Progressing, "its cluster is being read".to_owned())),
+        }
+    }
+
+    /// How people reach a cluster, if that is known.
+    pub fn server(&self, cluster: &ClusterKey) -> Option<&'a Server> {
+        match cluster {
+            ClusterKey::Home => Some(&self.settings.server),
+            ClusterKey::Remote(..) => self.links.get(cluster).and_then(|link| link.server.as_ref()),
+        }
     }
 }
 
@@ -75,6 +130,8 @@ pub struct Places {
     pub wide: BTreeSet<WidePlace>,
     /// The Environments in which something is given, whether or not they have a namespace for it yet.
     pub named: BTreeSet<String>,
+    /// The Environments that are meant and of whose clusters nothing was read yet: what is given there is not known.
+    pub unknown: BTreeSet<String>,
     /// What does not apply, and why.
     pub findings: Vec<Finding>,
 }
@@ -128,7 +185,13 @@ fn missing_environments(scene: Scene<'_>, access: &Access, findings: &mut Vec<Fi
 
 fn inside(scene: Scene<'_>, access: &Access, places: &mut Places) {
     for (name, environment) in scene.world.live_environments().filter(|(name, _)| names(access, name)) {
-        let Some(state) = scene.cluster_of(environment) else { continue };
+        if !scene.plans(&ClusterKey::of(environment)) {
+            continue;
+        }
+        let Some(state) = scene.cluster_of(environment) else {
+            places.unknown.insert(name.clone());
+            continue;
+        };
         let references = references(scene, state, access, name, &mut places.findings);
         if !references.is_empty() {
             places.named.insert(name.clone());
@@ -169,7 +232,10 @@ fn references(scene: Scene<'_>, state: &ClusterState, access: &Access, environme
 }
 
 fn wide(scene: Scene<'_>, access: &Access, places: &mut Places) {
-    for cluster in scene.clusters.keys() {
+    let meant =
+        scene.world.live_environments().filter(|(name, environment)| names(access, name) && scene.cluster_of(environment).is_none());
+    places.unknown.extend(meant.filter(|(_, environment)| scene.plans(&ClusterKey::of(environment))).map(|(name, _)| name.clone()));
+    for (cluster, _) in scene.planned() {
         let here: Vec<_> = scene.world.live_environments().filter(|(_, environment)| ClusterKey::of(environment) == *cluster).collect();
         if !here.iter().any(|(name, _)| names(access, name)) {
             continue;

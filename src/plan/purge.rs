@@ -77,7 +77,10 @@ fn goes_on(scene: Scene<'_>, departure: &Departure) -> bool {
     let left = &departure.spec.developer;
     let written = scene.world.developer(&left.name).is_some_and(|developer| developer.uid().as_ref() == Some(&left.uid));
     let mut workspaces = scene.clusters.values().flat_map(|state| state.workspaces_of(&left.name));
+    // What is in a cluster of which nothing was read yet is not known to be gone.
+    let unread = scene.links.values().any(|link| !link.read);
     written
+        || unread
         || workspaces.any(|namespace| {
             let notes = namespace.annotations();
             notes.contains_key(DEPARTED_AT) && notes.get(DEVELOPER_UID) == Some(&left.uid)

@@ -79,7 +79,7 @@ fn first_of(role: &Role, name: &str) -> Option<Asked> {
 }
 
 fn ask(scene: Scene<'_>, developer: &Developer, environment: &str, namespace: Option<&str>, asked: Option<Asked>) -> Option<Question> {
-    let object = scene.world.environment(environment)?;
+    let object = scene.world.environment(environment).filter(|object| scene.plans(&ClusterKey::of(object)))?;
     let known = known_in(scene, developer, object).ok()?;
     let (verb, group, resource, name) = asked?;
     Some(Question {

@@ -12,9 +12,11 @@ use crate::api::metadata::WAIVE;
 use crate::api::{ConditionType, Departure, DepartureState, DepartureStatus, Reason};
 
 use super::cell::{self, Cell};
+use super::cluster::ClusterKey;
 use super::developer::{seconds, whole_second};
 use super::finding::Finding;
 use super::status::conditions;
+use super::whereabouts::{PROVIDER, Whereabouts};
 use super::world::World;
 
 /// At most this many leftovers are listed; the count tells of the others.
@@ -25,18 +27,12 @@ const MOST: usize = 20;
 pub struct Found {
     /// How the clusters knew her.
     pub identities: Vec<Identity>,
-    /// Her workspaces that are still there.
-    pub workspaces: Vec<Workspace>,
-    /// Milliseconds until all that was asked was denied, once it was.
-    pub access_gone_ms: Option<i64>,
-    /// Whether access is gone everywhere where it could be asked.
-    pub access_gone: bool,
-    /// Whether what was issued is refused.
-    pub credentials_revoked: bool,
-    /// What is left by a live reading of everything; nothing while it was not read.
-    pub leftovers: Option<Vec<Leftover>>,
-    /// What kept it from being found out.
-    pub error: Option<String>,
+    /// Her workspaces that are still there, by target.
+    pub workspaces: BTreeMap<String, Workspace>,
+    /// What was found in each cluster.
+    pub clusters: BTreeMap<ClusterKey, FoundIn>,
+    /// Where each target in a cluster is.
+    pub places: Whereabouts,
     /// Her accounts in outside systems.
     pub accounts: Accounts,
     /// What was taken out of her workspaces.
@@ -47,6 +43,99 @@ pub struct Found {
     pub next_try: Option<Timestamp>,
 }
 
+/// What was found out about a departure in one cluster.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FoundIn {
+    /// Milliseconds until all that was asked was denied, once it was.
+    pub access_gone_ms: Option<i64>,
+    /// Whether access is gone.
+    pub access_gone: bool,
+    /// Whether what was issued is refused.
+    pub credentials_revoked: bool,
+    /// What is left by a live reading of everything; nothing while it was not read.
+    pub leftovers: Option<Vec<Leftover>>,
+    /// What kept it from being found out.
+    pub error: Option<String>,
+    /// Whether the cluster does not answer: what is to be done there is owed, and nobody waits for it.
+    pub silent: bool,
+    /// How often it was tried in vain.
+    pub attempts: u32,
+    /// When it is tried again.
+    pub next_try: Option<Timestamp>,
+}
+
+impl FoundIn {
+    /// Of a cluster that does not answer, with the reason.
+    pub fn silent(error: String, attempts: u32, next_try: Option<Timestamp>) -> Self {
+        Self { error: Some(error), silent: true, attempts, next_try, ..Self::default() }
+    }
+
+    /// Whether there is nothing more to do or to find out.
+    pub fn finished(&self) -> bool {
+        self.access_gone && self.credentials_revoked && self.error.is_none() && self.leftovers.as_ref().is_some_and(Vec::is_empty)
+    }
+}
+
+impl Found {
+    /// Whether access is gone in every cluster that answers.
+    pub fn access_gone(&self) -> bool {
+        self.clusters.values().filter(|found| !found.silent).all(|found| found.access_gone)
+    }
+
+    /// Milliseconds until every cluster that answers had denied, once they have.
+    fn access_gone_ms(&self) -> Option<i64> {
+        self.clusters.values().filter_map(|found| found.access_gone_ms).max().filter(|_| self.access_gone())
+    }
+
+    /// Whether what was issued is refused everywhere.
+    fn credentials_revoked(&self) -> bool {
+        self.clusters.values().all(|found| found.credentials_revoked)
+    }
+
+    /// What kept it from being found out everywhere.
+    fn error(&self) -> Option<String> {
+        let mut errors: Vec<&str> = self.clusters.values().filter_map(|found| found.error.as_deref()).collect();
+        errors.dedup();
+        (!errors.is_empty()).then(|| errors.join("; "))
+    }
+
+    /// Lets what is owed to a cluster that does not answer be, where all of it was waived.
+    fn forgive(&mut self, waived: &BTreeMap<String, String>) {
+        let places = &self.places;
+        for (key, found) in self.clusters.iter_mut().filter(|(_, found)| found.silent) {
+            let mut here = places.targets_in(key).peekable();
+            if here.peek().is_some() && here.all(|target| waived.contains_key(target)) {
+                *found = FoundIn {
+                    access_gone: true,
+                    credentials_revoked: true,
+                    leftovers: Some(Vec::new()),
+                    silent: true,
+                    ..FoundIn::default()
+                };
+            }
+        }
+    }
+
+    /// Whether every cluster was read to the end.
+    fn all_read(&self) -> bool {
+        self.clusters.values().all(|found| found.leftovers.is_some())
+    }
+
+    /// What was found where a target is; nothing where nobody knows where that is, or looked.
+    fn at(&self, target: &str) -> FoundIn {
+        let place = self.places.place(target);
+        place.and_then(|place| self.clusters.get(&place.cluster)).cloned().unwrap_or_default()
+    }
+
+    /// What is left in clusters: as told before where it was not read again.
+    fn leftovers(&self, previous: &DepartureStatus) -> Vec<Leftover> {
+        let read = self.clusters.values().filter_map(|found| found.leftovers.as_ref()).flatten().cloned();
+        let before =
+            previous.leftovers.iter().filter(|left| !left.target.starts_with(PROVIDER) && self.at(&left.target).leftovers.is_none());
+        read.chain(before.cloned()).collect()
+    }
+}
+
 /// Somebody's accounts in outside systems, as her receipt tells of them.
 #[derive(Debug, Default)]
 pub struct Accounts {
@@ -55,9 +144,6 @@ pub struct Accounts {
     /// What could not be removed there.
     pub leftovers: Vec<Leftover>,
 }
-
-/// What begins the target of an account.
-const PROVIDER: &str = "provider/";
 
 /// A line for each Provider at which somebody may have an account that nobody looked at yet: until that is known nothing is complete.
 /// By what is written here it is found when her Developer is gone.
@@ -117,18 +203,18 @@ pub fn waived(departure: &Departure) -> BTreeMap<String, String> {
 }
 
 /// The status that says what was found.
-pub fn receipt(departure: &Departure, found: Found, now: Timestamp) -> DepartureStatus {
+pub fn receipt(departure: &Departure, mut found: Found, now: Timestamp) -> DepartureStatus {
     let previous = departure.status.clone().unwrap_or_default();
     let waived = waived(departure);
+    found.forgive(&waived);
     let targets = targets(&previous, &found, &waived, now);
-    let mut leftovers = found.leftovers.clone().unwrap_or_else(|| previous.leftovers.clone());
-    leftovers.retain(|leftover| !leftover.target.starts_with(PROVIDER));
+    let mut leftovers = found.leftovers(&previous);
     leftovers.extend(found.accounts.leftovers.iter().cloned());
     let open: Vec<&Leftover> = leftovers.iter().filter(|leftover| !waived.contains_key(&leftover.target)).collect();
     let state = state(&found, &leftovers, &open, &targets);
     let complete = matches!(state, DepartureState::Complete | DepartureState::CompleteWithWaivers);
     let message = message(&found, &open, &targets);
-    let access_gone_ms = previous.access_gone_ms.or(found.access_gone_ms);
+    let access_gone_ms = previous.access_gone_ms.or(found.access_gone_ms());
     DepartureStatus {
         state: Some(state),
         conditions: departure_conditions(&previous.conditions, &found, &targets, (state, &message), now),
@@ -160,23 +246,24 @@ fn in_order(state: TargetState) -> bool {
     matches!(state, TargetState::Gone | TargetState::Disabled | TargetState::Retained | TargetState::Waived)
 }
 
-/// Each Environment in which she was known, as it stands.
+/// Each place in which she was known, as it stands.
 fn targets(previous: &DepartureStatus, found: &Found, waived: &BTreeMap<String, String>, now: Timestamp) -> Vec<DepartureTarget> {
-    let environments = found.identities.iter().map(|it| &it.environment).chain(found.workspaces.iter().map(|it| &it.environment));
     let clusters = previous.targets.iter().filter(|target| !target.target.starts_with(PROVIDER));
     let mut names: Vec<String> = clusters.map(|target| target.target.clone()).collect();
-    names.extend(environments.map(|name| format!("environment/{name}")));
+    names.extend(found.places.targets().cloned());
     names.sort();
     names.dedup();
     let make = |name: String| {
-        let workspace = found.workspaces.iter().find(|workspace| name == format!("environment/{}", workspace.environment));
-        let left = found.leftovers.iter().flatten().any(|leftover| leftover.target == name);
-        let state = match (&found.leftovers, workspace) {
+        let workspace = found.workspaces.get(&name);
+        let there = found.at(&name);
+        let left = there.leftovers.iter().flatten().any(|leftover| leftover.target == name);
+        let state = match (&there.leftovers, workspace) {
             _ if left && waived.contains_key(&name) => TargetState::Waived,
             _ if left => TargetState::Failed,
-            (None, _) if found.error.is_some() => TargetState::Unreachable,
+            _ if there.silent && waived.contains_key(&name) => TargetState::Waived,
+            (None, _) if there.error.is_some() => TargetState::Unreachable,
             (None, _) => TargetState::Pending,
-            _ if !(found.access_gone && found.credentials_revoked) => TargetState::Pending,
+            _ if !(there.access_gone && there.credentials_revoked) => TargetState::Pending,
             (_, Some(_)) => TargetState::Retained,
             (_, None) => TargetState::Gone,
         };
@@ -186,7 +273,10 @@ fn targets(previous: &DepartureStatus, found: &Found, waived: &BTreeMap<String, 
             state,
             verified_at: if in_order(state) { same.and_then(|old| old.verified_at.clone()).or(Some(whole_second(now))) } else { None },
             delete_at: workspace.and_then(|workspace| workspace.delete_at.clone()),
-            last_error: if in_order(state) { None } else { found.error.clone() },
+            last_error: if in_order(state) { None } else { there.error.clone() },
+            attempts: Some(i64::from(there.attempts)).filter(|attempts| *attempts > 0 && !in_order(state)),
+            next_try_at: there.next_try.map(whole_second).filter(|_| !in_order(state)),
+            cluster: found.places.known(&name),
             target: name,
             ..DepartureTarget::default()
         }
@@ -206,13 +296,13 @@ fn revoked(target: &DepartureTarget) -> bool {
 }
 
 fn state(found: &Found, all: &[Leftover], open: &[&Leftover], targets: &[DepartureTarget]) -> DepartureState {
-    if !found.access_gone {
+    if !found.access_gone() {
         return DepartureState::Revoking;
     }
-    if !open.is_empty() || found.error.is_some() {
+    if !open.is_empty() || found.error().is_some() {
         return DepartureState::Incomplete;
     }
-    if !found.credentials_revoked || found.leftovers.is_none() {
+    if !found.credentials_revoked() || !found.all_read() {
         return DepartureState::Verifying;
     }
     if targets.iter().any(|target| target.state == TargetState::Pending) {
@@ -221,7 +311,8 @@ fn state(found: &Found, all: &[Leftover], open: &[&Leftover], targets: &[Departu
     if found.brake.is_some() || !targets.iter().all(|target| in_order(target.state)) {
         return DepartureState::Incomplete;
     }
-    if all.is_empty() { DepartureState::Complete } else { DepartureState::CompleteWithWaivers }
+    let waived = targets.iter().any(|target| target.state == TargetState::Waived);
+    if all.is_empty() && !waived { DepartureState::Complete } else { DepartureState::CompleteWithWaivers }
 }
 
 fn message(found: &Found, open: &[&Leftover], targets: &[DepartureTarget]) -> String {
@@ -236,7 +327,7 @@ fn message(found: &Found, open: &[&Leftover], targets: &[DepartureTarget]) -> St
         )
     });
     let more = (more > 0).then(|| format!("and {more} more"));
-    left.into_iter().chain(more).chain(silent).chain(found.error.clone()).chain(braked).collect::<Vec<_>>().join("; ")
+    left.into_iter().chain(more).chain(silent).chain(found.error()).chain(braked).collect::<Vec<_>>().join("; ")
 }
 
 fn departure_conditions(
@@ -250,11 +341,15 @@ fn departure_conditions(
         targets.iter().filter(|it| it.target.starts_with(PROVIDER) && !revoked(it)).map(|it| it.target.as_str()).collect();
     let mut findings = Vec::new();
     let mut add = |condition, reason, text: &str| findings.push(Finding::new(condition, reason, text));
-    let waiting = if found.error.is_some() { Reason::Unreachable } else { Reason::Departing };
-    if !found.access_gone {
+    let waiting = if found.error().is_some() { Reason::Unreachable } else { Reason::Departing };
+    if !found.access_gone() {
         add(ConditionType::AccessGone, waiting, "access is being taken away");
     }
-    if !found.credentials_revoked {
+    let owed: Vec<&str> = found.places.targets().filter(|target| found.at(target).silent).map(String::as_str).collect();
+    if !found.credentials_revoked() && !owed.is_empty() {
+        let text = format!("what was issued may still work in {}, whose clusters do not answer", owed.join(", "));
+        add(ConditionType::CredentialsRevoked, Reason::Unreachable, &text);
+    } else if !found.credentials_revoked() {
         add(ConditionType::CredentialsRevoked, waiting, "API servers remember tokens for ten seconds");
     } else if !unrevoked.is_empty() {
         let failed = targets.iter().any(|target| !revoked(target) && target.state == TargetState::Failed);
@@ -264,11 +359,20 @@ fn departure_conditions(
     match state {
         DepartureState::Complete | DepartureState::CompleteWithWaivers => {}
         DepartureState::Revoking | DepartureState::Verifying => add(ConditionType::Complete, waiting, message),
-        DepartureState::Incomplete if found.error.is_some() => add(ConditionType::Complete, Reason::Unreachable, message),
+        DepartureState::Incomplete if found.error().is_some() => add(ConditionType::Complete, Reason::Unreachable, message),
         DepartureState::Incomplete if targets.iter().any(|target| target.state == TargetState::Unreachable) => {
             add(ConditionType::Complete, Reason::Unreachable, message);
         }
-        DepartureState::Incomplete if found.leftovers.iter().flatten().chain(&found.accounts.leftovers).next().is_some() => {
+        DepartureState::Incomplete
+            if found
+                .clusters
+                .values()
+                .filter_map(|it| it.leftovers.as_ref())
+                .flatten()
+                .chain(&found.accounts.leftovers)
+                .next()
+                .is_some() =>
+        {
             add(ConditionType::Complete, Reason::LeftoversRemain, message);
         }
         DepartureState::Incomplete => add(ConditionType::Complete, Reason::Braked, message),

@@ -44,7 +44,7 @@ pub struct Seal {
 /// The workspaces that were made for one Developer object.
 pub fn workspaces(scene: Scene<'_>, developer: &str, uid: &str) -> Vec<Site> {
     let mut sites = Vec::new();
-    for (cluster, state) in scene.clusters {
+    for (cluster, state) in scene.planned() {
         let hers =
             state.workspaces_of(developer).filter(|namespace| namespace.annotations().get(DEVELOPER_UID).is_some_and(|it| it == uid));
         sites.extend(hers.filter(|namespace| !deleting(namespace.as_ref())).map(|namespace| Site {
@@ -62,7 +62,7 @@ pub fn seal(scene: Scene<'_>, developer: &str, sites: &[Site], before: &[Sealed]
     for site in sites {
         let Some(state) = scene.clusters.get(&site.cluster) else { continue };
         for binding in bindings_in(state, &site.namespace) {
-            keep(&mut seal.record, sealed(binding));
+            keep(&mut seal.record, sealed(site, binding));
             seal.steps.push(step(site, Change::RoleBinding(binding.removal())));
         }
         let seen = state.network_policies.get(&(site.namespace.clone(), WORKSPACE_OBJECT.to_owned()));
@@ -77,11 +77,31 @@ pub fn seal(scene: Scene<'_>, developer: &str, sites: &[Site], before: &[Sealed]
 /// Adds to what is kept for a return. A binding that somebody makes again while it is sealed is kept as it was last.
 pub fn keep(record: &mut Vec<Sealed>, one: Sealed) {
     let most = record.len() < MOST;
-    match record.iter_mut().find(|kept| kept.namespace == one.namespace && kept.name == one.name) {
+    match record.iter_mut().find(|kept| same_place(kept, &one)) {
         Some(kept) => *kept = one,
         None if most => record.push(one),
         None => {}
     }
+}
+
+/// Adds what somebody else has written down meanwhile: nothing that is kept for a return is forgotten.
+pub fn keep_all(record: &mut Vec<Sealed>, written: &[Sealed]) {
+    for sealed in written {
+        if !record.iter().any(|kept| same_place(kept, sealed)) {
+            keep(record, sealed.clone());
+        }
+    }
+}
+
+/// Whether both are of one place.
+pub fn same_place(one: &Sealed, other: &Sealed) -> bool {
+    (&one.environment, &one.namespace, &one.name) == (&other.environment, &other.namespace, &other.name)
+}
+
+/// Whether something that is kept was taken out of a workspace.
+fn taken_from(site: &Site, sealed: &Sealed) -> bool {
+    let environment = (site.cluster != ClusterKey::Home).then_some(&site.environment);
+    site.namespace == sealed.namespace && sealed.environment.as_ref() == environment
 }
 
 /// The RoleBindings of others in a workspace.
@@ -94,12 +114,16 @@ pub fn bindings_in<'a>(state: &'a ClusterState, namespace: &'a str) -> impl Iter
 /// Whether something that is kept belongs into a workspace that is hers by its mark and was not yet taken over by this Developer object.
 pub fn awaits_workspace(scene: Scene<'_>, developer: &Developer, sites: &[Site], kept: &[Sealed]) -> bool {
     let hers = |name: &String| {
-        scene.clusters.values().filter_map(|state| state.namespaces.get(name)).any(|namespace| {
+        scene.planned().filter_map(|(_, state)| state.namespaces.get(name)).any(|namespace| {
             !deleting(namespace.as_ref())
                 && Mark::read(namespace.labels(), namespace.annotations()).is_some_and(|mark| scene.world.owns(developer, &mark))
         })
     };
-    kept.iter().any(|sealed| sites.iter().all(|site| site.namespace != sealed.namespace) && hers(&sealed.namespace))
+    let planned = |sealed: &&Sealed| match &sealed.environment {
+        None => scene.plans(&ClusterKey::Home),
+        Some(name) => scene.world.environment(name).is_some_and(|environment| scene.plans(&ClusterKey::of(environment))),
+    };
+    kept.iter().filter(planned).any(|sealed| sites.iter().all(|site| !taken_from(site, sealed)) && hers(&sealed.namespace))
 }
 
 /// The writes that put back what was sealed, where it is missing and the workspace is still there.
@@ -107,7 +131,7 @@ pub fn unseal(scene: Scene<'_>, sites: &[Site], kept: &[Sealed]) -> Vec<Step> {
     let mut steps = Vec::new();
     for site in sites {
         let Some(state) = scene.clusters.get(&site.cluster) else { continue };
-        for sealed in kept.iter().filter(|sealed| sealed.namespace == site.namespace) {
+        for sealed in kept.iter().filter(|sealed| taken_from(site, sealed)) {
             if !state.role_bindings.contains_key(&(sealed.namespace.clone(), sealed.name.clone())) {
                 steps.extend(restored(sealed).map(|binding| step(site, Change::RoleBinding(Write::Create(binding)))));
             }
@@ -116,17 +140,36 @@ pub fn unseal(scene: Scene<'_>, sites: &[Site], kept: &[Sealed]) -> Vec<Step> {
     steps
 }
 
+/// Of what is kept for a return what cannot be put back yet, where nothing failed in the home cluster: what its passes put back there is nobody's to put back again,
+/// whoever takes it away afterwards. In other clusters it is kept until it was seen to be there, and while nothing is seen there.
+pub fn still_sealed(scene: Scene<'_>, developer: &Developer, sites: &[Site], kept: &[Sealed]) -> Vec<Sealed> {
+    let elsewhere = |sealed: &Sealed, name: &String| {
+        let site = sites.iter().find(|site| taken_from(site, sealed));
+        let Some(cluster) = site.map(|site| site.cluster.clone()).or_else(|| Some(ClusterKey::of(scene.world.environment(name)?))) else {
+            return false;
+        };
+        !scene.answers(&cluster) || site.is_some() && !unseal(scene, sites, std::slice::from_ref(sealed)).is_empty()
+    };
+    let open = |sealed: &&Sealed| {
+        !scene.world.locks_readable()
+            || awaits_workspace(scene, developer, sites, std::slice::from_ref(*sealed))
+            || sealed.environment.as_ref().is_some_and(|name| elsewhere(sealed, name))
+    };
+    kept.iter().filter(open).cloned().collect()
+}
+
 fn step(site: &Site, change: Change) -> Step {
     Step { cluster: site.cluster.clone(), environment: Some(site.environment.clone()), change }
 }
 
-fn sealed(binding: &Bound<RoleBinding>) -> Sealed {
+fn sealed(site: &Site, binding: &Bound<RoleBinding>) -> Sealed {
     let role = binding.role_ref();
     let subject = |subject: &Subject| match &subject.namespace {
         Some(namespace) => format!("{}/{namespace}/{}", subject.kind, subject.name),
         None => format!("{}/{}", subject.kind, subject.name),
     };
     Sealed {
+        environment: (site.cluster != ClusterKey::Home).then(|| site.environment.clone()),
         namespace: binding.namespace().unwrap_or_default().to_owned(),
         name: binding.name().to_owned(),
         role_ref: format!("{}/{}", role.kind, role.name),

@@ -23,6 +23,7 @@
 //! | `record_*` | who asked, what Roles contained, the readers of the record | the operator |
 //! | `drift`, `poison`, `crash`, `replicas` | repair, bad neighbours, kills, hand-over | a cluster of their own |
 //! | `faults` | API server, etcd, network and watches fail, and nothing is lost, doubled or written by two | a cluster of their own |
+//! | `several` | dev, staging and prod on three clusters: the same everywhere, and none waits for another | two more clusters |
 //! | `at_rest` | a settled cluster writes nothing but the Lease | a cluster of its own |
 //! | `counts` | of every edit each write that it needs, once, and no other | a cluster of its own |
 //! | `absence`, `absent_operator`, `upgrade`, `upgrade_stored` | CRDs, chart or operator gone and back | a cluster of their own |
@@ -82,6 +83,7 @@ mod record_retention;
 mod record_revisions;
 mod replicas;
 mod schema;
+mod several;
 mod support;
 mod upgrade;
 mod upgrade_stored;

@@ -18,8 +18,10 @@ use usher::plan::change::{Change, Step, Write};
 use usher::plan::cluster::{ClusterKey, ClusterState, Key};
 use usher::plan::credential::{CredentialPlan, plan_credentials};
 use usher::plan::developer::{DeveloperInputs, DeveloperPlan, plan_developer};
+use usher::plan::elsewhere::TokenNotes;
 use usher::plan::environment::environment_findings;
 use usher::plan::finding::Finding;
+use usher::plan::link::Links;
 use usher::plan::placement::Scene;
 use usher::plan::role::{Additions, Failed, RoleInputs, RolePlan, plan_role};
 use usher::plan::settings::Settings;
@@ -47,6 +49,8 @@ pub enum Task {
 pub struct Model {
     pub world: World,
     pub clusters: BTreeMap<ClusterKey, ClusterState>,
+    /// How clusters stand of which that is said; all others answer.
+    pub links: Links,
     pub settings: Settings,
     pub now: Timestamp,
     pub epoch: String,
@@ -78,6 +82,7 @@ impl Model {
         let mut model = Self {
             world: World::default(),
             clusters: clusters.into_iter().map(|cluster| (cluster, ClusterState::new(INSTALLATION))).collect(),
+            links: Links::new(),
             settings,
             now,
             epoch: "epoch-1".to_owned(),
@@ -106,8 +111,9 @@ impl Model {
     }
 
     pub fn read<T>(&self, look: impl FnOnce(Scene<'_>) -> T) -> T {
-        let clusters = self.clusters.iter().map(|(key, state)| (key.clone(), state)).collect();
-        look(Scene { world: &self.world, clusters: &clusters, settings: &self.settings })
+        let read = |key: &ClusterKey| self.links.get(key).is_none_or(|link| link.read);
+        let clusters = self.clusters.iter().filter(|(key, _)| read(key)).map(|(key, state)| (key.clone(), state)).collect();
+        look(Scene { world: &self.world, clusters: &clusters, links: &self.links, only: None, settings: &self.settings })
     }
 
     /// Makes a namespace with these labels or relabels it (labels of usher's on a workspace stay), or takes it away with all that is in it.
@@ -339,7 +345,7 @@ impl Model {
         let now = self.now;
         let credentials = self.read(|scene| {
             let held = held_roles(scene.world, &developer, now);
-            plan_credentials(scene, &developer, plan, &held, now)
+            plan_credentials(scene, &developer, plan, &held, (&TokenNotes::new(), now))
         });
         if let Some(write) = &credentials.write {
             self.write_kubeconfig(write);
@@ -351,7 +357,7 @@ impl Model {
     }
 
     /// What a controller does that may see secret values: here the value is its digest.
-    fn write_kubeconfig(&mut self, plan: &CredentialPlan) {
+    pub(crate) fn write_kubeconfig(&mut self, plan: &CredentialPlan) {
         let mut secret = Secret { metadata: plan.meta.clone(), ..Secret::default() };
         secret.metadata.uid = Some(self.next_uid());
         secret.data = Some(BTreeMap::from([(KUBECONFIG_KEY.to_owned(), ByteString(b"digest".to_vec()))]));
@@ -499,7 +505,7 @@ impl Model {
                 Task::Developer(name) => self.plan_developer(name).map(|plan| {
                     let developer = self.world.developer(name).expect("she is there");
                     let held = held_roles(&self.world, developer, self.now);
-                    let credentials = self.read(|scene| plan_credentials(scene, developer, &plan, &held, self.now));
+                    let credentials = self.read(|scene| plan_credentials(scene, developer, &plan, &held, (&TokenNotes::new(), self.now)));
                     [plan.findings, credentials.findings].concat()
                 }),
             };

@@ -5,7 +5,7 @@ use usher::plan::departing::{begin, departing};
 use usher::plan::departures::lasts;
 use usher::plan::developer::DeveloperPlan;
 use usher::plan::locking::{LockFound, lock_status, locking};
-use usher::plan::receipt::{Found, receipt};
+use usher::plan::receipt::{Found, FoundIn, receipt};
 use usher::plan::seal::{unseal, workspaces};
 
 use kube::ResourceExt;
@@ -43,7 +43,7 @@ impl Model {
         let departure = self.world.departures().get(name).expect("it is there").as_ref().clone();
         let view = self.read(|scene| departing(scene, &departure, self.now));
         let mut written = departure.clone();
-        let steps = match view.standing {
+        let mut steps = match view.standing {
             Some(Standing::Active) => {
                 let kept = departure.status.as_ref().map(|status| status.sealed.clone()).unwrap_or_default();
                 written.status.get_or_insert_default().returned_at = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(self.now));
@@ -52,21 +52,28 @@ impl Model {
             Some(Standing::Pending | Standing::Suspended | Standing::Locked) => return false,
             Some(Standing::Departed | Standing::Deleted) | None => {
                 let gone = !view.named;
-                let found = Found {
-                    identities: view.identities.clone(),
-                    workspaces: view.workspaces.clone(),
+                let here = FoundIn {
                     access_gone: gone,
                     credentials_revoked: gone && !view.accounts,
                     leftovers: (gone && !view.accounts).then(Vec::new),
+                    ..FoundIn::default()
+                };
+                let found = Found {
+                    identities: view.identities.clone(),
+                    workspaces: view.workspaces.clone(),
+                    clusters: view.clusters.iter().map(|cluster| (cluster.clone(), here.clone())).collect(),
+                    places: view.places.clone(),
                     sealed: view.seal.record.clone(),
                     brake: view.brake.clone(),
                     ..Found::default()
                 };
                 written.status = Some(receipt(&departure, found, self.now));
-                [view.seal.steps, view.debts, view.foreign].concat()
+                [view.seal.steps, view.access_debts, view.debts, view.foreign].concat()
             }
         };
         let news = written.status != departure.status;
+        // Each cluster has a pass of its own, while it answers.
+        steps.retain(|step| self.read(|scene| scene.answers(&step.cluster)));
         self.set_departure(name, Some(written));
         self.carry_out_all(&[steps], look) | news
     }

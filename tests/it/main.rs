@@ -11,6 +11,7 @@
 mod authors;
 mod cli;
 mod cluster_model;
+mod clusters;
 mod crowd;
 mod docs;
 mod effective;
@@ -25,4 +26,6 @@ mod questions;
 mod record;
 mod retention;
 mod scenarios;
+mod silent;
+mod unseen;
 mod worlds;

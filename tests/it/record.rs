@@ -27,7 +27,7 @@ pub fn held(model: &Model, name: &str) -> BTreeMap<String, Held> {
             let known = |name: &&str| scene.world.environment(name).is_some_and(|it| known_in(scene, developer, it).is_ok());
             let environments = via.values().flat_map(|scope| places.environments(scope)).filter(known).map(str::to_owned).collect();
             let in_place = missing(scene, developer, object, &via, &places).is_empty();
-            Some((role, Held { via, environments, in_place, accounts: BTreeMap::new() }))
+            Some((role, Held { via, environments, awaited: BTreeSet::new(), in_place, accounts: BTreeMap::new() }))
         });
         seen.collect()
     })
@@ -40,7 +40,9 @@ fn plan(model: &Model, grants: &Grants, name: &str) -> GrantPlan {
     let held = held(model, name);
     model.read(|scene| {
         let standing = standing(&model.world, developer, model.now);
-        plan_grants(&GrantInputs { scene, developer, standing, held: &held, found: &found, grants: &hers, now: model.now })
+        let inputs =
+            GrantInputs { scene, developer, standing, held: &held, found: &found, beyond: &plan.beyond, grants: &hers, now: model.now };
+        plan_grants(&inputs)
     })
 }
 

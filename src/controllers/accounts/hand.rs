@@ -62,7 +62,7 @@ pub(super) async fn carry_out(
     (case, found): (&Case, Option<&Account>),
     change: &AccountChange,
 ) -> Result<Option<String>, Failure> {
-    let Some(home) = context.clusters.get(&ClusterKey::Home) else { return Ok(None) };
+    let Some(home) = context.cluster(&ClusterKey::Home) else { return Ok(None) };
     home.may_write()?;
     let Applied { id, password } = connector.apply(change).await?;
     tracing::info!(provider = desk.name(), who, change = words(change), "changed an account");
@@ -88,6 +88,6 @@ pub(super) async fn carry_out(
     let Some(meta) = meta else { return Ok(id) };
     let url = case.provider.spec.system().map(|system| system.url().to_owned()).unwrap_or_default();
     let parcel = Delivery { meta, provider: desk.name().to_owned(), username: account.profile.username.clone(), password, url };
-    deliver(home, &context.memory, &parcel).await?;
+    deliver(&home, &context.memory, &parcel).await?;
     Ok(id)
 }

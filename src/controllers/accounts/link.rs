@@ -88,7 +88,7 @@ impl Desk {
         let asked = Arc::downgrade(context);
         let leads = move || {
             let context = asked.upgrade();
-            context.is_some_and(|context| context.clusters.get(&ClusterKey::Home).is_some_and(|home| home.may_write().is_ok()))
+            context.is_some_and(|context| context.cluster(&ClusterKey::Home).is_some_and(|home| home.may_write().is_ok()))
         };
         throttle.heard_by(move |outcome| metrics.called(&name, number, outcome)).guarded_by(leads)
     }

@@ -113,9 +113,8 @@ pub(super) struct Planner<'a, 'b> {
 
 impl<'a> Planner<'a, '_> {
     pub(super) fn bindings(mut self) -> Phases {
-        let clusters = self.inputs.scene.clusters;
         let mut seen: Vec<SeenBinding<'a>> = Vec::new();
-        for (cluster, state) in clusters {
+        for (cluster, state) in self.inputs.scene.planned() {
             seen.extend(seen_in(self.inputs, cluster, state));
         }
         let targets = self.targets();

@@ -146,6 +146,8 @@ pub struct RolePlan {
     pub withholds: bool,
     /// What would be written in Environments that are only observed.
     pub withheld: Vec<Step>,
+    /// What is to be written in clusters that do not answer.
+    pub owed: Vec<Step>,
     /// What to say.
     pub findings: Vec<Finding>,
     /// The people who hold the Role.
@@ -172,6 +174,12 @@ struct Phases {
 }
 
 impl Phases {
+    /// Takes out what is to be written in clusters that do not answer.
+    fn owed(&mut self, scene: Scene<'_>) -> Vec<Step> {
+        let all = [&mut self.leave, &mut self.widen, &mut self.add, &mut self.take, &mut self.narrow];
+        all.into_iter().flat_map(|phase| phase.extract_if(.., |step| !scene.answers(&step.cluster)).collect::<Vec<_>>()).collect()
+    }
+
     /// The phases, how many of them are of people who leave, and which is the first that takes from people who stay.
     fn in_order(self) -> (Vec<Vec<Step>>, usize, Option<usize>) {
         let leaving = usize::from(!self.leave.is_empty());
@@ -203,6 +211,11 @@ pub fn plan_role(inputs: &RoleInputs<'_>) -> RolePlan {
     rules::cluster_roles(inputs, &desired, &mut plan, &mut phases);
     if !phases.narrow.is_empty() {
         plan.losers.extend(desired.slots.values().flat_map(|people| people.iter().cloned()));
+    }
+    plan.owed = phases.owed(scene);
+    if !plan.owed.is_empty() && phases.add.is_empty() && phases.widen.is_empty() {
+        // What is added later elsewhere is nothing to wait for here.
+        plan.additions = Additions::None;
     }
     (plan.phases, plan.leaving, plan.takes) = phases.in_order();
     if plan.waits {

@@ -45,7 +45,7 @@ pub(super) fn cluster_roles(inputs: &RoleInputs<'_>, desired: &Desired, plan: &m
 fn unused(inputs: &RoleInputs<'_>, desired: &Desired, used: &impl Fn(&str) -> bool, phases: &mut Phases) {
     let role = inputs.role.name_any();
     let needed: BTreeSet<String> = desired.inline.values().map(ResourceExt::name_any).filter(|name| used(name)).collect();
-    for (cluster, state) in inputs.scene.clusters {
+    for (cluster, state) in inputs.scene.planned() {
         let named = remaining(inputs, cluster, state, phases);
         for (_, object) in state.cluster_roles_of(&role).filter(|(name, _)| !needed.contains(*name) && !named.contains(*name)) {
             let change = Change::ClusterRole(remove(object.as_ref()));

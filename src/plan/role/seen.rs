@@ -95,7 +95,7 @@ pub(super) fn behind<'a>(scene: Scene<'a>, binding: &SeenBinding<'_>, known: &Kn
 /// Everybody whom bindings of the Role name.
 pub(super) fn people(inputs: &RoleInputs<'_>) -> BTreeSet<String> {
     let mut people = BTreeSet::new();
-    for (cluster, state) in inputs.scene.clusters {
+    for (cluster, state) in inputs.scene.planned() {
         let mut known_already = HashSet::new();
         for binding in seen_in(inputs, cluster, state) {
             for known in binding.subjects.iter() {

@@ -62,6 +62,11 @@ impl ControlPlane {
         plane
     }
 
+    /// One with the etcd of another, for tests that share it and end it never: it ends with this process.
+    pub async fn sharing(etcd: &'static Self, audit: AuditLevel) -> Self {
+        off_thread(move || Self::start_blocking(Some(etcd.dir()), audit, &[])).await.unwrap_or_else(|problem| panic!("{problem}"))
+    }
+
     /// Starts one, on the etcd of the control plane in `share` if that is given.
     pub fn start_blocking(share: Option<&Path>, audit: AuditLevel, flags: &[&str]) -> Result<Self, String> {
         Script::start(command(share, audit, flags), "control-plane:")

@@ -30,7 +30,7 @@ pub mod shared;
 pub mod slot;
 #[path = "../../support/systems/mod.rs"]
 pub mod systems;
-mod tools;
+pub mod tools;
 #[allow(dead_code, reason = "`make bench` uses more of it")]
 pub mod usage;
 mod wait;

@@ -110,6 +110,8 @@ impl Several {
     /// Kills the operator and starts it again.
     async fn restart(&self) {
         let mut operator = self.operator().await;
+        // One that was killed holds the Lease for a while.
+        operator.terminate().await;
         operator.restart().await;
         operator.ready().await;
     }
@@ -155,6 +157,18 @@ impl Several {
             if right { Ok(found["message"].as_str().unwrap_or_default().to_owned()) } else { Err(object.data["status"].to_string()) }
         })
         .await
+    }
+
+    /// Waits until it is told of an Environment that it is not connected, for a reason and in words that have these among them.
+    async fn refused(&self, name: &str, reason: &str, words: &str) {
+        let api = kind(self.home(), "Environment").await;
+        wait_until(&format!("of uenv/{name} is told: {reason} {words}"), SOON, async || {
+            let object = api.get(name).await.map_err(|error| explain(&error))?;
+            let found = condition(&object, "Connected").cloned().unwrap_or_default();
+            let told = found["message"].as_str().is_some_and(|message| message.contains(words));
+            if told && found["status"] == "False" && found["reason"] == reason { Ok(()) } else { Err(found.to_string()) }
+        })
+        .await;
     }
 
     /// Puts a text into a Secret of usher's namespace at home.

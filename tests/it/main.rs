@@ -25,4 +25,5 @@ mod questions;
 mod record;
 mod retention;
 mod scenarios;
+mod sources;
 mod worlds;

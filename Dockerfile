@@ -6,6 +6,9 @@
 FROM rust:1.95-alpine AS build
 WORKDIR /src
 # rust-toolchain.toml stays outside: the image is the toolchain, and rustup would fetch clippy and rustfmt for nothing.
+# The allocator is built by make.
+RUN apk add --no-cache make
+ENV JEMALLOC_SYS_WITH_MALLOC_CONF=narenas:2,dirty_decay_ms:1000,muzzy_decay_ms:0
 COPY Cargo.toml Cargo.lock ./
 COPY src src
 # The caches make the second build fast and are no part of the image; so the binary is copied out of them.

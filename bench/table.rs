@@ -25,14 +25,16 @@ pub struct Row {
 }
 
 impl Row {
-    /// A figure to know.
+    /// A figure to know. It is told at once: whoever stops a long run keeps what there is.
     pub fn note(what: impl Into<String>, value: f64) -> Self {
-        Self { what: what.into(), value, baseline: None, ratio: None, must: None, pass: None, detail: false }
+        let row = Self { detail: false, ..Self::detail(what, value) };
+        eprintln!("  {}: {value:.2}", row.what);
+        row
     }
 
     /// One of many figures to know, for the JSON only.
     pub fn detail(what: impl Into<String>, value: f64) -> Self {
-        Self { detail: true, ..Self::note(what, value) }
+        Self { what: what.into(), value, baseline: None, ratio: None, must: None, pass: None, detail: true }
     }
 
     /// A figure beside another.

@@ -13,15 +13,18 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding};
 use kube::core::PartialObjectMeta;
 use kube::{Resource, ResourceExt};
 use parking_lot::{Mutex, RwLock};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::api::metadata::{DEVELOPER, ROLE, SOURCE_MANAGER, WORKSPACE};
 use crate::api::{Binding, Departure, Developer, Environment, Grant, Lock, Provider, Role, Source};
 use crate::plan::bound::Bound;
-use crate::plan::cluster::{ClusterKey, ClusterState, Key, Table, replace};
+use crate::plan::cluster::{ClusterKey, ClusterState, Key};
 use crate::plan::identity::developer_of_service_account;
 use crate::plan::placement::Scene;
 use crate::plan::settings::Settings;
+use crate::plan::shelf::Shelf;
 use crate::plan::world::World;
 
 use super::records::{Grants, Revisions};
@@ -346,7 +349,7 @@ impl Kept for Departure {
 
 impl Kept for Namespace {
     fn get(content: &Content, cluster: &ClusterKey, (_, name): &Key) -> Option<Arc<Self>> {
-        content.clusters.get(cluster)?.namespaces.get(name).cloned()
+        content.clusters.get(cluster)?.namespaces.get(name)
     }
     fn put(content: &mut Content, _: &Settings, cluster: &ClusterKey, (_, name): &Key, object: Option<Arc<Self>>) -> Option<Seen> {
         let old = content.clusters.get_mut(cluster)?.set_namespace(name, object.clone());
@@ -400,7 +403,7 @@ macro_rules! personal {
     ($kind:ty, $table:ident) => {
         impl Kept for $kind {
             fn get(content: &Content, cluster: &ClusterKey, key: &Key) -> Option<Arc<Self>> {
-                content.clusters.get(cluster)?.$table.get(key).cloned()
+                content.clusters.get(cluster)?.$table.get(key)
             }
             fn put(content: &mut Content, _: &Settings, cluster: &ClusterKey, key: &Key, object: Option<Arc<Self>>) -> Option<Seen> {
                 let state = content.clusters.get_mut(cluster)?;
@@ -416,13 +419,13 @@ personal!(NetworkPolicy, network_policies);
 personal!(ConfigMap, config_maps);
 personal!(Secret, secrets);
 
-fn put_personal<K: ResourceExt>(
-    table: &mut Table<K>,
-    namespaces: &BTreeMap<String, Arc<Namespace>>,
+fn put_personal<K: ResourceExt + Serialize + DeserializeOwned>(
+    shelf: &mut Shelf<K>,
+    namespaces: &Shelf<Namespace, String>,
     key: &Key,
     object: Option<Arc<K>>,
 ) -> Seen {
-    let old = replace(table, key, object.clone());
+    let old = shelf.replace(key, object.as_deref());
     let owner = namespaces.get(&key.0).and_then(|namespace| namespace.labels().get(WORKSPACE).cloned());
     let labels = [&old, &object].into_iter().flatten().filter_map(|object| object.labels().get(DEVELOPER).cloned());
     Seen::Personal(labels.chain(owner).collect())
@@ -430,7 +433,7 @@ fn put_personal<K: ResourceExt>(
 
 impl Kept for ServiceAccount {
     fn get(content: &Content, cluster: &ClusterKey, key: &Key) -> Option<Arc<Self>> {
-        content.clusters.get(cluster)?.service_accounts.get(key).cloned()
+        content.clusters.get(cluster)?.service_accounts.get(key)
     }
     fn put(content: &mut Content, _: &Settings, cluster: &ClusterKey, key: &Key, object: Option<Arc<Self>>) -> Option<Seen> {
         let state = content.clusters.get_mut(cluster)?;

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use kube::Resource;
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, sleep_until};
 
 use crate::plan::lane::{LANES, Lane};
 use crate::telemetry::metrics::Metrics;
@@ -30,8 +30,6 @@ const CALM: usize = 64;
 const ONE_COMPLAINT: Duration = Duration::from_secs(1);
 /// Others wait so long for an answer about who leaves: it may hang.
 const SLOW: Duration = Duration::from_millis(500);
-/// How often whoever waits looks whether the work is to make way.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// So long a pass that began with somebody's leaving goes on with other work, while the next one waits.
 const OTHER_WORK: Duration = Duration::from_millis(50);
 /// Each so many turns one goes to whoever has waited longest, however urgent the others are: nobody starves.
@@ -51,13 +49,22 @@ pub struct Urgency {
     /// Whether it is about somebody's leaving, and since when it goes on with other work.
     leaving: AtomicBool,
     eased: Mutex<Option<Instant>>,
+    /// Told when it is to make way.
+    told: Notify,
 }
 
 impl Urgency {
     /// The urgency of a pass.
     pub fn new(lane: Lane) -> Arc<Self> {
         let (otherwise, leaving) = (lane.max(Lane::Expiry), AtomicBool::new(lane == Lane::Departure));
-        Arc::new(Self { lane: AtomicU8::new(lane as u8), makes_way: AtomicBool::new(false), otherwise, leaving, eased: Mutex::default() })
+        Arc::new(Self {
+            lane: AtomicU8::new(lane as u8),
+            makes_way: AtomicBool::new(false),
+            otherwise,
+            leaving,
+            eased: Mutex::default(),
+            told: Notify::new(),
+        })
     }
 
     /// Lets the writes of a task be as urgent as this.
@@ -93,6 +100,7 @@ impl Urgency {
     /// Nothing more is written for it but for who leaves. Where people leave one after another there is a little time for other work after each.
     pub fn make_way(&self) {
         self.makes_way.store(true, Ordering::SeqCst);
+        self.told.notify_waiters();
     }
 
     /// Waits for something that is no write, unless the work is to make way meanwhile.
@@ -100,16 +108,26 @@ impl Urgency {
     /// # Errors
     /// When it makes way.
     pub async fn unless_it_makes_way<T>(something: impl Future<Output = T>) -> Result<T, Error> {
-        let made_way = async {
-            let makes_way = || URGENCY.try_with(|urgency| urgency.makes_way()).unwrap_or_default();
-            while !makes_way() {
-                sleep(LOOK_EVERY).await;
-            }
-        };
+        // Outside of a pass nothing makes way.
+        let Ok(urgency) = URGENCY.try_with(Clone::clone) else { return Ok(something.await) };
         tokio::select! {
             biased;
             done = something => Ok(done),
-            () = made_way => Err(Error::MadeWay),
+            () = urgency.made_way() => Err(Error::MadeWay),
+        }
+    }
+
+    async fn made_way(&self) {
+        loop {
+            let told = self.told.notified();
+            if self.makes_way() {
+                return;
+            }
+            let soon = self.eased.lock().filter(|_| self.makes_way.load(Ordering::SeqCst)).map(|since| since + OTHER_WORK);
+            match soon {
+                Some(soon) => sleep_until(soon).await,
+                None => told.await,
+            }
         }
     }
 
@@ -157,7 +175,7 @@ impl Pen {
     ) -> Result<kube::Result<T>, Error> {
         let urgency = URGENCY.try_with(Clone::clone).ok();
         // What is written outside of a pass is somebody's command, or what a pass waits for.
-        let _turn = self.desk.turn(urgency.as_ref().map_or(Lane::New, |urgency| urgency.lane())).await;
+        let _turn = Urgency::unless_it_makes_way(self.desk.turn(urgency.as_ref().map_or(Lane::New, |urgency| urgency.lane()))).await?;
         if urgency.is_some_and(|urgency| urgency.makes_way()) {
             return Err(Error::MadeWay);
         }
@@ -427,6 +445,25 @@ mod tests {
         assert_eq!(drift.lane(), Lane::Drift);
         drift.make_way();
         assert!(drift.makes_way());
+    }
+
+    #[tokio::test]
+    async fn what_makes_way_waits_for_no_turn() {
+        let pen = Pen::new(Mandate::default(), Arc::default());
+        let mut turns = Vec::new();
+        for _ in 0..MOST {
+            turns.push(pen.desk.turn(Lane::New).await);
+        }
+        let urgency = Urgency::new(Lane::New);
+        let write = urgency.clone().during(async { pen.write::<Namespace, _>("create", async { kube::Result::Ok(()) }).await });
+        let make_way = async {
+            tokio::task::yield_now().await;
+            urgency.make_way();
+        };
+        let (answer, ()) = tokio::join!(write, make_way);
+        assert!(matches!(answer, Err(Error::MadeWay)), "{answer:?}");
+        turns.clear();
+        assert_eq!(pen.desk.state.lock().under_way, 0, "nobody holds a turn that she does not use");
     }
 
     #[tokio::test]

@@ -9,23 +9,28 @@ use kube::ResourceExt;
 use crate::api::Grant;
 use crate::api::metadata::ROLE;
 use crate::plan::cluster::{ClusterKey, Key};
+use crate::plan::purge::Ran;
 use crate::plan::revision::remembered;
 use crate::plan::settings::Settings;
+use crate::plan::shelf::Shelf;
 
 use super::memory::{Content, Kept, Seen};
 
 /// Grants by name, and the names by Developer.
 #[derive(Debug, Default)]
 pub struct Grants {
-    by_name: BTreeMap<String, Arc<Grant>>,
+    by_name: Shelf<Grant, String>,
+    /// When each ran: that is asked of all of them.
+    ran: BTreeMap<String, Ran>,
     by_developer: BTreeMap<String, HashSet<String>>,
 }
 
 impl Grants {
     fn set(&mut self, name: &str, grant: Option<Arc<Grant>>) -> Option<Arc<Grant>> {
-        let old = match grant.clone() {
-            Some(new) => self.by_name.insert(name.to_owned(), new),
-            None => self.by_name.remove(name),
+        let old = self.by_name.replace(&name.to_owned(), grant.as_deref());
+        match grant.as_deref() {
+            Some(grant) => self.ran.insert(name.to_owned(), Ran::from(grant)),
+            None => self.ran.remove(name),
         };
         for (grant, present) in [(&old, false), (&grant, true)] {
             let Some(grant) = grant else { continue };
@@ -45,14 +50,24 @@ impl Grants {
     /// The Grants of a Developer of that name.
     pub fn of(&self, developer: &str) -> Vec<Arc<Grant>> {
         let names = self.by_developer.get(developer).into_iter().flatten();
-        let mut grants: Vec<_> = names.filter_map(|name| self.by_name.get(name).cloned()).collect();
+        let mut grants: Vec<_> = names.filter_map(|name| self.by_name.get(name)).collect();
         grants.sort_by_key(|grant| grant.name_any());
         grants
     }
 
-    /// All of them.
-    pub fn all(&self) -> impl Iterator<Item = &Arc<Grant>> {
-        self.by_name.values()
+    /// The names of all of them.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        self.by_name.keys()
+    }
+
+    /// When each of them ran.
+    pub fn ran(&self) -> impl Iterator<Item = &Ran> {
+        self.ran.values()
+    }
+
+    /// Those that ended.
+    pub fn ended(&self) -> impl Iterator<Item = Arc<Grant>> {
+        self.ran.iter().filter(|(_, ran)| ran.ended.is_some()).filter_map(|(name, _)| self.by_name.get(name))
     }
 }
 
@@ -78,7 +93,7 @@ impl Revisions {
 
 impl Kept for Grant {
     fn get(content: &Content, _: &ClusterKey, (_, name): &Key) -> Option<Arc<Self>> {
-        content.grants.by_name.get(name).cloned()
+        content.grants.by_name.get(name)
     }
     fn put(content: &mut Content, _: &Settings, _: &ClusterKey, (_, name): &Key, object: Option<Arc<Self>>) -> Option<Seen> {
         Some(Seen::Grant(content.grants.set(name, object.clone()), object))

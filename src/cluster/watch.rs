@@ -311,7 +311,7 @@ struct Feed {
     metrics: Arc<Metrics>,
     cluster: ClusterKey,
     /// What is there, each with the list that has brought it: while everything is read anew this is not in memory twice.
-    known: HashMap<(Key, Option<String>), u64>,
+    known: HashMap<Id, u64>,
     /// How many lists were begun.
     lists: u64,
     first: bool,
@@ -342,20 +342,19 @@ impl Feed {
     fn take<T: Resource, K: Kept>(&mut self, event: Result<Event<T>, watcher::Error>, keep: &impl Fn(T) -> Option<K>) -> bool {
         match event {
             Ok(Event::Apply(object) | Event::InitApply(object)) => {
-                let id = id(&object);
+                let id = Id::of(&object);
                 self.put(object, keep);
                 self.known.insert(id, self.lists);
             }
             Ok(Event::Delete(object)) => {
-                let version = version(&object);
-                let (key, uid) = id(&object);
-                self.memory.forget::<K>(&self.cluster, &key, uid.as_ref(), version);
-                self.known.remove(&(key, uid));
+                self.memory.forget::<K>(&self.cluster, &key_of(&object), object.meta().uid.as_ref(), version(&object));
+                self.known.remove(&Id::of(&object));
             }
             Ok(Event::Init) => self.lists += 1,
             Ok(Event::InitDone) => {
                 let lists = self.lists;
-                for ((key, uid), _) in self.known.extract_if(|_, list| *list != lists) {
+                for (id, _) in self.known.extract_if(|_, list| *list != lists) {
+                    let (key, uid) = id.parts();
                     self.memory.forget::<K>(&self.cluster, &key, uid.as_ref(), 0);
                 }
                 return true;
@@ -393,8 +392,24 @@ fn no_such_kind(error: &watcher::Error) -> bool {
     matches!(error, watcher::Error::InitialListFailed(error) if not_found(error))
 }
 
-fn id(object: &impl Resource) -> (Key, Option<String>) {
-    (key_of(object), object.meta().uid.clone())
+/// Namespace, name and UID in one: there are a dozen for each person.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Id(Box<str>);
+
+impl Id {
+    fn of(object: &impl Resource) -> Self {
+        let meta = object.meta();
+        let [namespace, name, uid] = [&meta.namespace, &meta.name, &meta.uid].map(|part| part.as_deref().unwrap_or_default());
+        // None of them may have a slash in it (https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#path-segment-names).
+        Self(format!("{namespace}/{name}/{uid}").into())
+    }
+
+    fn parts(&self) -> (Key, Option<String>) {
+        let mut parts = self.0.splitn(3, '/').map(str::to_owned);
+        let mut next = || parts.next().unwrap_or_default();
+        let key = (next(), next());
+        (key, Some(next()).filter(|uid| !uid.is_empty()))
+    }
 }
 
 /// A Secret whose values are replaced by digests, so that no value stays in memory.

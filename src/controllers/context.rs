@@ -97,6 +97,8 @@ pub struct RoleOutcome {
     pub settled: bool,
     /// When the pass began, in ticks.
     pub started: u64,
+    /// The generation of the Role that it was about, if it came so far.
+    pub generation: Option<i64>,
 }
 
 /// Somebody who is leaving.

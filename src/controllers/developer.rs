@@ -42,7 +42,7 @@ const CREDENTIALS_GO_AFTER: Duration = Duration::from_secs(5);
 /// What cannot be removed after access is gone holds up the deletion of a Developer this long; then it is a debt of her Departure.
 const DEBTS_GO_AFTER: Duration = Duration::from_secs(10);
 /// Work that is under way is not told in the status before this.
-const SETTLES_WITHIN: Duration = Duration::from_secs(1);
+pub const SETTLES_WITHIN: Duration = Duration::from_secs(1);
 /// The same of accounts of somebody who has been told how she stands: outside systems take their time, and each word of it is a write in the way of others.
 const ACCOUNTS_SETTLE_WITHIN: Duration = Duration::from_secs(5);
 /// How soon to look again for what takes longer; changes that are seen wake a pass sooner.

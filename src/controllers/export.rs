@@ -103,7 +103,7 @@ impl Exporter {
             }
         };
         memory.read(|content, _| {
-            content.grants.all().for_each(|grant| self.note::<Grant>(&grant.name_any(), Note::Is(Happened::Kept)));
+            content.grants.names().for_each(|name| self.note::<Grant>(name, Note::Is(Happened::Kept)));
             content.world.departures().all().for_each(|(name, _)| self.note::<Departure>(name, Note::Is(Happened::Kept)));
         });
         let mut written = 0;

@@ -61,7 +61,7 @@ impl Purges {
         let client = context.client.clone();
         match kind {
             GRANTS => {
-                let purge = context.memory.read(|content, scene| purge_grants(scene, content.grants.all(), now));
+                let purge = context.memory.read(|content, scene| purge_grants(scene, content.grants.ended(), now));
                 let done = self.delete(&Api::<Grant>::all(client), purge).await;
                 if done.wrote {
                     // They may have been the last that needed a revision.
@@ -77,7 +77,7 @@ impl Purges {
             }
             _ => {
                 let purge =
-                    context.memory.read(|content, scene| purge_revisions(scene, content.revisions.all(), content.grants.all(), now));
+                    context.memory.read(|content, scene| purge_revisions(scene, content.revisions.all(), content.grants.ran(), now));
                 let namespace = context.memory.settings().namespace.clone();
                 self.delete(&Api::<ControllerRevision>::namespaced(client, &namespace), purge).await
             }

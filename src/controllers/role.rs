@@ -1,5 +1,6 @@
 //! Roles: one plan for all holders, carried out in the order that keeps access exact.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use futures::future::BoxFuture;
 use kube::ResourceExt;
 use parking_lot::Mutex;
 use std::collections::{BTreeSet, HashMap};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::api::role::LastApplied;
 use crate::api::{ConditionType, Role};
@@ -24,6 +25,7 @@ use crate::plan::status::role_status;
 use crate::plan::world::deleting;
 
 use super::context::{Carried, Context, RoleOutcome};
+use super::developer::SETTLES_WITHIN;
 use super::frame::{Done, Pass};
 use super::purge::REVISIONS;
 use super::queue::Lane;
@@ -103,7 +105,7 @@ impl Roles {
     async fn run(&self, name: &str) -> Done {
         let Some(role) = self.context.memory.read(|content, _| content.world.role(name).cloned()) else { return Done::gone() };
         self.planning.lock().remove(name);
-        let done = self.try_run(&role).await;
+        let done = self.tell_if_it_takes_long(name, self.try_run(&role)).await;
         let planning = self.planning.lock().remove(name).unwrap_or_default();
         self.context.queues.roles.rest(name, (planning * RESTS).min(LONGEST_REST));
         match done {
@@ -117,6 +119,16 @@ impl Roles {
                 Done { errors: rounds.errors, ..Done::default() }
             }
         }
+    }
+
+    /// Carries out a pass. Its end wakes who holds the Role; before, they have nothing to tell of it, unless it takes long.
+    async fn tell_if_it_takes_long<T>(&self, name: &str, pass: impl Future<Output = T>) -> T {
+        let mut pass = pin!(pass);
+        if let Ok(done) = timeout(SETTLES_WITHIN, pass.as_mut()).await {
+            return done;
+        }
+        super::triggers::reporters_of_role(&self.context, name);
+        pass.await
     }
 
     async fn try_run(&self, role: &Arc<Role>) -> Result<Done, Error> {
@@ -272,9 +284,10 @@ impl Roles {
     /// Lets Bindings and Developers know how the Role is.
     fn report_outcome(&self, name: &str, rounds: &Rounds, (settled, started): (bool, u64)) {
         let errors = rounds.errors.iter().map(|error| (error.reason(), error.chain())).collect();
-        let outcome = RoleOutcome { errors, settled, started };
+        let outcome = RoleOutcome { errors, settled, started, generation: rounds.plan.generation };
         let before = self.context.roles.lock().insert(name.to_owned(), outcome.clone());
-        let changed = before.is_none_or(|before| before.settled != outcome.settled || before.errors != outcome.errors);
+        let same = |before: &RoleOutcome| (before.settled, before.generation) == (outcome.settled, outcome.generation);
+        let changed = before.is_none_or(|before| !same(&before) || before.errors != outcome.errors);
         if changed || rounds.written > 0 {
             super::triggers::reporters_of_role(&self.context, name);
         }

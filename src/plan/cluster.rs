@@ -16,7 +16,9 @@ use super::bound::{Bound, People, RbacBinding};
 use super::change::ours;
 use super::identity::Known;
 use super::person::Mark;
+use super::shelf::Shelf;
 use super::territory::Territory;
+use super::world::deleting;
 
 /// Which cluster: the home cluster, or the one that a Secret's kubeconfig leads to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,15 +51,25 @@ impl fmt::Display for ClusterKey {
 /// Namespace (empty for cluster-scoped objects) and name.
 pub type Key = (String, String);
 
-/// Objects by namespace and name.
-pub type Table<K> = BTreeMap<Key, Arc<K>>;
+/// How a ServiceAccount of a person's name stands.
+#[derive(Clone, Copy, Debug)]
+pub enum Account<'a> {
+    /// It is not there.
+    Missing,
+    /// This installation made it, for whom its mark says.
+    Marked(&'a Mark),
+    /// It is somebody else's, or nobody knows whose.
+    Unmarked,
+}
 
 /// What a cluster was seen to hold.
 #[derive(Debug, Default)]
 pub struct ClusterState {
     installation: String,
     /// Every namespace, its metadata only.
-    pub namespaces: BTreeMap<String, Arc<Namespace>>,
+    pub namespaces: Shelf<Namespace, String>,
+    /// Those that are being deleted.
+    going: HashSet<String>,
     /// Which namespace belongs to which Environment.
     pub territory: Territory,
     /// ClusterRoles of this installation.
@@ -69,51 +81,63 @@ pub struct ClusterState {
     /// ClusterRoleBindings, those of others too.
     pub cluster_role_bindings: BTreeMap<Key, Bound<ClusterRoleBinding>>,
     /// ServiceAccounts of people.
-    pub service_accounts: Table<ServiceAccount>,
+    pub service_accounts: Shelf<ServiceAccount>,
     /// Quotas of workspaces.
-    pub quotas: Table<ResourceQuota>,
+    pub quotas: Shelf<ResourceQuota>,
     /// Limits of workspaces.
-    pub limits: Table<LimitRange>,
+    pub limits: Shelf<LimitRange>,
     /// Isolation of workspaces.
-    pub network_policies: Table<NetworkPolicy>,
+    pub network_policies: Shelf<NetworkPolicy>,
     /// What people are told.
-    pub config_maps: Table<ConfigMap>,
+    pub config_maps: Shelf<ConfigMap>,
     /// Credentials, their values replaced by digests.
-    pub secrets: Table<Secret>,
-    by_role: HashMap<String, BTreeSet<Key>>,
+    pub secrets: Shelf<Secret>,
+    by_role: HashMap<String, Vec<Key>>,
     /// The RoleBindings of Roles that name somebody.
-    by_subject: HashMap<Known, BTreeSet<Arc<Key>>>,
+    by_subject: HashMap<Known, Vec<Arc<Key>>>,
     /// How many bindings of Roles have a name, one a namespace, and whom the last of them named.
     named: HashMap<String, (usize, People)>,
-    workspaces: HashMap<String, BTreeSet<String>>,
-    accounts: HashMap<String, BTreeSet<Key>>,
+    workspaces: HashMap<String, Vec<String>>,
+    accounts: HashMap<String, Vec<Key>>,
     /// ServiceAccounts among those of people that others made.
     strangers: HashSet<String>,
     /// By Developer the marks on her workspaces, and on her ServiceAccounts.
-    marks: HashMap<String, [BTreeMap<Key, Mark>; 2]>,
+    marks: HashMap<String, [Marks; 2]>,
     foreign: HashMap<Known, i64>,
 }
 
-fn index(map: &mut HashMap<String, BTreeSet<Key>>, label: Option<&String>, key: &Key, present: bool) {
+/// Takes in that something is there or not under a label. The keys are in order; there are few of most, for which a set would have room for eleven.
+fn index<K: Ord + Clone>(map: &mut HashMap<String, Vec<K>>, label: Option<&String>, key: &K, present: bool) {
     let Some(label) = label else { return };
     let keys = map.entry(label.clone()).or_default();
-    if present {
-        keys.insert(key.clone());
-    } else {
-        keys.remove(key);
+    match (keys.binary_search(key), present) {
+        (Err(place), true) => keys.insert(place, key.clone()),
+        (Ok(place), false) => drop(keys.remove(place)),
+        (Ok(_), true) | (Err(_), false) => {}
     }
     if keys.is_empty() {
         map.remove(label);
     }
 }
 
-/// Takes in a mark on something of a Developer of that name, or that it is gone.
-fn mark_of(marks: &mut HashMap<String, [BTreeMap<Key, Mark>; 2]>, developer: &str, kind: usize, key: &Key, mark: Option<Mark>) {
-    let hers = marks.entry(developer.to_owned()).or_default();
-    if let Some(table) = hers.get_mut(kind) {
-        replace(table, key, mark);
+/// Marks by what they are on, in order. There are few of each, for which a map would have room for eleven.
+type Marks = Vec<(Key, Mark)>;
+
+fn set_mark(marks: &mut Marks, key: &Key, mark: Option<Mark>) {
+    marks.retain(|(other, _)| other != key);
+    if let Some(mark) = mark {
+        marks.reserve_exact(1);
+        marks.insert(marks.partition_point(|(other, _)| other < key), (key.clone(), mark));
     }
-    if hers.iter().all(BTreeMap::is_empty) {
+}
+
+/// Takes in a mark on something of a Developer of that name, or that it is gone.
+fn mark_of(marks: &mut HashMap<String, [Marks; 2]>, developer: &str, kind: usize, key: &Key, mark: Option<Mark>) {
+    let hers = marks.entry(developer.to_owned()).or_default();
+    if let Some(marks) = hers.get_mut(kind) {
+        set_mark(marks, key, mark);
+    }
+    if hers.iter().all(Vec::is_empty) {
         marks.remove(developer);
     }
 }
@@ -126,22 +150,16 @@ impl ClusterState {
 
     /// Takes in a namespace as it is now, or its going.
     pub fn set_namespace(&mut self, name: &str, namespace: Option<Arc<Namespace>>) -> Option<Arc<Namespace>> {
-        let old = match namespace.clone() {
-            Some(new) => self.namespaces.insert(name.to_owned(), new),
-            None => self.namespaces.remove(name),
-        };
+        let old = self.namespaces.replace(&name.to_owned(), namespace.as_deref());
+        if namespace.as_deref().is_some_and(deleting) {
+            self.going.insert(name.to_owned());
+        } else {
+            self.going.remove(name);
+        }
         for (namespace, present) in [(&old, false), (&namespace, true)] {
             let Some(namespace) = namespace.as_ref().filter(|namespace| ours(namespace.as_ref(), &self.installation)) else { continue };
             let Some(developer) = namespace.labels().get(WORKSPACE) else { continue };
-            let names = self.workspaces.entry(developer.clone()).or_default();
-            if present {
-                names.insert(name.to_owned());
-            } else {
-                names.remove(name);
-            }
-            if names.is_empty() {
-                self.workspaces.remove(developer);
-            }
+            index(&mut self.workspaces, Some(developer), &name.to_owned(), present);
             let mark = Mark::read(namespace.labels(), namespace.annotations()).filter(|_| present);
             mark_of(&mut self.marks, developer, 0, &(String::new(), name.to_owned()), mark);
         }
@@ -176,7 +194,7 @@ impl ClusterState {
         }
         for known in old.difference(&new) {
             let emptied = self.by_subject.get_mut(known).is_some_and(|keys| {
-                keys.remove(key);
+                keys.retain(|other| other.as_ref() != key);
                 keys.is_empty()
             });
             if emptied {
@@ -185,7 +203,10 @@ impl ClusterState {
         }
         let key = Arc::new(key.clone());
         for known in new.difference(&old) {
-            self.by_subject.entry(known.clone()).or_default().insert(key.clone());
+            let keys = self.by_subject.entry(known.clone()).or_default();
+            if let Err(place) = keys.binary_search(&key) {
+                keys.insert(place, key.clone());
+            }
         }
     }
 
@@ -223,7 +244,7 @@ impl ClusterState {
 
     /// Takes in a ServiceAccount of a person as it is now, or its going.
     pub fn set_service_account(&mut self, key: &Key, account: Option<Arc<ServiceAccount>>) -> Option<Arc<ServiceAccount>> {
-        let old = replace(&mut self.service_accounts, key, account.clone());
+        let old = self.service_accounts.replace(key, account.as_deref());
         for (account, present) in [(&old, false), (&account, true)] {
             if let Some(account) = account.as_ref().filter(|account| ours(account.as_ref(), &self.installation)) {
                 index(&mut self.accounts, account.labels().get(DEVELOPER), key, present);
@@ -299,7 +320,8 @@ impl ClusterState {
     /// Those of them in one namespace.
     pub fn role_bindings_naming_in<'a>(&'a self, known: &Known, namespace: &'a str) -> impl Iterator<Item = &'a Bound<RoleBinding>> {
         let from = (namespace.to_owned(), String::new());
-        let keys = self.by_subject.get(known).into_iter().flat_map(move |keys| keys.range::<Key, _>(&from..));
+        let keys =
+            self.by_subject.get(known).into_iter().flat_map(move |keys| keys.iter().skip(keys.partition_point(|key| key.as_ref() < &from)));
         keys.take_while(move |key| key.0 == namespace).filter_map(|key| self.role_bindings.get(key.as_ref()))
     }
 
@@ -338,12 +360,22 @@ impl ClusterState {
     }
 
     /// The workspaces that this installation made for a Developer of that name.
-    pub fn workspaces_of<'a>(&'a self, developer: &str) -> impl Iterator<Item = &'a Arc<Namespace>> {
+    pub fn workspaces_of(&self, developer: &str) -> impl Iterator<Item = Arc<Namespace>> {
         self.workspaces.get(developer).into_iter().flatten().filter_map(|name| self.namespaces.get(name))
     }
 
+    /// The same, with the names as they are kept.
+    pub fn named_workspaces_of<'a>(&'a self, developer: &str) -> impl Iterator<Item = (&'a String, Arc<Namespace>)> {
+        self.workspaces.get(developer).into_iter().flatten().filter_map(|name| self.namespaces.get_key_value(name))
+    }
+
+    /// Whether a namespace is being deleted.
+    pub fn is_going(&self, namespace: &str) -> bool {
+        self.going.contains(namespace)
+    }
+
     /// All workspaces of an Environment.
-    pub fn workspaces_in<'a>(&'a self, environment: &'a str) -> impl Iterator<Item = &'a Arc<Namespace>> {
+    pub fn workspaces_in<'a>(&'a self, environment: &'a str) -> impl Iterator<Item = Arc<Namespace>> {
         let names = self.workspaces.values().flatten();
         names
             .filter_map(|name| self.namespaces.get(name))
@@ -351,13 +383,23 @@ impl ClusterState {
     }
 
     /// The ServiceAccounts that this installation made for a Developer of that name.
-    pub fn service_accounts_of<'a>(&'a self, developer: &str) -> impl Iterator<Item = (&'a Key, &'a Arc<ServiceAccount>)> {
+    pub fn service_accounts_of<'a>(&'a self, developer: &str) -> impl Iterator<Item = (&'a Key, Arc<ServiceAccount>)> {
         self.accounts.get(developer).into_iter().flatten().filter_map(|key| self.service_accounts.get_key_value(key))
+    }
+
+    /// Whether a ServiceAccount is not there, or made for a Developer of that name, with its mark.
+    pub fn account_of(&self, developer: &str, key: &Key) -> Account<'_> {
+        let mark = self.marks.get(developer).and_then(|[_, accounts]| accounts.iter().find(|(account, _)| account == key));
+        match mark {
+            Some((_, mark)) => Account::Marked(mark),
+            None if self.service_accounts.contains_key(key) => Account::Unmarked,
+            None => Account::Missing,
+        }
     }
 
     /// The marks on what was made for a Developer of that name.
     pub fn marks_of<'a>(&'a self, developer: &str) -> impl Iterator<Item = &'a Mark> {
-        self.marks.get(developer).into_iter().flatten().flat_map(BTreeMap::values)
+        self.marks.get(developer).into_iter().flatten().flatten().map(|(_, mark)| mark)
     }
 
     /// Whether somebody else made the ServiceAccount of that name.

@@ -156,7 +156,7 @@ fn kubeconfig(
         if !state.ours(seen.as_ref()) {
             return Err(stranger("Secret", KUBECONFIG_SECRET, namespace));
         }
-        match keeps(seen, &meta, service_account.as_ref(), now) {
+        match keeps(&seen, &meta, service_account.as_ref(), now) {
             Keeps::No => {}
             Keeps::Always => return Ok((None, None)),
             Keeps::Until(renew_at) => return Ok((None, Some(renew_at))),
@@ -262,7 +262,7 @@ fn welcome(
     (state, namespace): (&ClusterState, &str),
 ) -> Result<Option<Change>, Finding> {
     let seen = state.config_maps.get(&(namespace.to_owned(), WELCOME_CONFIG_MAP.to_owned()));
-    if seen.is_some_and(|seen| !state.ours(seen.as_ref())) {
+    if seen.as_ref().is_some_and(|seen| !state.ours(seen.as_ref())) {
         return Err(stranger("ConfigMap", WELCOME_CONFIG_MAP, namespace));
     }
     let desired = ConfigMap {
@@ -270,7 +270,7 @@ fn welcome(
         data: Some(BTreeMap::from([("welcome.txt".to_owned(), welcome_text(scene, developer, plan, held))])),
         ..ConfigMap::default()
     };
-    Ok(ensure(desired, seen.map(AsRef::as_ref)).map(Change::ConfigMap))
+    Ok(ensure(desired, seen.as_deref()).map(Change::ConfigMap))
 }
 
 /// What a person has, in words.

@@ -140,7 +140,7 @@ fn all_names(inputs: &DeveloperInputs<'_>, person: &Person) -> BTreeMap<ClusterK
 }
 
 /// The ServiceAccounts in a cluster that are hers.
-fn accounts_of<'a>(inputs: &DeveloperInputs<'_>, state: &'a ClusterState) -> Vec<&'a Arc<ServiceAccount>> {
+fn accounts_of(inputs: &DeveloperInputs<'_>, state: &ClusterState) -> Vec<Arc<ServiceAccount>> {
     let name = inputs.developer.name_any();
     let accounts = state.service_accounts_of(&name);
     accounts
@@ -152,7 +152,7 @@ fn accounts_of<'a>(inputs: &DeveloperInputs<'_>, state: &'a ClusterState) -> Vec
 }
 
 /// The workspaces in a cluster that are hers.
-fn workspaces_of<'a>(inputs: &DeveloperInputs<'_>, state: &'a ClusterState) -> Vec<&'a Arc<Namespace>> {
+fn workspaces_of(inputs: &DeveloperInputs<'_>, state: &ClusterState) -> Vec<Arc<Namespace>> {
     state
         .workspaces_of(&inputs.developer.name_any())
         .filter(|namespace| {
@@ -277,7 +277,7 @@ fn account(inputs: &DeveloperInputs<'_>, plan: &mut DeveloperPlan, cluster: &Clu
     });
     if wanted {
         let seen = state.service_accounts.get(&(IDENTITIES_NAMESPACE.to_owned(), name.clone()));
-        if seen.is_some_and(|account| !state.ours(account.as_ref())) {
+        if seen.as_ref().is_some_and(|account| !state.ours(account.as_ref())) {
             plan.findings.push(Finding::new(
                 ConditionType::CredentialsReady,
                 Reason::Conflict,
@@ -286,7 +286,7 @@ fn account(inputs: &DeveloperInputs<'_>, plan: &mut DeveloperPlan, cluster: &Clu
                 ),
             ));
         } else {
-            let write = ensure(build_account(inputs, &plan.person, &name), seen.map(AsRef::as_ref));
+            let write = ensure(build_account(inputs, &plan.person, &name), seen.as_deref());
             make.extend(steps(cluster, None, write.map(Change::ServiceAccount).into_iter().collect()));
         }
     }
@@ -323,7 +323,7 @@ fn abandoned(inputs: &DeveloperInputs<'_>, cluster: &ClusterKey, kept: &BTreeSet
     let Some(state) = inputs.scene.clusters.get(cluster) else { return };
     for namespace in workspaces_of(inputs, state) {
         let name = namespace.name_any();
-        if kept.contains(&(cluster.clone(), name.clone())) || unknown_or_observed(inputs, namespace) {
+        if kept.contains(&(cluster.clone(), name.clone())) || unknown_or_observed(inputs, &namespace) {
             continue;
         }
         let bindings = state.owner_bindings(&name).map(|binding| Change::RoleBinding(binding.removal()));
@@ -365,7 +365,7 @@ fn leave(inputs: &DeveloperInputs<'_>, names: &BTreeMap<ClusterKey, BTreeSet<Kno
             let environment = namespace.labels().get(ENVIRONMENT);
             credentials.extend(steps(cluster, environment, workspace::credentials_in(state, &namespace.name_any(), revoked)));
             if plan.standing.departs() {
-                marks.extend(steps(cluster, environment, departed(inputs, namespace).into_iter().collect()));
+                marks.extend(steps(cluster, environment, departed(inputs, &namespace).into_iter().collect()));
             }
         }
     }

@@ -47,6 +47,7 @@ pub mod revision;
 pub mod role;
 pub mod seal;
 pub mod settings;
+pub mod shelf;
 pub mod source;
 pub mod status;
 pub mod subjects;

@@ -36,11 +36,29 @@ fn kept_until(scene: Scene<'_>, over: Timestamp) -> Option<Timestamp> {
     over.checked_add(scene.settings.audit.retention).ok()
 }
 
+/// When a Grant ran, and of what: as long as it is kept, what its Role contained then is.
+#[derive(Clone, Debug)]
+pub struct Ran {
+    role: String,
+    revision: i64,
+    since: Timestamp,
+    /// When it ended, if it did.
+    pub ended: Option<Timestamp>,
+}
+
+impl From<&Grant> for Ran {
+    fn from(grant: &Grant) -> Self {
+        let spec = &grant.spec;
+        let ended = spec.ended.as_ref().map(|end| end.at.0);
+        Self { role: spec.role.clone(), revision: spec.role_revision, since: spec.since.0, ended }
+    }
+}
+
 /// The Grants that ended so long ago.
-pub fn purge_grants<'a>(scene: Scene<'_>, grants: impl Iterator<Item = &'a Arc<Grant>>, now: Timestamp) -> Purge<Grant> {
+pub fn purge_grants(scene: Scene<'_>, grants: impl Iterator<Item = Arc<Grant>>, now: Timestamp) -> Purge<Grant> {
     let ended = grants.filter(|grant| grant.spec.state == GrantState::Ended);
-    let timed = ended.map(|grant| (grant.clone(), grant.spec.ended.as_ref().and_then(|end| kept_until(scene, end.at.0))));
-    purge(timed, now)
+    let over = |grant: &Grant| kept_until(scene, grant.spec.ended.as_ref()?.at.0);
+    purge(ended.map(|grant| (grant.clone(), over(&grant))), now)
 }
 
 /// The Departures that were over so long ago: complete, or followed by a return. One whose Developer is still written, or of which data is still
@@ -71,7 +89,7 @@ fn goes_on(scene: Scene<'_>, departure: &Departure) -> bool {
 pub fn purge_revisions<'a>(
     scene: Scene<'_>,
     revisions: impl Iterator<Item = &'a Arc<ControllerRevision>>,
-    grants: impl Iterator<Item = &'a Arc<Grant>>,
+    grants: impl Iterator<Item = &'a Ran>,
     now: Timestamp,
 ) -> Purge<ControllerRevision> {
     let mut by_role: BTreeMap<&String, Vec<&Arc<ControllerRevision>>> = BTreeMap::new();
@@ -79,9 +97,9 @@ pub fn purge_revisions<'a>(
         let Some(role) = revision.labels().get(ROLE) else { continue };
         by_role.entry(role).or_default().push(revision);
     }
-    let mut of_role: BTreeMap<&str, Vec<&Grant>> = BTreeMap::new();
+    let mut of_role: BTreeMap<&str, Vec<&Ran>> = BTreeMap::new();
     for grant in grants {
-        of_role.entry(&grant.spec.role).or_default().push(grant);
+        of_role.entry(&grant.role).or_default().push(grant);
     }
     let timed = by_role.into_iter().flat_map(|(role, mut revisions)| {
         revisions.sort_by_key(|revision| (created(revision), revision.revision));
@@ -93,10 +111,9 @@ pub fn purge_revisions<'a>(
             let replaced = revisions.get(at + 1).map(|next| created(next));
             // Times are in seconds, so what began in the second of a replacement may have begun before it.
             let needed = ran.iter().any(|grant| {
-                let named = revision.revision == Some(grant.spec.role_revision);
-                let ended = grant.spec.ended.as_ref().map(|end| end.at.0);
+                let named = revision.revision == Some(grant.revision);
                 let overlaps =
-                    replaced.is_none_or(|replaced| grant.spec.since.0 <= replaced) && ended.is_none_or(|ended| created(revision) <= ended);
+                    replaced.is_none_or(|replaced| grant.since <= replaced) && grant.ended.is_none_or(|ended| created(revision) <= ended);
                 named || overlaps
             });
             let over = kept_until(scene, replaced.unwrap_or_else(|| created(revision))).filter(|_| !needed);

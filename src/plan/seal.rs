@@ -66,8 +66,8 @@ pub fn seal(scene: Scene<'_>, developer: &str, sites: &[Site], before: &[Sealed]
             seal.steps.push(step(site, Change::RoleBinding(binding.removal())));
         }
         let seen = state.network_policies.get(&(site.namespace.clone(), WORKSPACE_OBJECT.to_owned()));
-        if seen.is_none_or(|seen| state.ours(seen.as_ref())) {
-            let write = ensure(no_traffic(scene, site, developer), seen.map(AsRef::as_ref));
+        if seen.as_ref().is_none_or(|seen| state.ours(seen.as_ref())) {
+            let write = ensure(no_traffic(scene, site, developer), seen.as_deref());
             seal.steps.extend(write.map(|write| step(site, Change::NetworkPolicy(write))));
         }
     }

@@ -10,9 +10,9 @@ use crate::api::metadata::IDENTITIES_NAMESPACE;
 use crate::api::{Developer, Environment};
 
 use super::access::standing;
-use super::cluster::ClusterKey;
+use super::cluster::{Account, ClusterKey};
 use super::identity::{Known, Unknown, developer_of_service_account, known};
-use super::person::{Mark, Person, person};
+use super::person::{Person, person};
 use super::placement::Scene;
 use super::world::World;
 
@@ -45,9 +45,11 @@ pub fn behind<'a>(scene: Scene<'a>, cluster: &ClusterKey, found: &Known) -> Opti
             let developer = scene.world.developer(developer_of_service_account(name)?)?;
             let key = (IDENTITIES_NAMESPACE.to_owned(), name.to_string());
             // A ServiceAccount that is not there is one that she had before, or is about to get.
-            let hers = scene.clusters.get(cluster)?.service_accounts.get(&key).is_none_or(|account| {
-                Mark::read(account.labels(), account.annotations()).is_some_and(|mark| scene.world.owns(developer, &mark))
-            });
+            let hers = match scene.clusters.get(cluster)?.account_of(&developer.name_any(), &key) {
+                Account::Missing => true,
+                Account::Marked(mark) => scene.world.owns(developer, mark),
+                Account::Unmarked => false,
+            };
             hers.then_some(developer)
         }
         Known::User(user) => scene.world.developer(scene.world.users().holder(cluster, user)?),

@@ -37,6 +37,7 @@ pub fn current_cluster_role<'a>(state: &'a ClusterState, role: &'a Role, name: &
 pub fn missing(scene: Scene<'_>, developer: &Developer, role: &Role, via: &Via, places: &Places) -> BTreeSet<Cell> {
     let mut missing = BTreeSet::new();
     let mut names: BTreeMap<&str, Option<Known>> = BTreeMap::new();
+    let mut own: BTreeMap<(&ClusterKey, &str), Option<&str>> = BTreeMap::new();
     let role_name = role.name_any();
     for place in &places.inside {
         if !via.values().any(|scope| covers(scope, &place.environment)) {
@@ -47,12 +48,14 @@ pub fn missing(scene: Scene<'_>, developer: &Developer, role: &Role, via: &Via, 
         let known = names.entry(&place.environment).or_insert_with(|| known_in(scene, developer, environment).ok());
         let (Some(known), Some(state), false) = (known, scene.clusters.get(&place.cluster), idle) else { continue };
         let reference = match &place.reference {
-            Reference::Existing(name) => Some(name.clone()),
-            Reference::Inline(name) => current_cluster_role(state, role, name, false).map(|object| object.name_any()),
+            Reference::Existing(name) => Some(name.as_str()),
+            Reference::Inline(name) => *own
+                .entry((&place.cluster, name))
+                .or_insert_with(|| current_cluster_role(state, role, name, false).and_then(|object| object.metadata.name.as_deref())),
         };
         let seen = state.role_bindings_naming_in(known, &place.namespace).any(|bound| {
             bound.labels().get(ROLE) == Some(&role_name)
-                && Some(&bound.role_ref().name) == reference.as_ref()
+                && Some(bound.role_ref().name.as_str()) == reference
                 && bound.labels().get(ENVIRONMENT) == Some(&place.environment)
         });
         if !seen {

@@ -10,6 +10,8 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::{Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::api::environment::{Isolation, WorkspaceTemplate};
 use crate::api::metadata::{
@@ -20,13 +22,14 @@ use crate::api::{ConditionType, Developer, Environment, Reason};
 
 use super::bound::bind;
 use super::change::{Change, Managed, ensure, labels, remove};
-use super::cluster::{ClusterState, Key, Table};
+use super::cluster::{ClusterState, Key};
 use super::fence;
 use super::finding::Finding;
 use super::identity::Known;
 use super::name::{digest, workspace};
 use super::person::{Mark, Person};
 use super::placement::Scene;
+use super::shelf::Shelf;
 use super::territory::is_reserved;
 use super::world::deleting;
 
@@ -94,7 +97,7 @@ pub fn find(site: &Site<'_>) -> Result<Found, Finding> {
         return Err(refuse(Reason::Progressing, format!("namespace {name} is being deleted; it is made again when it is gone")));
     }
     if site.state.ours(seen.as_ref()) {
-        return own_or_conflict(site, seen, name);
+        return own_or_conflict(site, &seen, name);
     }
     if let Some(role) = site.state.roles_in(&name).next() {
         return Err(refuse(
@@ -175,7 +178,7 @@ pub fn uid_annotation(developer: &Developer) -> BTreeMap<String, String> {
 pub fn objects(site: &Site<'_>, found: &Found, owner: Option<&Known>) -> Objects {
     let mut objects = Objects::default();
     let seen = site.state.namespaces.get(&found.name);
-    objects.namespace.extend(ensure(build_namespace(site, found), seen.map(AsRef::as_ref)).map(Change::Namespace));
+    objects.namespace.extend(ensure(build_namespace(site, found), seen.as_deref()).map(Change::Namespace));
     owner_binding(site, &found.name, owner, &mut objects);
     let quota = (!site.template.quota.is_empty()).then(|| build_quota(site, &found.name));
     let limits = site.template.limits.as_ref().map(|_| build_limits(site, &found.name));
@@ -187,23 +190,23 @@ pub fn objects(site: &Site<'_>, found: &Found, owner: Option<&Known>) -> Objects
 }
 
 /// Makes, mends or removes the one object of a kind that usher has in a workspace.
-fn settle<K: Managed>(
+fn settle<K: Managed + Serialize + DeserializeOwned>(
     site: &Site<'_>,
     objects: &mut Objects,
-    table: &Table<K>,
+    shelf: &Shelf<K>,
     namespace: &str,
     desired: Option<K>,
     wrap: impl Fn(super::change::Write<K>) -> Change,
 ) {
-    let seen = table.get(&key(namespace, WORKSPACE_OBJECT));
-    if let Some(stranger) = seen.filter(|seen| !site.state.ours(seen.as_ref())) {
+    let seen = shelf.get(&key(namespace, WORKSPACE_OBJECT));
+    if let Some(stranger) = seen.as_ref().filter(|seen| !site.state.ours(seen.as_ref())) {
         if desired.is_some() {
             objects.findings.push(stranger_finding(stranger.as_ref(), namespace));
         }
         return;
     }
     match (desired, seen) {
-        (Some(desired), seen) => objects.inside.extend(ensure(desired, seen.map(AsRef::as_ref)).map(wrap)),
+        (Some(desired), seen) => objects.inside.extend(ensure(desired, seen.as_deref()).map(wrap)),
         (None, Some(seen)) => objects.leftover.push(wrap(remove(seen.as_ref()))),
         (None, None) => {}
     }

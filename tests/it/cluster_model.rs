@@ -15,7 +15,7 @@ use usher::api::{Binding, Departure, Developer, Environment, Lock, Provider, Rol
 use usher::plan::access::{held_roles, lock_holds, standing};
 use usher::plan::binding::binding_findings;
 use usher::plan::change::{Change, Step, Write};
-use usher::plan::cluster::{ClusterKey, ClusterState, Key, replace};
+use usher::plan::cluster::{ClusterKey, ClusterState, Key};
 use usher::plan::credential::{CredentialPlan, plan_credentials};
 use usher::plan::developer::{DeveloperInputs, DeveloperPlan, plan_developer};
 use usher::plan::environment::environment_findings;
@@ -119,7 +119,7 @@ impl Model {
         };
         let uid = self.next_uid();
         let state = self.state(cluster);
-        let seen = state.namespaces.get(name).cloned();
+        let seen = state.namespaces.get(name);
         let mut namespace = seen.as_deref().cloned().unwrap_or_else(|| Namespace {
             metadata: ObjectMeta { name: Some(name.to_owned()), uid: Some(uid.clone()), ..ObjectMeta::default() },
             ..Namespace::default()
@@ -139,11 +139,11 @@ impl Model {
             state.set_role_binding(&key, None);
         }
         let elsewhere = |key: &Key| key.0 != name;
-        state.quotas.retain(|key, _| elsewhere(key));
-        state.limits.retain(|key, _| elsewhere(key));
-        state.network_policies.retain(|key, _| elsewhere(key));
-        state.config_maps.retain(|key, _| elsewhere(key));
-        state.secrets.retain(|key, _| elsewhere(key));
+        state.quotas.retain(elsewhere);
+        state.limits.retain(elsewhere);
+        state.network_policies.retain(elsewhere);
+        state.config_maps.retain(elsewhere);
+        state.secrets.retain(elsewhere);
     }
 
     pub fn set_developer(&mut self, name: &str, developer: Option<Developer>) {
@@ -218,20 +218,20 @@ impl Model {
         }
         macro_rules! table {
             ($table:ident, $write:expr) => {{
-                let seen = self.state(&cluster).$table.get(&at).cloned();
-                let object = self.checked(seen.as_deref(), $write).map(Arc::new);
-                replace(&mut self.state(&cluster).$table, &at, object);
+                let seen = self.state(&cluster).$table.get(&at);
+                let object = self.checked(seen.as_deref(), $write);
+                self.state(&cluster).$table.replace(&at, object.as_ref());
             }};
         }
         match &step.change {
             Change::Namespace(write) => {
                 assert!(!matches!(write, Write::Delete(_)), "no plan deletes a namespace");
-                let seen = self.state(&cluster).namespaces.get(&at.1).cloned();
+                let seen = self.state(&cluster).namespaces.get(&at.1);
                 let object = self.checked(seen.as_deref(), write).map(Arc::new);
                 self.state(&cluster).set_namespace(&at.1, object);
             }
             Change::ServiceAccount(write) => {
-                let seen = self.state(&cluster).service_accounts.get(&at).cloned();
+                let seen = self.state(&cluster).service_accounts.get(&at);
                 let object = self.checked(seen.as_deref(), write).map(Arc::new);
                 self.state(&cluster).set_service_account(&at, object);
             }
@@ -366,7 +366,7 @@ impl Model {
         let at = key(&secret.metadata);
         let home = usher::plan::environment::home(&self.world).and_then(|name| self.world.environment(name));
         let cluster = ClusterKey::of(home.expect("a kubeconfig is for somebody with a home"));
-        replace(&mut self.state(&cluster).secrets, &at, Some(Arc::new(secret)));
+        self.state(&cluster).secrets.replace(&at, Some(&secret));
     }
 
     /// Everything that could be planned for.

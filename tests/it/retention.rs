@@ -7,7 +7,7 @@ use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::ResourceExt;
 use serde_json::{Value, json};
 use usher::api::{Departure, Grant};
-use usher::plan::purge::{purge_departures, purge_grants, purge_revisions};
+use usher::plan::purge::{Ran, purge_departures, purge_grants, purge_revisions};
 
 use crate::cluster_model::Model;
 use crate::worlds::{later, model, noon};
@@ -44,7 +44,7 @@ fn grants_go_when_they_ended_long_ago_and_running_ones_never() {
         grant("old", "r", -100, Some(-60)),
         grant("older", "r", -100, Some(-90)),
     ];
-    let at = |now: Timestamp| strict().read(|scene| purge_grants(scene, grants.iter(), now));
+    let at = |now: Timestamp| strict().read(|scene| purge_grants(scene, grants.iter().cloned(), now));
     let purge = at(noon());
     assert_eq!((names(&purge.due), purge.next), (vec!["older".to_owned(), "old".to_owned()], Some(later(30))));
     assert_eq!(names(&at(later(-1)).due), ["older"], "to the second");
@@ -52,7 +52,7 @@ fn grants_go_when_they_ended_long_ago_and_running_ones_never() {
     assert_eq!((names(&end.due).len(), end.next), (3, None));
     let mut forever = strict();
     forever.settings.audit.retention = SignedDuration::MAX;
-    assert!(forever.read(|scene| purge_grants(scene, grants.iter(), later(1_000_000))).due.is_empty());
+    assert!(forever.read(|scene| purge_grants(scene, grants.iter().cloned(), later(1_000_000))).due.is_empty());
 }
 
 fn departure(name: &str, status: &Value) -> Arc<Departure> {
@@ -99,6 +99,10 @@ fn a_departure_stays_as_long_as_the_workspace_that_it_speaks_of() {
     assert_eq!(due(&model), 1);
 }
 
+fn ran(grants: &[Arc<Grant>]) -> Vec<Ran> {
+    grants.iter().map(|grant| Ran::from(grant.as_ref())).collect()
+}
+
 fn revision(role: &str, number: i64, created: i64) -> Arc<ControllerRevision> {
     let revision = json!({
         "metadata": {
@@ -117,7 +121,7 @@ fn a_revision_goes_when_it_was_replaced_long_ago_and_no_grant_needs_it() {
     let revisions =
         [revision("r", 1, -900), revision("r", 2, -600), revision("r", 3, -300), revision("r", 4, -30), revision("gone", 1, -900)];
     let due = |grants: &[Arc<Grant>]| {
-        let mut due = names(&model.read(|scene| purge_revisions(scene, revisions.iter(), grants.iter(), noon())).due);
+        let mut due = names(&model.read(|scene| purge_revisions(scene, revisions.iter(), ran(grants).iter(), noon())).due);
         due.sort();
         due
     };
@@ -134,7 +138,7 @@ fn beyond_the_greatest_number_the_oldest_revisions_go_and_never_the_present_one(
     model.add(&json!({"kind": "Role", "metadata": {"name": "r"}, "spec": {}}));
     let revisions = [revision("r", 1, -9), revision("r", 2, -8), revision("r", 3, -7)];
     let grants = [grant("g", "r", -9, None)];
-    let due = model.read(|scene| purge_revisions(scene, revisions.iter(), grants.iter(), noon())).due;
+    let due = model.read(|scene| purge_revisions(scene, revisions.iter(), ran(&grants).iter(), noon())).due;
     assert_eq!(names(&due), ["r-1", "r-2"]);
 }
 
@@ -146,7 +150,7 @@ fn the_revision_that_a_grant_names_is_kept() {
     let revisions = [revision("r", 8, -900), revision("r", 9, -900), revision("r", 10, -900), revision("r", 11, -300)];
     let due = |since: i64| {
         let grants = [grant("g", "r", since, None)];
-        names(&model.read(|scene| purge_revisions(scene, revisions.iter(), grants.iter(), noon())).due)
+        names(&model.read(|scene| purge_revisions(scene, revisions.iter(), ran(&grants).iter(), noon())).due)
     };
     assert_eq!(due(-900), Vec::<String>::new());
     assert_eq!(due(-200), ["r-8", "r-10"]);

@@ -25,7 +25,7 @@ use crate::plan::identity::developer_of_service_account;
 use crate::plan::link::{Link, Links};
 use crate::plan::placement::Scene;
 use crate::plan::settings::Settings;
-use crate::plan::shelf::Shelf;
+use crate::plan::shelf::{Shelf, Table};
 use crate::plan::world::World;
 
 use super::records::{Grants, Revisions};
@@ -433,7 +433,7 @@ personal!(Secret, secrets);
 
 fn put_personal<K: ResourceExt + Serialize + DeserializeOwned>(
     shelf: &mut Shelf<K>,
-    namespaces: &Shelf<Namespace, String>,
+    namespaces: &Table<Namespace, String>,
     key: &Key,
     object: Option<Arc<K>>,
 ) -> Seen {

@@ -16,7 +16,7 @@ use super::bound::{Bound, People, RbacBinding};
 use super::change::ours;
 use super::identity::Known;
 use super::person::Mark;
-use super::shelf::Shelf;
+use super::shelf::{Shelf, Table};
 use super::territory::Territory;
 use super::world::deleting;
 
@@ -77,7 +77,7 @@ pub enum Account<'a> {
 pub struct ClusterState {
     installation: String,
     /// Every namespace, its metadata only.
-    pub namespaces: Shelf<Namespace, String>,
+    pub namespaces: Table<Namespace, String>,
     /// Those that are being deleted.
     going: HashSet<String>,
     /// Which namespace belongs to which Environment.
@@ -165,7 +165,7 @@ impl ClusterState {
 
     /// Takes in a namespace as it is now, or its going.
     pub fn set_namespace(&mut self, name: &str, namespace: Option<Arc<Namespace>>) -> Option<Arc<Namespace>> {
-        let old = self.namespaces.replace(&name.to_owned(), namespace.as_deref());
+        let old = self.namespaces.replace(&name.to_owned(), namespace.clone());
         if namespace.as_deref().is_some_and(deleting) {
             self.going.insert(name.to_owned());
         } else {

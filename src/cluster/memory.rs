@@ -25,7 +25,7 @@ use crate::plan::identity::developer_of_service_account;
 use crate::plan::link::{Link, Links};
 use crate::plan::placement::Scene;
 use crate::plan::settings::Settings;
-use crate::plan::shelf::{Shelf, Table};
+use crate::plan::shelf::Shelf;
 use crate::plan::world::World;
 
 use super::records::{Grants, Revisions};
@@ -361,7 +361,7 @@ impl Kept for Departure {
 
 impl Kept for Namespace {
     fn get(content: &Content, cluster: &ClusterKey, (_, name): &Key) -> Option<Arc<Self>> {
-        content.clusters.get(cluster)?.namespaces.get(name)
+        content.clusters.get(cluster)?.namespaces.get(name).cloned()
     }
     fn put(content: &mut Content, _: &Settings, cluster: &ClusterKey, (_, name): &Key, object: Option<Arc<Self>>) -> Option<Seen> {
         let old = content.clusters.get_mut(cluster)?.set_namespace(name, object.clone());
@@ -433,7 +433,7 @@ personal!(Secret, secrets);
 
 fn put_personal<K: ResourceExt + Serialize + DeserializeOwned>(
     shelf: &mut Shelf<K>,
-    namespaces: &Table<Namespace, String>,
+    namespaces: &BTreeMap<String, Arc<Namespace>>,
     key: &Key,
     object: Option<Arc<K>>,
 ) -> Seen {

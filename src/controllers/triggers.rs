@@ -112,7 +112,7 @@ pub fn wake_all(context: &Context) {
         content.world.locks().for_each(|(name, _)| context.queues.locks.push(name, Lane::Departure));
         content.world.departures().all().for_each(|(name, _)| context.queues.departures.push(name, Lane::Sweep));
         for state in content.clusters.values() {
-            state.namespaces.values().for_each(|namespace| retention(context, &namespace));
+            state.namespaces.values().for_each(|namespace| retention(context, namespace));
         }
     });
 }
@@ -382,12 +382,12 @@ fn departure(context: &Context, name: &str, old: Option<&Arc<Departure>>, new: O
         // A workspace is destroyed only with a receipt, which may be seen after the workspace's date.
         for person in [old, new].into_iter().flatten().map(|departure| &departure.spec.developer.name) {
             context.queues.developers.push(person, Lane::Drift);
-            content.clusters.values().flat_map(|state| state.workspaces_of(person)).for_each(|namespace| retention(context, &namespace));
+            content.clusters.values().flat_map(|state| state.workspaces_of(person)).for_each(|namespace| retention(context, namespace));
         }
         // A released batch lets the others of it through, too. What a new one does to the others its own pass tells them.
         if old.is_some() {
             content.world.departures().all().for_each(|(name, _)| context.queues.departures.push_after(name, Lane::Sweep, BATCH));
-            content.clusters.values().flat_map(|state| state.namespaces.values()).for_each(|namespace| retention(context, &namespace));
+            content.clusters.values().flat_map(|state| state.namespaces.values()).for_each(|namespace| retention(context, namespace));
         }
     });
 }

@@ -16,9 +16,8 @@ use super::bound::{Bound, People, RbacBinding};
 use super::change::ours;
 use super::identity::Known;
 use super::person::Mark;
-use super::shelf::{Shelf, Table};
+use super::shelf::Shelf;
 use super::territory::Territory;
-use super::world::deleting;
 
 /// Which cluster: the home cluster, or the one that a Secret's kubeconfig leads to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,9 +76,7 @@ pub enum Account<'a> {
 pub struct ClusterState {
     installation: String,
     /// Every namespace, its metadata only.
-    pub namespaces: Table<Namespace, String>,
-    /// Those that are being deleted.
-    going: HashSet<String>,
+    pub namespaces: BTreeMap<String, Arc<Namespace>>,
     /// Which namespace belongs to which Environment.
     pub territory: Territory,
     /// ClusterRoles of this installation.
@@ -165,12 +162,10 @@ impl ClusterState {
 
     /// Takes in a namespace as it is now, or its going.
     pub fn set_namespace(&mut self, name: &str, namespace: Option<Arc<Namespace>>) -> Option<Arc<Namespace>> {
-        let old = self.namespaces.replace(&name.to_owned(), namespace.clone());
-        if namespace.as_deref().is_some_and(deleting) {
-            self.going.insert(name.to_owned());
-        } else {
-            self.going.remove(name);
-        }
+        let old = match namespace.clone() {
+            Some(new) => self.namespaces.insert(name.to_owned(), new),
+            None => self.namespaces.remove(name),
+        };
         for (namespace, present) in [(&old, false), (&namespace, true)] {
             let Some(namespace) = namespace.as_ref().filter(|namespace| ours(namespace.as_ref(), &self.installation)) else { continue };
             let Some(developer) = namespace.labels().get(WORKSPACE) else { continue };
@@ -375,22 +370,12 @@ impl ClusterState {
     }
 
     /// The workspaces that this installation made for a Developer of that name.
-    pub fn workspaces_of(&self, developer: &str) -> impl Iterator<Item = Arc<Namespace>> {
+    pub fn workspaces_of<'a>(&'a self, developer: &str) -> impl Iterator<Item = &'a Arc<Namespace>> {
         self.workspaces.get(developer).into_iter().flatten().filter_map(|name| self.namespaces.get(name))
     }
 
-    /// The same, with the names as they are kept.
-    pub fn named_workspaces_of<'a>(&'a self, developer: &str) -> impl Iterator<Item = (&'a String, Arc<Namespace>)> {
-        self.workspaces.get(developer).into_iter().flatten().filter_map(|name| self.namespaces.get_key_value(name))
-    }
-
-    /// Whether a namespace is being deleted.
-    pub fn is_going(&self, namespace: &str) -> bool {
-        self.going.contains(namespace)
-    }
-
     /// All workspaces of an Environment.
-    pub fn workspaces_in<'a>(&'a self, environment: &'a str) -> impl Iterator<Item = Arc<Namespace>> {
+    pub fn workspaces_in<'a>(&'a self, environment: &'a str) -> impl Iterator<Item = &'a Arc<Namespace>> {
         let names = self.workspaces.values().flatten();
         names
             .filter_map(|name| self.namespaces.get(name))

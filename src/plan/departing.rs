@@ -288,7 +288,7 @@ fn without_them<K: RbacBinding>(bound: &Bound<K>, hers: &BTreeSet<Known>) -> Opt
 
 fn workspace(scene: Scene<'_>, site: &Site) -> Workspace {
     let namespace = scene.clusters.get(&site.cluster).and_then(|state| state.namespaces.get(&site.namespace));
-    let end = namespace.as_ref().and_then(|namespace| namespace.annotations().get(DELETE_AT)).and_then(|at| at.parse().ok());
+    let end = namespace.and_then(|namespace| namespace.annotations().get(DELETE_AT)).and_then(|at| at.parse().ok());
     Workspace { environment: site.environment.clone(), namespace: site.namespace.clone(), home: false, delete_at: end.map(Time) }
 }
 

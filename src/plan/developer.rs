@@ -188,7 +188,7 @@ fn accounts_of(inputs: &DeveloperInputs<'_>, state: &ClusterState) -> Vec<Arc<Se
 }
 
 /// The workspaces in a cluster that are hers.
-fn workspaces_of(inputs: &DeveloperInputs<'_>, state: &ClusterState) -> Vec<Arc<Namespace>> {
+fn workspaces_of<'a>(inputs: &DeveloperInputs<'_>, state: &'a ClusterState) -> Vec<&'a Arc<Namespace>> {
     state
         .workspaces_of(&inputs.developer.name_any())
         .filter(|namespace| {
@@ -374,7 +374,7 @@ fn abandoned(inputs: &DeveloperInputs<'_>, cluster: &ClusterKey, kept: &BTreeSet
     let Some(state) = inputs.scene.clusters.get(cluster) else { return };
     for namespace in workspaces_of(inputs, state) {
         let name = namespace.name_any();
-        if kept.contains(&(cluster.clone(), name.clone())) || unknown_or_observed(inputs, &namespace) {
+        if kept.contains(&(cluster.clone(), name.clone())) || unknown_or_observed(inputs, namespace) {
             continue;
         }
         let bindings = state.owner_bindings(&name).map(|binding| Change::RoleBinding(binding.removal()));
@@ -416,7 +416,7 @@ fn leave(inputs: &DeveloperInputs<'_>, names: &BTreeMap<ClusterKey, BTreeSet<Kno
             let environment = namespace.labels().get(ENVIRONMENT);
             credentials.extend(steps(cluster, environment, workspace::credentials_in(state, &namespace.name_any(), revoked)));
             if plan.standing.departs() {
-                marks.extend(steps(cluster, environment, departed(inputs, &namespace).into_iter().collect()));
+                marks.extend(steps(cluster, environment, departed(inputs, namespace).into_iter().collect()));
             }
         }
     }

@@ -302,12 +302,12 @@ pub fn delivery<'a>(scene: Scene<'a>, developer: &Developer) -> Option<&'a str> 
     let environment = scene.world.environment(home)?;
     let state = scene.cluster_of(environment)?;
     let owner = developer.name_any();
-    let workspaces = state.named_workspaces_of(&owner);
-    let mut own = workspaces.filter(|(_, namespace)| {
+    let workspaces = state.workspaces_of(&owner);
+    let mut own = workspaces.filter(|namespace| {
         namespace.labels().get(crate::api::metadata::ENVIRONMENT) == Some(home)
             && super::person::Mark::read(namespace.labels(), namespace.annotations()).is_some_and(|mark| scene.world.owns(developer, &mark))
     });
-    let (name, _) = own.next()?;
+    let name = own.find_map(|namespace| namespace.metadata.name.as_deref())?;
     (ClusterKey::of(environment) == ClusterKey::Home).then_some(name)
 }
 

@@ -97,7 +97,7 @@ pub fn orphans(scene: Scene<'_>) -> Vec<Orphan> {
         orphans.extend(role.map(|role| of_role(role, Change::ClusterRole(remove(object.as_ref())))));
     }
     orphans.extend(state.service_accounts.iter().filter_map(|((namespace, _), account)| identity(scene, state, namespace, &account)));
-    orphans.extend(state.namespaces.values().filter_map(|namespace| workspace(scene, state, &namespace)));
+    orphans.extend(state.namespaces.values().filter_map(|namespace| workspace(scene, state, namespace)));
     orphans
 }
 
@@ -151,8 +151,8 @@ fn owner_binding(
 ) -> Option<Orphan> {
     let labels = bound.labels();
     let place = state.namespaces.get(namespace);
-    let name = labels.get(DEVELOPER).or_else(|| place.as_ref()?.labels().get(WORKSPACE)).filter(|_| !labels.contains_key(ROLE))?;
-    let mark = place.as_ref().and_then(|place| Mark::read(place.labels(), place.annotations()));
+    let name = labels.get(DEVELOPER).or_else(|| place?.labels().get(WORKSPACE)).filter(|_| !labels.contains_key(ROLE))?;
+    let mark = place.and_then(|place| Mark::read(place.labels(), place.annotations()));
     let why = unknown(scene, name, mark.as_ref())?;
     Some(Orphan { owner: Owner::Developer(name.clone()), why, removal: Change::RoleBinding(bound.removal()) })
 }

@@ -41,7 +41,7 @@ pub fn end_of(scene: Scene<'_>, cluster: &ClusterKey, name: &str, now: Timestamp
     if !left.into_iter().any(|departure| departure.spec.developer.uid == uid && lasts(departure)) || brake(scene, uid).is_some() {
         return End::Stays;
     }
-    if notes.contains_key(ADOPTED) || deleting(namespace.as_ref()) || claimed(scene, &namespace, now) || idle(scene, &namespace) {
+    if notes.contains_key(ADOPTED) || deleting(namespace.as_ref()) || claimed(scene, namespace, now) || idle(scene, namespace) {
         return End::Stays;
     }
     if now < at {

@@ -88,62 +88,6 @@ impl<K: Serialize + DeserializeOwned, Q: Ord + Clone> Shelf<K, Q> {
     }
 }
 
-/// Objects of which all are looked at again and again, kept as they are. They are asked for like those on a shelf.
-#[derive(Debug)]
-pub struct Table<K, Q = Key>(BTreeMap<Q, Arc<K>>);
-
-impl<K, Q: Ord + Clone> Table<K, Q> {
-    /// The object of that key.
-    pub fn get<R: Ord + ?Sized>(&self, key: &R) -> Option<Arc<K>>
-    where
-        Q: Borrow<R>,
-    {
-        self.0.get(key).cloned()
-    }
-
-    /// The object of that key, with the key as it is kept.
-    pub fn get_key_value(&self, key: &Q) -> Option<(&Q, Arc<K>)> {
-        self.0.get_key_value(key).map(|(key, object)| (key, object.clone()))
-    }
-
-    /// Keeps an object, or forgets it. Returns the one before.
-    pub fn replace(&mut self, key: &Q, object: Option<Arc<K>>) -> Option<Arc<K>> {
-        match object {
-            Some(object) => self.0.insert(key.clone(), object),
-            None => self.0.remove(key),
-        }
-    }
-
-    /// Whether there is one of that key.
-    pub fn contains_key<R: Ord + ?Sized>(&self, key: &R) -> bool
-    where
-        Q: Borrow<R>,
-    {
-        self.0.contains_key(key)
-    }
-
-    /// Their keys, in order.
-    pub fn keys(&self) -> impl Iterator<Item = &Q> {
-        self.0.keys()
-    }
-
-    /// All of them, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&Q, Arc<K>)> {
-        self.0.iter().map(|(key, object)| (key, object.clone()))
-    }
-
-    /// The objects, in the order of their keys.
-    pub fn values(&self) -> impl Iterator<Item = Arc<K>> {
-        self.0.values().cloned()
-    }
-}
-
-impl<K, Q> Default for Table<K, Q> {
-    fn default() -> Self {
-        Self(BTreeMap::new())
-    }
-}
-
 impl<K, Q> Default for Shelf<K, Q> {
     fn default() -> Self {
         Self { objects: BTreeMap::new(), dictionary: Vec::new(), kind: PhantomData }

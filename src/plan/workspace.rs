@@ -97,7 +97,7 @@ pub fn find(site: &Site<'_>) -> Result<Found, Finding> {
         return Err(refuse(Reason::Progressing, format!("namespace {name} is being deleted; it is made again when it is gone")));
     }
     if site.state.ours(seen.as_ref()) {
-        return own_or_conflict(site, &seen, name);
+        return own_or_conflict(site, seen, name);
     }
     if let Some(role) = site.state.roles_in(&name).next() {
         return Err(refuse(
@@ -178,7 +178,7 @@ pub fn uid_annotation(developer: &Developer) -> BTreeMap<String, String> {
 pub fn objects(site: &Site<'_>, found: &Found, owner: Option<&Known>) -> Objects {
     let mut objects = Objects::default();
     let seen = site.state.namespaces.get(&found.name);
-    objects.namespace.extend(ensure(build_namespace(site, found), seen.as_deref()).map(Change::Namespace));
+    objects.namespace.extend(ensure(build_namespace(site, found), seen.map(AsRef::as_ref)).map(Change::Namespace));
     owner_binding(site, &found.name, owner, &mut objects);
     let quota = (!site.template.quota.is_empty()).then(|| build_quota(site, &found.name));
     let limits = site.template.limits.as_ref().map(|_| build_limits(site, &found.name));

@@ -125,7 +125,7 @@ impl Model {
         };
         let uid = self.next_uid();
         let state = self.state(cluster);
-        let seen = state.namespaces.get(name);
+        let seen = state.namespaces.get(name).cloned();
         let mut namespace = seen.as_deref().cloned().unwrap_or_else(|| Namespace {
             metadata: ObjectMeta { name: Some(name.to_owned()), uid: Some(uid.clone()), ..ObjectMeta::default() },
             ..Namespace::default()
@@ -232,7 +232,7 @@ impl Model {
         match &step.change {
             Change::Namespace(write) => {
                 assert!(!matches!(write, Write::Delete(_)), "no plan deletes a namespace");
-                let seen = self.state(&cluster).namespaces.get(&at.1);
+                let seen = self.state(&cluster).namespaces.get(&at.1).cloned();
                 let object = self.checked(seen.as_deref(), write).map(Arc::new);
                 self.state(&cluster).set_namespace(&at.1, object);
             }

@@ -2,7 +2,6 @@
 //! `access`, `placement`, `includes` and `territory`: where the two differ, one of them has misread the page.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
@@ -147,7 +146,7 @@ impl<'a> Naive<'a> {
             let cluster = ClusterKey::of(environment);
             let Some(subject) = self.subject(person, environment) else { continue };
             for namespace in self.namespaces(&cluster) {
-                if self.belongs_to(&namespace, &cluster).as_deref() != Some(&environment.name_any()) || !chosen(&namespace, access) {
+                if self.belongs_to(namespace, &cluster).as_deref() != Some(&environment.name_any()) || !chosen(namespace, access) {
                     continue;
                 }
                 for right in self.inside_rights(&cluster, access) {
@@ -194,9 +193,9 @@ impl<'a> Naive<'a> {
         cells
     }
 
-    fn namespaces(&self, cluster: &ClusterKey) -> Vec<Arc<Namespace>> {
+    fn namespaces(&self, cluster: &ClusterKey) -> Vec<&'a Namespace> {
         let state = self.model.clusters.get(cluster);
-        state.into_iter().flat_map(|state| state.namespaces.values()).filter(|namespace| !going(namespace.as_ref())).collect()
+        state.into_iter().flat_map(|state| state.namespaces.values()).map(AsRef::as_ref).filter(|namespace| !going(*namespace)).collect()
     }
 
     /// "A namespace belongs to the Environment whose selector matches it in that cluster; two that match are a Conflict on both, and it belongs to
@@ -254,7 +253,7 @@ impl<'a> Naive<'a> {
     }
 
     /// The namespace that is hers in an Environment, as it was made: pinned, or the one she has already, or the template's.
-    fn workspace(&self, person: &Developer, environment: &Environment) -> Option<Arc<Namespace>> {
+    fn workspace(&self, person: &Developer, environment: &Environment) -> Option<&'a Namespace> {
         let template = environment.spec.workspace.as_ref()?;
         let cluster = ClusterKey::of(environment);
         let all = self.namespaces(&cluster);
@@ -268,7 +267,7 @@ impl<'a> Naive<'a> {
             ..Namespace::default()
         };
         let refused = never_matched(&name) || !self.matching(&labelled, &cluster).is_empty();
-        (!refused && self.hers(&namespace, person, environment)).then_some(namespace)
+        (!refused && self.hers(namespace, person, environment)).then_some(namespace)
     }
 
     /// Promise 10: hers is what was made for her, or for somebody of her name who never began to leave, unless a personId says otherwise.

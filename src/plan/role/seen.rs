@@ -15,6 +15,7 @@ use crate::plan::identity::Known;
 use crate::plan::placement::Scene;
 use crate::plan::rbac::issued_to;
 use crate::plan::subjects;
+use crate::plan::world::deleting;
 
 use super::RoleInputs;
 
@@ -62,7 +63,9 @@ pub(super) struct SeenBinding<'a> {
 /// The bindings of a Role that were seen in a cluster.
 pub(super) fn seen_in<'a>(inputs: &RoleInputs<'a>, cluster: &ClusterKey, state: &'a ClusterState) -> Vec<SeenBinding<'a>> {
     let role = inputs.role.metadata.name.as_deref().unwrap_or_default();
-    let inside = state.role_bindings_of(role).filter(|((namespace, _), _)| !state.is_going(namespace));
+    let inside = state
+        .role_bindings_of(role)
+        .filter(|((namespace, _), _)| state.namespaces.get(namespace).is_none_or(|namespace| !deleting(namespace.as_ref())));
     let inside = inside.map(|((namespace, _), bound)| {
         let environment = bound.labels().get(ENVIRONMENT).cloned().unwrap_or_default();
         seen_binding(cluster, Some((environment, namespace.clone())), bound, Seen::Inside(bound))

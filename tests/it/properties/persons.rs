@@ -65,7 +65,7 @@ fn kubeconfig(model: &Model, namespace: &str) -> bool {
 }
 
 fn departed(model: &Model) -> bool {
-    model.clusters[&ClusterKey::Home].namespaces.get("dev-ada").expect("her workspace").annotations().contains_key(DEPARTED_AT)
+    model.clusters[&ClusterKey::Home].namespaces["dev-ada"].annotations().contains_key(DEPARTED_AT)
 }
 
 #[test]
@@ -104,14 +104,14 @@ fn a_stranger_of_the_same_name_gets_nothing_of_the_first_ones() {
 fn the_same_person_id_comes_back_to_her_workspace() {
     let written = world(Some("100417"));
     let mut model = run(&written);
-    let namespace = model.clusters[&ClusterKey::Home].namespaces.get("dev-ada").expect("her workspace").uid();
+    let namespace = model.clusters[&ClusterKey::Home].namespaces["dev-ada"].uid();
     let access = held(&model);
     delete(&mut model, &written.developers["ada"]);
     assert!(departed(&model));
 
     model.set_developer("ada", Some(ada(&written, "another")));
     model.settle();
-    assert_eq!(model.clusters[&ClusterKey::Home].namespaces.get("dev-ada").expect("her workspace").uid(), namespace);
+    assert_eq!(model.clusters[&ClusterKey::Home].namespaces["dev-ada"].uid(), namespace);
     assert!(!departed(&model), "she is back");
     assert_eq!(held(&model), access, "today's Roles, under the same identity");
     assert!(kubeconfig(&model, "dev-ada"));
@@ -167,7 +167,7 @@ fn a_person_id_that_is_added_later_changes_the_identity_and_leaves_nothing_behin
         assert!(second.len() == 1 && second.is_disjoint(&first));
         assert!(!held(&model).iter().any(|it| first.iter().any(|name| it.subject.ends_with(name))), "the old name is nowhere");
         assert_eq!(of(&model, "dev-ada").len(), 1);
-        let person = model.clusters[&ClusterKey::Home].namespaces.get("dev-ada").expect("her workspace").labels()[PERSON].clone();
+        let person = model.clusters[&ClusterKey::Home].namespaces["dev-ada"].labels()[PERSON].clone();
         assert!(person.starts_with("id-"), "{person}");
     }
 }

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::plan::holdings::Holding;
+use crate::plan::target::environment_of;
 
 use super::table::{csv, table};
 
@@ -70,7 +71,7 @@ fn fields(holding: &Holding) -> Vec<String> {
 
 fn in_columns(holdings: &[Holding], view: View) -> String {
     let places = |holding: &Holding| {
-        let short = holding.targets.iter().map(|target| target.strip_prefix("environment/").unwrap_or(target).to_owned());
+        let short = holding.targets.iter().map(|target| environment_of(target).unwrap_or(target).to_owned());
         short.collect::<Vec<_>>().join(",")
     };
     let row = |holding: &Holding| {

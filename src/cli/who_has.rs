@@ -10,6 +10,7 @@ use crate::api::metadata::{CLUSTER_PREFIX, ENVIRONMENT, ENVIRONMENTS, MANAGED_BY
 use crate::api::{Developer, Grant};
 use crate::plan::change::ours;
 use crate::plan::holdings::{Filter, Holding, OWNER, held_now, owned_now};
+use crate::plan::target::environment_of;
 
 use super::connect::Connect;
 use super::holdings::{Output, View, show};
@@ -93,7 +94,7 @@ impl Given {
             return holding.targets.contains(&format!("namespace/{namespace}")).then_some(holding);
         }
         let environments = self.0.get(&holding.role)?;
-        holding.targets.retain(|target| target.strip_prefix("environment/").is_some_and(|name| environments.iter().any(|it| it == name)));
+        holding.targets.retain(|target| environment_of(target).is_some_and(|name| environments.iter().any(|it| it == name)));
         (!holding.targets.is_empty()).then_some(holding)
     }
 }

@@ -158,6 +158,12 @@ fn same_uid<K: Resource>(kept: Option<Arc<K>>, uid: Option<&String>) -> bool {
     kept.is_some_and(|kept| uid.is_none_or(|uid| kept.meta().uid.as_ref() == Some(uid)))
 }
 
+/// Divides the namespaces of a cluster among the Environments that are there.
+fn divide(world: &World, settings: &Settings, cluster: &ClusterKey, state: &mut ClusterState) {
+    let here = world.environments().map(|(_, environment)| environment.as_ref());
+    state.territory.set_environments(&settings.namespace, here.filter(|environment| ClusterKey::of(environment) == *cluster));
+}
+
 impl Memory {
     /// Nothing kept yet, of these clusters.
     pub fn new(settings: Settings, clusters: impl IntoIterator<Item = ClusterKey>) -> Self {
@@ -195,8 +201,7 @@ impl Memory {
         content.links.insert(cluster.clone(), new.clone());
         if !content.clusters.contains_key(cluster) {
             let mut state = ClusterState::new(&self.settings.installation);
-            let here = content.world.environments().map(|(_, environment)| environment.as_ref());
-            state.territory.set_environments(&self.settings.namespace, here.filter(|environment| ClusterKey::of(environment) == *cluster));
+            divide(&content.world, &self.settings, cluster, &mut state);
             content.clusters.insert(cluster.clone(), state);
         }
         self.tell((old.as_ref() != Some(&new)).then(|| Seen::Link(cluster.clone(), old, Some(new))), By::Watch);
@@ -311,9 +316,7 @@ impl Kept for Environment {
     fn put(content: &mut Content, settings: &Settings, _: &ClusterKey, (_, name): &Key, object: Option<Arc<Self>>) -> Option<Seen> {
         let old = content.world.set_environment(name, object.clone());
         for (key, state) in &mut content.clusters {
-            let here = content.world.environments().map(|(_, environment)| environment.as_ref());
-            let here = here.filter(|environment| ClusterKey::of(environment) == *key);
-            state.territory.set_environments(&settings.namespace, here);
+            divide(&content.world, settings, key, state);
         }
         Some(Seen::Environment(name.clone(), old, object))
     }

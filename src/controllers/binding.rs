@@ -129,8 +129,7 @@ impl Bindings {
             roles
         });
         let since = *self.ends.lock().entry(mark(binding)).or_insert_with(|| context.tick());
-        let answering: Vec<ClusterKey> =
-            context.memory.read(|_, scene| scene.clusters.keys().filter(|key| scene.answers(key)).cloned().collect());
+        let answering: Vec<ClusterKey> = context.memory.read(|_, scene| scene.answering().cloned().collect());
         let waiting: Vec<String> = {
             let outcomes = context.roles.lock();
             let passed = |role: &String| {

@@ -123,9 +123,7 @@ impl Departures {
         }
         let mut found = self.work(departure, view).await;
         let again = self.next(&departure.name_any(), &found);
-        found.next_try =
-            again.and_then(|wait| SignedDuration::try_from(wait).ok()).and_then(|wait| self.context.now().checked_add(wait).ok());
-        found.next_try = found.next_try.filter(|_| found.error.is_some());
+        found.next_try = again.filter(|_| found.error.is_some()).and_then(|wait| later(self.context.now(), wait));
         (found, again)
     }
 
@@ -169,7 +167,7 @@ impl Departures {
             }
             accounts
         });
-        found.next_try = soon.and_then(|wait| SignedDuration::try_from(wait).ok()).and_then(|wait| now.checked_add(wait).ok());
+        found.next_try = soon.and_then(|wait| later(now, wait));
         let status = receipt(departure, found, self.context.now());
         let mut done = Done { soon, recheck_at: view.recheck_at, ..Done::default() };
         match self.write(departure, status).await {
@@ -198,9 +196,8 @@ impl Departures {
         let mut silent = self.silent.lock();
         let (tries, next) = silent.entry(name).or_default().entry(cluster.clone()).or_insert((0, now));
         if *next <= now {
-            let wait = FIRST_TRY.saturating_mul(1 << (*tries).min(16)).min(LAST_TRY);
+            *next = later(now, patience(*tries)).unwrap_or(now);
             *tries += 1;
-            *next = SignedDuration::try_from(wait).ok().and_then(|wait| now.checked_add(wait).ok()).unwrap_or(now);
         }
         let wait = Duration::try_from(next.duration_since(now)).unwrap_or_default();
         (FoundIn::silent(format!("{cluster}: {why}"), *tries, Some(*next)), Some(wait))
@@ -354,7 +351,7 @@ impl Departures {
     fn next(&self, name: &str, found: &FoundIn) -> Option<Duration> {
         let progress = self.progress.lock().get(name).copied()?;
         if found.error.is_some() {
-            return Some(FIRST_TRY.saturating_mul(1 << progress.tries.min(16)).min(LAST_TRY));
+            return Some(patience(progress.tries));
         }
         if !found.access_gone {
             return Some(if progress.since.elapsed() < ACCOUNTS_GO_AFTER { SOON } else { FIRST_TRY });
@@ -392,7 +389,7 @@ impl Departures {
     /// Puts back what was sealed, and closes the receipt.
     async fn back(&self, departure: &Arc<Departure>) -> Result<Done, Error> {
         let context = &self.context;
-        let kept = departure.status.as_ref().map(|status| status.sealed.clone()).unwrap_or_default();
+        let kept = sealed_before(departure);
         let put_back = |scene: Scene<'_>| {
             let left = &departure.spec.developer;
             let Some(developer) = scene.world.developer(&left.name) else { return (Vec::new(), true) };
@@ -437,6 +434,16 @@ impl Departures {
         self.progress.lock().remove(&departure.name_any());
         Ok(Done { wrote: true, ..Done::default() })
     }
+}
+
+/// The time until the next try, after so many in vain.
+fn patience(tries: u32) -> Duration {
+    FIRST_TRY.saturating_mul(1 << tries.min(16)).min(LAST_TRY)
+}
+
+/// The moment so long after another one, unless that is beyond all times.
+fn later(now: Timestamp, wait: Duration) -> Option<Timestamp> {
+    now.checked_add(SignedDuration::try_from(wait).ok()?).ok()
 }
 
 /// What a receipt says is kept for a return.

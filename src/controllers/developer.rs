@@ -101,6 +101,19 @@ impl Progress {
             plan,
         }
     }
+
+    /// Looks again at a moment, unless that is due sooner.
+    pub(super) fn recheck(&mut self, at: Option<Timestamp>) {
+        self.recheck_at = self.recheck_at.into_iter().chain(at).min();
+    }
+
+    /// Tells what went wrong.
+    pub(super) fn tell_errors(&mut self) {
+        for error in &self.errors {
+            let of = if error.kind() == "ServiceAccount" { ConditionType::CredentialsReady } else { ConditionType::WorkspaceReady };
+            self.findings.extend(error_findings(of, std::slice::from_ref(error)));
+        }
+    }
 }
 
 impl Developers {
@@ -229,9 +242,7 @@ impl Developers {
             plan_credentials(scene, developer, plan, &held, (&notes, now))
         });
         progress.findings.extend(credentials.findings);
-        if let Some(renew_at) = credentials.renew_at {
-            progress.recheck_at = Some(progress.recheck_at.map_or(renew_at, |at| at.min(renew_at)));
-        }
+        progress.recheck(credentials.renew_at);
         let Some(cluster) = context.cluster(&self.cluster) else { return };
         if let Some(write) = &credentials.write {
             match write_kubeconfig(&cluster, &context.memory, write, &brought, now).await {
@@ -274,10 +285,7 @@ impl Developers {
         context.set_pending(("Developer", &developer.name_any()), fresh.withheld.iter().chain(&fresh.owed));
         progress.findings.extend(fresh.findings.iter().cloned());
         progress.findings.extend(self.elsewhere(developer, &fresh));
-        for error in &progress.errors {
-            let of = if error.kind() == "ServiceAccount" { ConditionType::CredentialsReady } else { ConditionType::WorkspaceReady };
-            progress.findings.extend(error_findings(of, std::slice::from_ref(error)));
-        }
+        progress.tell_errors();
         if !fresh.phases.is_empty() && progress.errors.is_empty() {
             progress.findings.push(Finding::new(ConditionType::WorkspaceReady, Reason::Progressing, "workspaces are being made"));
         }

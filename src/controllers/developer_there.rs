@@ -47,10 +47,7 @@ impl Developers {
             self.credentials_here(developer, &mut progress, now).await;
         }
         let waits = leaves && !(progress.plan.access_gone() && progress.plan.afterwards.is_empty());
-        for error in &progress.errors {
-            let of = if error.kind() == "ServiceAccount" { ConditionType::CredentialsReady } else { ConditionType::WorkspaceReady };
-            progress.findings.extend(error_findings(of, std::slice::from_ref(error)));
-        }
+        progress.tell_errors();
         progress.findings.sort();
         progress.findings.dedup();
         if context.there.people.tell(name, &self.cluster, progress.findings) || progress.wrote {
@@ -93,9 +90,7 @@ impl Developers {
         let brought = context.there.notes(&uid);
         let all = self.plan_for_all(developer, now);
         let (due, renew_at) = context.memory.read(|_, scene| due(scene, (developer, &all), &self.cluster, &brought, now));
-        if let Some(renew_at) = renew_at {
-            progress.recheck_at = Some(progress.recheck_at.map_or(renew_at, |at: Timestamp| at.min(renew_at)));
-        }
+        progress.recheck(renew_at);
         let (Some(due), Some(cluster)) = (due, context.cluster(&self.cluster)) else { return Ok(()) };
         let lifetime = context.memory.settings().token_lifetime;
         let token = bring(&cluster, &due, lifetime, now).await.inspect_err(|error| context.doubt(&self.cluster, error))?;

@@ -136,8 +136,7 @@ impl Locks {
     /// told as such.
     fn join(&self, lock: &Lock, found: &mut LockFound, now: Timestamp) {
         let all = self.context.memory.read(|_, scene| {
-            let answering: Vec<ClusterKey> =
-                scene.clusters.keys().filter(|key| **key != ClusterKey::Home && scene.answers(key)).cloned().collect();
+            let answering: Vec<ClusterKey> = scene.answering().filter(|key| **key != ClusterKey::Home).cloned().collect();
             (!scene.links.is_empty()).then(|| (locking(scene, lock, now), answering))
         });
         let Some((view, answering)) = all else { return };
@@ -253,7 +252,7 @@ impl Locks {
         let mut found = found.clone();
         if !found.lifted {
             // The pass over another cluster may have sealed something since.
-            keep_all(&mut found.sealed, present.status.as_ref().map_or(&[], |status| &status.sealed));
+            keep_all(&mut found.sealed, present.status.iter().flat_map(|status| &status.sealed));
         }
         let status = lock_status(&present, &found, now);
         let wrote = context.objects.write_status(present.as_ref(), present.status.as_ref(), &status).await?;

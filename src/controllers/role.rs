@@ -168,9 +168,7 @@ impl Roles {
             // Somebody leaves: the next pass, which begins with her, was asked for.
             return Ok(Done { wrote: rounds.written > 0, errors: rounds.errors, ..Done::default() });
         }
-        self.note_failure(&name, rounds.errors.iter().any(|error| !error.is_no_failure()));
-        let settled = rounds.errors.is_empty() && !rounds.plan.waits && rounds.plan.phases.is_empty();
-        self.report_outcome(&name, &rounds, (settled, started));
+        let settled = self.judge(&name, &rounds, started);
         let (recheck_at, waits) = (rounds.plan.recheck_at, rounds.plan.waits);
         self.plan_for_all(role, &mut rounds);
         context.set_pending(("Role", &name), rounds.plan.withheld.iter().chain(&rounds.plan.owed));
@@ -198,19 +196,26 @@ impl Roles {
         let (name, started) = (role.name_any(), self.context.tick());
         let rounds = self.rounds(role).await?;
         if !rounds.made_way() {
-            self.note_failure(&name, rounds.errors.iter().any(|error| !error.is_no_failure()));
-            let settled = rounds.errors.is_empty() && !rounds.plan.waits && rounds.plan.phases.is_empty();
-            self.report_outcome(&name, &rounds, (settled, started));
+            self.judge(&name, &rounds, started);
         }
         let soon = rounds.plan.waits.then_some(LOOK_AGAIN);
         Ok(Done { recheck_at: rounds.plan.recheck_at, soon, wrote: rounds.written > 0, errors: rounds.errors, ..Done::default() })
+    }
+
+    /// Notes and reports what a pass came to. Returns whether all of it was written and seen.
+    fn judge(&self, name: &str, rounds: &Rounds, started: u64) -> bool {
+        self.note_failure(name, rounds.errors.iter().any(|error| !error.is_no_failure()));
+        let settled = rounds.errors.is_empty() && !rounds.plan.waits && rounds.plan.phases.is_empty();
+        self.report_outcome(name, rounds, (settled, started));
+        settled
     }
 
     /// Where there are other clusters, what is told comes of a plan for all of them.
     fn plan_for_all(&self, role: &Arc<Role>, rounds: &mut Rounds) {
         let epoch = self.context.epoch();
         if self.context.memory.read(|content, _| !content.links.is_empty()) {
-            rounds.plan = self.plan_in(role, epoch.as_deref().unwrap_or_default(), epoch.is_some(), &rounds.failed, None);
+            let patient = self.patient(&role.name_any());
+            rounds.plan = self.plan_in(role, epoch.as_deref().unwrap_or_default(), (epoch.is_some(), patient), &rounds.failed, None);
         }
     }
 
@@ -300,7 +305,7 @@ impl Roles {
     fn plan(&self, role: &Arc<Role>, epoch: &str, may_end: bool, failed: &Failed) -> RolePlan {
         let name = role.name_any();
         let patient = self.patient(&name);
-        let plan = self.plan_in(role, epoch, may_end, failed, Some(&self.cluster));
+        let plan = self.plan_in(role, epoch, (may_end, patient), failed, Some(&self.cluster));
         let mut waiting = self.waiting.lock();
         if plan.waits {
             waiting.entry(name).or_insert_with(|| (Instant::now(), BTreeSet::new())).1.clone_from(&plan.waits_for);
@@ -312,9 +317,15 @@ impl Roles {
     }
 
     /// The plan for one cluster, or for all.
-    fn plan_in(&self, role: &Arc<Role>, epoch: &str, may_end: bool, failed: &Failed, only: Option<&ClusterKey>) -> RolePlan {
+    fn plan_in(
+        &self,
+        role: &Arc<Role>,
+        epoch: &str,
+        (may_end, patient): (bool, bool),
+        failed: &Failed,
+        only: Option<&ClusterKey>,
+    ) -> RolePlan {
         let name = role.name_any();
-        let patient = self.patient(&name);
         let (now, since) = (self.context.now(), Instant::now());
         let plan = self.context.memory.read(|content, scene| {
             // That it is being deleted since this pass began is for the next one, which looks first whether its kind is going away.

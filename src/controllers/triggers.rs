@@ -16,6 +16,7 @@ use crate::plan::departures::lasts;
 use crate::plan::identity::Known;
 use crate::plan::link::key_of;
 use crate::plan::subjects::behind;
+use crate::plan::target::provider_target;
 use crate::plan::world::deleting;
 
 use super::context::{ClusterQueues, Context, Leaving};
@@ -278,7 +279,7 @@ fn provider(context: &Context, name: &str, old: Option<&Arc<Provider>>, new: Opt
 
 /// Wakes the receipts that tell of an account at a Provider: when that is gone nobody looks after it any more.
 fn receipts_at(context: &Context, provider: &str) {
-    let target = format!("provider/{provider}");
+    let target = provider_target(provider);
     context.memory.read(|content, _| {
         let lasting = content.world.departures().all().filter(|(_, departure)| lasts(departure));
         let telling = lasting.filter(|(_, it)| it.status.iter().flat_map(|status| &status.targets).any(|line| line.target == target));

@@ -14,6 +14,7 @@ use super::developer::{seconds, whole_second};
 use super::entitlement::{Desired, entitlements, possible};
 use super::finding::Finding;
 use super::person::Person;
+use super::target::provider_target;
 use super::world::World;
 
 /// Why usher leaves something undone.
@@ -217,7 +218,7 @@ pub fn target(provider: Option<&Provider>, cell: &Cell, previous: Option<&Depart
     let same = previous.filter(|previous| previous.state == state);
     let verified = same.and_then(|previous| previous.verified_at.clone()).or_else(|| Some(whole_second(cell.verified_at)));
     DepartureTarget {
-        target: format!("provider/{}", cell.account.provider),
+        target: provider_target(&cell.account.provider),
         cluster: None,
         state,
         id: cell.account.id.clone().or_else(|| previous.and_then(|previous| previous.id.clone())),
@@ -271,7 +272,7 @@ fn target_state(provider: Option<&Provider>, cell: &Cell) -> TargetState {
 pub fn leftovers(provider: Option<&Provider>, cell: &Cell) -> Vec<Leftover> {
     let account = cell.account.username.clone().unwrap_or_default();
     let told = |reason: &String| Leftover {
-        target: format!("provider/{}", cell.account.provider),
+        target: provider_target(&cell.account.provider),
         object: format!("account {account} at uprov/{}", cell.account.provider),
         reason: reason.clone(),
     };
@@ -373,7 +374,7 @@ fn under_way(provider: &str, message: Option<&str>) -> Option<Finding> {
 /// Whether a receipt tells of every account that somebody has or may have: only then may her Developer go.
 pub fn tells_of_accounts(receipt: &Departure, accounts: &ToldAccounts) -> bool {
     let told: BTreeSet<&str> = receipt.status.iter().flat_map(|status| &status.targets).map(|target| target.target.as_str()).collect();
-    accounts.possible.iter().all(|provider| told.contains(format!("provider/{provider}").as_str()))
+    accounts.possible.iter().all(|provider| told.contains(provider_target(provider).as_str()))
 }
 
 #[cfg(test)]

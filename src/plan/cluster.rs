@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{ConfigMap, LimitRange, Namespace, ResourceQuota, Secret, ServiceAccount};
@@ -36,13 +37,11 @@ impl ClusterKey {
             Some(cluster) => Self::Remote(cluster.kubeconfig_secret.name.clone(), cluster.kubeconfig_secret.key.clone()),
         }
     }
-}
 
-impl ClusterKey {
     /// A text that no other cluster has.
     pub fn id(&self) -> String {
         match self {
-            Self::Home => "in-cluster".to_owned(),
+            Self::Home => self.to_string(),
             Self::Remote(secret, key) => format!("{secret}/{key}"),
         }
     }
@@ -113,17 +112,23 @@ pub struct ClusterState {
     foreign: HashMap<Known, i64>,
 }
 
-/// Takes in that something is there or not under a label. The keys are in order; there are few of most, for which a set would have room for eleven.
+/// Takes in that something is there or not under a label.
 fn index<K: Ord + Clone>(map: &mut HashMap<String, Vec<K>>, label: Option<&String>, key: &K, present: bool) {
-    let Some(label) = label else { return };
-    let keys = map.entry(label.clone()).or_default();
+    if let Some(label) = label {
+        list(map, label, key, present);
+    }
+}
+
+/// Puts a key into the list of something, or takes it out. Lists are in order; most are short, for which a set would have room for eleven.
+fn list<Q: Eq + Hash + Clone, K: Ord + Clone>(map: &mut HashMap<Q, Vec<K>>, of: &Q, key: &K, present: bool) {
+    let keys = map.entry(of.clone()).or_default();
     match (keys.binary_search(key), present) {
         (Err(place), true) => keys.insert(place, key.clone()),
         (Ok(place), false) => drop(keys.remove(place)),
         (Ok(_), true) | (Err(_), false) => {}
     }
     if keys.is_empty() {
-        map.remove(label);
+        map.remove(of);
     }
 }
 
@@ -202,21 +207,9 @@ impl ClusterState {
         if Arc::ptr_eq(&old, &new) {
             return;
         }
-        for known in old.difference(&new) {
-            let emptied = self.by_subject.get_mut(known).is_some_and(|keys| {
-                keys.retain(|other| other.as_ref() != key);
-                keys.is_empty()
-            });
-            if emptied {
-                self.by_subject.remove(known);
-            }
-        }
         let key = Arc::new(key.clone());
-        for known in new.difference(&old) {
-            let keys = self.by_subject.entry(known.clone()).or_default();
-            if let Err(place) = keys.binary_search(&key) {
-                keys.insert(place, key.clone());
-            }
+        for (people, others, present) in [(&old, &new, false), (&new, &old, true)] {
+            people.difference(others).for_each(|known| list(&mut self.by_subject, known, &key, present));
         }
     }
 

@@ -26,9 +26,10 @@ use super::name::digest;
 use super::placement::Scene;
 use super::question::{Question, questions};
 use super::request::{DELETED, Request};
-use super::seal::{Seal, Site, keep, same_place, seal, workspaces};
+use super::seal::{Seal, Site, keep_all, seal, workspaces};
+use super::target::environment_target;
 use super::verify::found_issued;
-use super::whereabouts::{Whereabouts, environment_target};
+use super::whereabouts::Whereabouts;
 use super::workspace::credentials_in;
 use super::world::deleting;
 
@@ -148,7 +149,7 @@ pub fn departing(scene: Scene<'_>, departure: &Departure, now: Timestamp) -> Dep
         workspaces: sites.iter().map(|site| (places.target(&site.environment, &site.cluster), workspace(scene, site))).collect(),
         seal: seal(scene, &left.name, &sites, &kept),
         questions: here.map(|developer| questions(scene, developer, now)).unwrap_or_default(),
-        clusters: scene.clusters.keys().filter(|cluster| scene.answers(cluster)).chain(places.clusters()).cloned().collect(),
+        clusters: scene.answering().chain(places.clusters()).cloned().collect(),
         silent: places.silent(scene),
         places,
         brake,
@@ -191,11 +192,7 @@ pub fn tells_of_identities(receipt: &Departure, identities: &[Identity]) -> bool
 fn sealed_elsewhere(scene: Scene<'_>, departure: &Departure, own: &[Sealed]) -> Vec<Sealed> {
     let mut kept = own.to_vec();
     let locks = scene.world.locks_of(&departure.spec.developer.name);
-    for sealed in locks.filter_map(|lock| lock.status.as_ref()).flat_map(|status| &status.sealed) {
-        if !kept.iter().any(|own| same_place(own, sealed)) {
-            keep(&mut kept, sealed.clone());
-        }
-    }
+    keep_all(&mut kept, locks.filter_map(|lock| lock.status.as_ref()).flat_map(|status| &status.sealed));
     kept
 }
 

@@ -12,6 +12,7 @@ use crate::api::{Binding, BindingState, DesiredState, Grant, Role};
 use super::access::{Standing, binding_state, covers, lock_holds, roles_of_binding};
 use super::grant::GrantInputs;
 use super::request::{DELETED, EXPIRED, Request, UNKNOWN};
+use super::target::{environment_of, provider_of};
 use super::world::deleting;
 
 /// How a Grant ended.
@@ -78,7 +79,7 @@ fn open(intervals: &[GrantInterval]) -> impl Iterator<Item = &GrantInterval> {
 
 /// The Environments in which it gave something until now.
 fn environments(grant: &Grant) -> BTreeSet<&str> {
-    open(&grant.spec.targets).filter_map(|target| target.name.strip_prefix("environment/")).collect()
+    open(&grant.spec.targets).filter_map(|target| environment_of(&target.name)).collect()
 }
 
 fn by_binding(inputs: &GrantInputs<'_>, grant: &Grant) -> Option<Ending> {
@@ -135,7 +136,7 @@ fn by_role(inputs: &GrantInputs<'_>, grant: &Grant) -> Ending {
     if !places.is_empty() && !places.iter().any(|name| world.environment(name).is_some_and(|it| !deleting(it.as_ref()))) {
         return Ending::deleted(EndCause::EnvironmentDeleted);
     }
-    let mut providers = open(&grant.spec.targets).filter_map(|target| target.name.strip_prefix("provider/")).peekable();
+    let mut providers = open(&grant.spec.targets).filter_map(|target| provider_of(&target.name)).peekable();
     if places.is_empty() && providers.peek().is_some() && providers.all(|name| !world.live_providers().any(|(live, _)| live == name)) {
         return Ending::deleted(EndCause::ProviderDeleted);
     }

@@ -18,6 +18,7 @@ use super::environment::home;
 use super::lane::Lane;
 use super::person::Person;
 use super::placement::Scene;
+use super::target::provider_target;
 use super::world::World;
 
 /// Before the titles of keys that usher installs, so that it never touches those that people install themselves.
@@ -211,7 +212,7 @@ pub fn desired(scene: Scene<'_>, (name, provider): (&str, &Provider), developer:
 /// What somebody whose Developer is gone leaves at a Provider: the account that her receipt tells of.
 pub fn left(scene: Scene<'_>, (name, provider): (&str, &Provider), departure: &Departure, now: Timestamp) -> Desired {
     let left = &departure.spec.developer;
-    let target = format!("provider/{name}");
+    let target = provider_target(name);
     let told = departure.status.iter().flat_map(|status| &status.targets).find(|it| it.target == target);
     let end = end(scene, provider, Some(departure), now);
     let person = Person::of(left.person_id.as_deref(), &left.uid);
@@ -378,7 +379,7 @@ pub fn owes(world: &World, departure: &Departure) -> bool {
 
 /// The receipts of people whose Developer is gone and who may still have something at a Provider.
 pub fn debts(world: &World, name: &str) -> BTreeSet<String> {
-    let target = format!("provider/{name}");
+    let target = provider_target(name);
     let open = world.departures().all().filter(|(_, departure)| {
         let told = departure.status.iter().flat_map(|status| &status.targets).find(|it| it.target == target);
         owes(world, departure) && told.is_some_and(|it| it.state != crate::api::departure::TargetState::Gone)

@@ -21,6 +21,7 @@ use super::name::digest;
 use super::placement::Scene;
 use super::request::Request;
 use super::subjects::known_in;
+use super::target::{environment_of, environment_target, provider_target};
 use super::verify::idle;
 use super::world::World;
 
@@ -204,9 +205,9 @@ fn given(inputs: &GrantInputs<'_>, role: &str, held: &Held) -> Held {
 /// does not answer, likewise.
 fn targets(held: &Held, grant: Option<&Grant>) -> Vec<String> {
     let runs = |target: &String| grant.is_some_and(|grant| grant.spec.targets.iter().any(|it| it.name == *target && it.until.is_none()));
-    let accounts = held.accounts.iter().map(|(name, active)| (format!("provider/{name}"), *active));
+    let accounts = held.accounts.iter().map(|(name, active)| (provider_target(name), *active));
     let accounts = accounts.filter(|(target, active)| *active || runs(target)).map(|(target, _)| target);
-    let environments = held.environments.union(&held.awaited).map(|name| (format!("environment/{name}"), held.awaited.contains(name)));
+    let environments = held.environments.union(&held.awaited).map(|name| (environment_target(name), held.awaited.contains(name)));
     let environments = environments.filter(|(target, awaited)| !awaited || runs(target)).map(|(target, _)| target);
     environments.chain(accounts).collect()
 }
@@ -272,7 +273,7 @@ fn end_where_seen(inputs: &GrantInputs<'_>, grant: &Arc<Grant>, same: bool, now:
 fn unseen_targets(inputs: &GrantInputs<'_>, grant: &Grant) -> Vec<String> {
     let scene = inputs.scene;
     let unseen = |target: &str| {
-        let environment = target.strip_prefix("environment/").and_then(|name| scene.world.environment(name))?;
+        let environment = environment_of(target).and_then(|name| scene.world.environment(name))?;
         let cluster = ClusterKey::of(environment);
         let roles = inputs.beyond.get(&cluster)?;
         Some(roles.contains(&grant.spec.role) || !scene.clusters.contains_key(&cluster))

@@ -21,8 +21,9 @@ use super::person::Person;
 use super::placement::Scene;
 use super::question::{Question, questions};
 use super::receipt::seconds_of;
-use super::seal::{Seal, Site, awaits_workspace, keep, same_place, seal, still_sealed, unseal, workspaces};
+use super::seal::{Seal, Site, awaits_workspace, keep_all, seal, still_sealed, unseal, workspaces};
 use super::status::conditions;
+use super::target::provider_target;
 use super::world::World;
 
 /// What there is to do and to ask about somebody who is locked.
@@ -115,7 +116,7 @@ pub fn locked_accounts(world: &World, lock: &Lock, cells: &[Cell], now: Timestam
     let before = lock.status.as_ref().map(|status| status.targets.as_slice()).unwrap_or_default();
     let own = Person::own(developer);
     let line = |(provider, (id, username)): (String, (Option<String>, String))| {
-        let target = format!("provider/{provider}");
+        let target = provider_target(&provider);
         let previous = before.iter().find(|line| line.target == target);
         let Some(cell) = cells.iter().find(|cell| cell.account.provider == provider && cell.is_of(&own)) else {
             let unknown = || DepartureTarget { target: target.clone(), id, username: Some(username), ..DepartureTarget::default() };
@@ -133,11 +134,7 @@ pub fn locked_accounts(world: &World, lock: &Lock, cells: &[Cell], now: Timestam
 /// What a Lock that holds keeps: also what an earlier one, which was lifted while this one held, could not put back.
 fn kept_by_others(scene: Scene<'_>, lock: &Lock, mut kept: Vec<Sealed>) -> Vec<Sealed> {
     let others = scene.world.locks_of(&lock.spec.developer).filter(|other| other.name_any() != lock.name_any());
-    for sealed in others.filter_map(|other| other.status.as_ref()).flat_map(|status| &status.sealed) {
-        if !kept.iter().any(|own| same_place(own, sealed)) {
-            keep(&mut kept, sealed.clone());
-        }
-    }
+    keep_all(&mut kept, others.filter_map(|other| other.status.as_ref()).flat_map(|status| &status.sealed));
     kept
 }
 

@@ -53,6 +53,7 @@ pub mod settings;
 pub mod shelf;
 pub mod status;
 pub mod subjects;
+pub mod target;
 pub mod territory;
 pub mod verify;
 pub mod whereabouts;

@@ -64,6 +64,11 @@ impl<'a> Scene<'a> {
         self.clusters.contains_key(cluster) && self.trouble(cluster).is_none_or(|trouble| !trouble.silent) && self.noted(cluster)
     }
 
+    /// The clusters that answer.
+    pub fn answering(&self) -> impl Iterator<Item = &'a ClusterKey> {
+        self.clusters.keys().filter(|cluster| self.answers(cluster))
+    }
+
     /// Whether it is written down which cluster it is. Before that nothing is written there.
     fn noted(&self, cluster: &ClusterKey) -> bool {
         let uid = self.links.get(cluster).and_then(|link| link.uid.as_deref());

@@ -15,6 +15,7 @@ use super::account::Capability;
 use super::developer::seconds;
 use super::finding::Finding;
 use super::status::conditions;
+use super::target::provider_target;
 
 /// The conditions of a Provider.
 pub const PROVIDER_CONDITIONS: [ConditionType; 2] = [ConditionType::Accepted, ConditionType::Connected];
@@ -239,7 +240,7 @@ pub fn told_already(developer: &Developer, provider: &str, wanted: bool, reason:
 
 /// The same of a receipt: it tells what was found, or that the system was out of reach.
 pub fn told_in_receipt(departure: &Departure, provider: &str) -> bool {
-    let target = format!("provider/{provider}");
+    let target = provider_target(provider);
     let told = departure.status.iter().flat_map(|status| &status.targets).find(|it| it.target == target);
     told.is_some_and(|it| it.state != TargetState::Pending)
 }

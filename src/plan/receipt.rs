@@ -16,7 +16,8 @@ use super::cluster::ClusterKey;
 use super::developer::{seconds, whole_second};
 use super::finding::Finding;
 use super::status::conditions;
-use super::whereabouts::{PROVIDER, Whereabouts};
+use super::target::PROVIDER;
+use super::whereabouts::Whereabouts;
 use super::world::World;
 
 /// At most this many leftovers are listed; the count tells of the others.

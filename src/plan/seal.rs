@@ -75,7 +75,7 @@ pub fn seal(scene: Scene<'_>, developer: &str, sites: &[Site], before: &[Sealed]
 }
 
 /// Adds to what is kept for a return. A binding that somebody makes again while it is sealed is kept as it was last.
-pub fn keep(record: &mut Vec<Sealed>, one: Sealed) {
+fn keep(record: &mut Vec<Sealed>, one: Sealed) {
     let most = record.len() < MOST;
     match record.iter_mut().find(|kept| same_place(kept, &one)) {
         Some(kept) => *kept = one,
@@ -85,7 +85,7 @@ pub fn keep(record: &mut Vec<Sealed>, one: Sealed) {
 }
 
 /// Adds what somebody else has written down meanwhile: nothing that is kept for a return is forgotten.
-pub fn keep_all(record: &mut Vec<Sealed>, written: &[Sealed]) {
+pub fn keep_all<'a>(record: &mut Vec<Sealed>, written: impl IntoIterator<Item = &'a Sealed>) {
     for sealed in written {
         if !record.iter().any(|kept| same_place(kept, sealed)) {
             keep(record, sealed.clone());
@@ -94,7 +94,7 @@ pub fn keep_all(record: &mut Vec<Sealed>, written: &[Sealed]) {
 }
 
 /// Whether both are of one place.
-pub fn same_place(one: &Sealed, other: &Sealed) -> bool {
+fn same_place(one: &Sealed, other: &Sealed) -> bool {
     (&one.environment, &one.namespace, &one.name) == (&other.environment, &other.namespace, &other.name)
 }
 

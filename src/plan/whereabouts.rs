@@ -12,9 +12,7 @@ use super::departures::complete;
 use super::link::{key_of, known_cluster, recorded, unseen};
 use super::placement::Scene;
 use super::seal::Site;
-
-/// What begins the target of an account.
-pub const PROVIDER: &str = "provider/";
+use super::target::{PROVIDER, environment_target};
 
 /// Where a target of a receipt is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,11 +26,6 @@ pub struct Place {
 /// The places of a receipt's targets in clusters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Whereabouts(BTreeMap<String, Place>);
-
-/// The target of an Environment.
-pub fn environment_target(environment: &str) -> String {
-    format!("environment/{environment}")
-}
 
 /// The target of a cluster in which no Environment of the receipt is.
 fn cluster_target(cluster: &ClusterKey) -> String {

@@ -175,13 +175,17 @@ impl Keeper {
         Ok(())
     }
 
+    /// The answer to questions about usher itself, or what it means that there is none.
+    async fn answer<T>(&self, asked: impl Future<Output = kube::Result<T>>, silence: &str) -> Result<T, Trouble> {
+        match timeout(READ_WITHIN, asked).await {
+            Ok(answer) => answer.map_err(|error| self.refused(&error)),
+            Err(_) => Err(trouble(Reason::Unreachable, silence.to_owned())),
+        }
+    }
+
     /// Refuses credentials that may more than usher needs: whoever reads the Secret would have that, and no policy there would hold them in.
     async fn refuse_strong(&self, client: &Client) -> Result<(), Trouble> {
-        let asked = timeout(READ_WITHIN, rights::excess(client)).await;
-        let excess = match asked {
-            Ok(answer) => answer.map_err(|error| self.refused(&error))?,
-            Err(_) => return Err(trouble(Reason::Unreachable, "its API server does not say who usher is there".to_owned())),
-        };
+        let excess = self.answer(rights::excess(client), "its API server does not say who usher is there").await?;
         let remedy = "make the kubeconfig with `usher remote kubeconfig`";
         excess.map_or(Ok(()), |words| Err(trouble(Reason::InvalidSpec, format!("{} cannot be used: {words}; {remedy}", self.secret()))))
     }
@@ -190,11 +194,7 @@ impl Keeper {
     async fn lacks(&self, client: &Client) -> Result<Option<Trouble>, Trouble> {
         self.refuse_strong(client).await?;
         let fence = &self.all.memory.settings().fence;
-        let asked = timeout(READ_WITHIN, rights::missing(client, fence)).await;
-        let missing = match asked {
-            Ok(answer) => answer.map_err(|error| self.refused(&error))?,
-            Err(_) => return Err(trouble(Reason::Unreachable, "its API server does not say what usher may do".to_owned())),
-        };
+        let missing = self.answer(rights::missing(client, fence), "its API server does not say what usher may do").await?;
         if let Some(Missing { words, blind }) = missing {
             let message = format!("usher lacks rights there: {words}; install or upgrade the chart's remote side in that cluster");
             return Ok(Some(Trouble { reason: Reason::Unauthorized, message, silent: blind }));

@@ -1,4 +1,4 @@
-//! What usher may do in another cluster, asked of its API server. It is what the chart's remote side gives (`charts/usher/templates/rbac-remote.yaml`).
+//! What usher may do in another cluster, asked of its API server. It is what the chart's remote side gives (`charts/usher/templates/rbac.yaml`).
 
 use futures::TryStreamExt;
 use futures::stream::{self, StreamExt};

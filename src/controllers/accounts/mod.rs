@@ -22,6 +22,7 @@ use crate::api::{Developer, Provider, Reason};
 use crate::plan::cell::{Cell, Undone};
 use crate::plan::entitlement::{desired, left, possible, urgency};
 use crate::plan::provider::Health;
+use crate::plan::target::provider_target;
 
 use super::context::Context;
 use super::queue::Lane;
@@ -116,7 +117,7 @@ pub fn look_at_receipt(context: &Context, departure: &crate::api::Departure) {
     let who = of_receipt(&departure.name_any());
     let now = context.now();
     for desk in context.desks.all() {
-        let target = format!("provider/{}", desk.name());
+        let target = provider_target(desk.name());
         let told = departure.status.iter().flat_map(|status| &status.targets).find(|it| it.target == target);
         // What was looked at before a start, or while her Developer was there, is looked at again with everybody, at less cost.
         let open = told.is_some_and(|it| matches!(it.state, TargetState::Pending | TargetState::Unreachable));

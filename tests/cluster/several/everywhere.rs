@@ -11,20 +11,15 @@ use serde_json::json;
 use super::{ENVIRONMENTS, FULL, NOTHING, SHARED, SOON, Several, file};
 use crate::support::audit::Audit;
 use crate::support::client::{explain, ready};
-use crate::support::people::{declare, developer, edit, grants, kubeconfig, namespace, reaches, workspace};
+use crate::support::people::{declare, edit, grants, kubeconfig, namespace, reaches, workspace};
 use crate::support::tools::{self};
-use crate::support::{name, wait_until};
+use crate::support::wait_until;
 
 #[tokio::test]
 async fn one_person_gets_keeps_and_loses_everything_in_three_clusters() {
     let several = Several::take().await;
     let home = several.home();
-    let (role, person) = (name("role"), name("ada"));
-    several.role(&role).await;
-    developer(home, &person, json!({})).await;
-    declare(home, "Binding", &role, json!({"role": role, "developers": [person]})).await;
-    let ada = ready(home, &person).await;
-    several.settle(&ada, FULL).await;
+    let (role, person, ada) = several.holder().await;
     for environment in ENVIRONMENTS {
         several.environment(environment, "Ready", "True", "AsPlanned").await;
     }

@@ -20,11 +20,11 @@ use serde_json::{Value, json};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
 use crate::support::access::Questions;
-use crate::support::client::{self, condition, explain, kind};
+use crate::support::client::{self, condition, explain, kind, ready};
 use crate::support::install::{Install, NAMESPACE, PATIENT};
 use crate::support::operator::{LogOnFailure, Operator};
-use crate::support::people::{declare, edit, subject};
-use crate::support::{AuditLevel, ControlPlane, bare, wait_until};
+use crate::support::people::{declare, developer, edit, subject};
+use crate::support::{AuditLevel, ControlPlane, bare, name, wait_until};
 
 /// Long enough for anything that a busy machine does.
 const SOON: Duration = Duration::from_mins(1);
@@ -107,7 +107,7 @@ impl Several {
         self.all.operator.lock().await
     }
 
-    /// Kills the operator and starts it again.
+    /// Lets the operator end and starts it again.
     async fn restart(&self) {
         let mut operator = self.operator().await;
         // One that was killed holds the Lease for a while.
@@ -126,6 +126,17 @@ impl Several {
 
     fn prod(&self) -> &Remote {
         &self.all.remotes[1]
+    }
+
+    /// Somebody who holds a Role that gives [`FULL`], and has that everywhere: the names of the Role and of her, and she.
+    async fn holder(&self) -> (String, String, DynamicObject) {
+        let (role, person) = (name("role"), name("ada"));
+        self.role(&role).await;
+        developer(self.home(), &person, json!({})).await;
+        declare(self.home(), "Binding", &role, json!({"role": role, "developers": [person]})).await;
+        let ada = ready(self.home(), &person).await;
+        self.settle(&ada, FULL).await;
+        (role, person, ada)
     }
 
     /// Makes a Role that gives [`FULL`].

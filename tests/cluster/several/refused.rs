@@ -6,21 +6,14 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 
 use super::{FULL, NOTHING, PROD_SECRET, Several, page};
-use crate::support::client::ready;
 use crate::support::install::NAMESPACE;
-use crate::support::name;
-use crate::support::people::{declare, developer, edit};
+use crate::support::people::edit;
 
 #[tokio::test]
 async fn what_is_wrong_with_a_kubeconfig_is_said_and_another_is_taken_without_a_restart() {
     let several = Several::take().await;
     let home = several.home();
-    let (role, person) = (name("role"), name("ada"));
-    several.role(&role).await;
-    developer(home, &person, json!({})).await;
-    declare(home, "Binding", &role, json!({"role": role, "developers": [person]})).await;
-    let ada = ready(home, &person).await;
-    several.settle(&ada, FULL).await;
+    let (role, person, ada) = several.holder().await;
     let pid = several.operator().await.pid();
 
     // A right that is missing is named.

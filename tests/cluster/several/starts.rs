@@ -92,12 +92,7 @@ async fn of_two_secrets_to_one_cluster_the_same_is_let_in_at_every_start() {
 async fn whoever_takes_over_reads_every_cluster_anew() {
     let several = Several::take().await;
     let home = several.home();
-    let (role, person) = (name("role"), name("ada"));
-    several.role(&role).await;
-    developer(home, &person, json!({})).await;
-    declare(home, "Binding", &role, json!({"role": role, "developers": [person]})).await;
-    let ada = ready(home, &person).await;
-    several.settle(&ada, FULL).await;
+    let (role, person, ada) = several.holder().await;
 
     let mut second = Operator::start(&several.all.install).await;
     second.ready().await;

@@ -111,7 +111,12 @@ fn default_delete_after() -> Span {
         json_path = ".status.summary.pending",
         description = "Objects to add, change and remove"
     ),
-    printcolumn(name = "Consistency", type_ = "string", json_path = ".status.consistency", description = "Right cells of those expected"),
+    printcolumn(
+        name = "Consistency",
+        type_ = "string",
+        json_path = ".status.consistency",
+        description = "Share of people's Roles that are here just what they should be"
+    ),
     printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
@@ -374,12 +379,39 @@ pub struct EnvironmentStatus {
     /// The clusters in which usher works for this Environment, or has something left to take away: the present one first. Empty in the cluster that usher runs in. A Secret that leads to another cluster than before is refused.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub clusters: Vec<KnownCluster>,
-    /// Right cells of those expected.
+    /// How many of the cells are right here, in percent, rounded down. A cell is a person and a Role that she holds here; it counts where an access entry of the Role names this Environment together with another. It is right if all that the Role gives was seen in the cluster, and nothing more: no other binding that names her in the shared namespaces, or cluster-wide. What was not seen, as the cluster does not answer, is wrong. Left out: there are no cells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consistency: Option<String>,
+    /// The cells that are not right: the worst ten. `usher consistency` lists all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<Difference>,
     /// What the columns show.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<EnvironmentSummary>,
+}
+
+/// A person whose Role is not what it should be in an Environment.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
+pub struct Difference {
+    /// How it differs.
+    pub kind: DifferenceKind,
+    /// The person: her Developer, or the name that was found where nobody is known by it.
+    pub developer: String,
+    /// The Role.
+    pub role: String,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// How what somebody has differs from what she should have. The worse come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
+pub enum DifferenceKind {
+    /// She has more.
+    More,
+    /// Something was not found.
+    Missing,
+    /// The cluster does not answer, or was never read.
+    Unseen,
 }
 
 /// What the columns of an Environment show.

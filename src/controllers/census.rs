@@ -31,7 +31,7 @@ pub fn take(context: &Context) -> Census {
         }
         let state_of = |provider: &crate::api::Provider| provider.status.as_ref().and_then(|status| status.state);
         let told = content.world.live_providers().filter_map(|(name, provider)| Some((name.clone(), provider_word(state_of(provider)?))));
-        Census { departures, overdue: late, providers: told.collect() }
+        Census { departures, overdue: late, providers: told.collect(), consistency: context.consistency.ratios() }
     })
 }
 

@@ -30,6 +30,7 @@ use crate::plan::role::Failed;
 use crate::telemetry::metrics::Metrics;
 
 use super::accounts::Desks;
+use super::consistency::Consistency;
 use super::doorbell::Doorbell;
 use super::export::Exporter;
 use super::queue::Queue;
@@ -179,6 +180,8 @@ pub struct Context {
     pub queues: Queues,
     /// How the Roles are, in each cluster at work.
     pub roles: Mutex<HashMap<String, BTreeMap<ClusterKey, RoleOutcome>>>,
+    /// How alike Environments are.
+    pub consistency: Consistency,
     /// How accounts in outside systems are.
     pub desks: Desks,
     /// Since when somebody is seen to be leaving.
@@ -238,6 +241,7 @@ impl Context {
             metrics,
             queues: Queues::default(),
             roles: Mutex::default(),
+            consistency: Consistency::default(),
             desks: Desks::default(),
             leaving: Mutex::default(),
             tokens: Mutex::default(),

@@ -65,9 +65,10 @@ impl Environments {
     async fn tell(&self, environment: &Arc<Environment>) -> Result<Done, Error> {
         let (context, name) = (&self.context, environment.name_any());
         let now = context.now();
-        let pending = context.pending_in(&name);
-        let (mut status, mut findings) =
-            context.memory.read(|_, scene| (environment_status(scene, environment, pending), environment_findings(scene, environment)));
+        let (pending, figure) = (context.pending_in(&name), context.consistency.of(&name));
+        let (mut status, mut findings) = context
+            .memory
+            .read(|_, scene| (environment_status(scene, environment, pending, figure), environment_findings(scene, environment)));
         if environment.spec.mode == Mode::Enforce && !pending.is_nothing() {
             findings.push(Finding::new(
                 ConditionType::AccessApplied,

@@ -5,6 +5,7 @@
 pub mod accounts;
 pub mod binding;
 mod census;
+pub mod consistency;
 pub mod context;
 pub mod defaults;
 pub mod departure;
@@ -65,11 +66,13 @@ pub async fn run(context: Arc<Context>, relisted: Arc<Notify>) {
     start(Arc::new(departure::Departures::new(context.clone(), home.clone())), &queues.departures, 16);
     start(Arc::new(lock::Locks::new(context.clone(), home)), &queues.locks, 8);
     start(Arc::new(purge::Purges::new(context.clone())), &queues.records, 1);
+    start(Arc::new(consistency::Looks::new(context.clone())), context.consistency.queue(), 1);
     let exports = context.clone();
     tasks.spawn(async move { exports.export.run(&exports.memory, &exports.metrics).await });
     let rings = context.clone();
     tasks.spawn(async move { rings.doorbell.run().await });
     triggers::wake_all(&context);
+    context.consistency.begin();
     let mut hands = Hands::new(context.clone());
     hands.begin();
     loop {

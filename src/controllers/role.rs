@@ -69,7 +69,12 @@ impl Pass for Roles {
     }
 
     fn pass<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Done> {
-        self.run(name).boxed()
+        async move {
+            let done = self.run(name).await;
+            self.context.consistency.look(name);
+            done
+        }
+        .boxed()
     }
 }
 

@@ -58,6 +58,7 @@ fn link(context: &Context, cluster: &ClusterKey) {
         };
         let here = content.world.environments().filter(|(_, environment)| ClusterKey::of(environment) == *cluster || was(environment));
         here.for_each(|(name, _)| context.queues.environments.push(name, Lane::New));
+        content.world.roles().for_each(|(name, _)| context.consistency.look(name));
     });
 }
 
@@ -500,10 +501,14 @@ fn bound<K: RbacBinding>(context: &Context, old: Option<&Bound<K>>, new: Option<
     if changed.is_empty() {
         return;
     }
+    let of_others = [old, new].into_iter().flatten().any(|bound| !bound.ours);
     context.memory.read(|_, scene| {
         for known in changed {
             if let Some(developer) = scene.clusters.keys().find_map(|cluster: &ClusterKey| behind(scene, cluster, known)) {
                 queues.developers.push(&developer.name_any(), Lane::Drift);
+                if of_others {
+                    roles_of_developer(scene.world, developer).iter().for_each(|role| context.consistency.look(role));
+                }
             }
             // What names somebody who left contradicts her receipt.
             let subject = known.subject();

@@ -109,7 +109,8 @@ pub struct ClusterState {
     strangers: HashSet<String>,
     /// By Developer the marks on her workspaces, and on her ServiceAccounts.
     marks: HashMap<String, [Marks; 2]>,
-    foreign: HashMap<Known, i64>,
+    /// The bindings of others that name somebody.
+    foreign: HashMap<Known, Vec<Key>>,
 }
 
 /// Takes in that something is there or not under a label.
@@ -188,7 +189,7 @@ impl ClusterState {
         let old = replace(&mut self.role_bindings, key, bound.clone());
         for (bound, present) in [(&old, false), (&bound, true)] {
             if let Some(bound) = bound {
-                self.count(bound, present);
+                self.index_foreign(key, bound, present);
                 if bound.ours {
                     index(&mut self.by_role, bound.labels().get(ROLE), key, present);
                     self.count_name(key, bound, present);
@@ -219,7 +220,7 @@ impl ClusterState {
         let old = replace(&mut self.cluster_role_bindings, key, bound.clone());
         for (bound, present) in [(&old, false), (&bound, true)] {
             if let Some(bound) = bound {
-                self.count(bound, present);
+                self.index_foreign(key, bound, present);
             }
         }
         old
@@ -297,16 +298,10 @@ impl ClusterState {
         }
     }
 
-    fn count<K>(&mut self, bound: &Bound<K>, present: bool) {
-        if bound.ours {
-            return;
-        }
-        for known in bound.subjects.iter() {
-            let count = self.foreign.entry(known.clone()).or_default();
-            *count += if present { 1 } else { -1 };
-            if *count == 0 {
-                self.foreign.remove(known);
-            }
+    /// Takes in whom a binding of somebody else's names, or that it is gone.
+    fn index_foreign<K>(&mut self, key: &Key, bound: &Bound<K>, present: bool) {
+        if !bound.ours {
+            bound.subjects.iter().for_each(|known| list(&mut self.foreign, known, key, present));
         }
     }
 
@@ -402,7 +397,12 @@ impl ClusterState {
 
     /// How many bindings of others name somebody.
     pub fn foreign_bindings(&self, known: &Known) -> i64 {
-        self.foreign.get(known).copied().unwrap_or_default()
+        i64::try_from(self.foreign_bindings_of(known).len()).unwrap_or(i64::MAX)
+    }
+
+    /// The bindings of others that name somebody; those without a namespace are cluster-wide.
+    pub fn foreign_bindings_of(&self, known: &Known) -> &[Key] {
+        self.foreign.get(known).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// Whether a ClusterRole exists.

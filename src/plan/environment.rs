@@ -12,6 +12,7 @@ use crate::api::{ConditionType, Environment, EnvironmentStatus, Mode, Reason};
 use super::access::paused;
 use super::bound::Bound;
 use super::cluster::{ClusterKey, ClusterState};
+use super::consistency::Figure;
 use super::fence;
 use super::finding::Finding;
 use super::link::{Link, key_of, known_cluster, recorded};
@@ -129,21 +130,26 @@ pub fn environment_findings(scene: Scene<'_>, environment: &Environment) -> Vec<
     findings
 }
 
-/// The status of an Environment but for its conditions.
-pub fn environment_status(scene: Scene<'_>, environment: &Environment, pending: Pending) -> EnvironmentStatus {
+/// The status of an Environment but for its conditions. Without a figure its consistency stays as it was told last.
+pub fn environment_status(scene: Scene<'_>, environment: &Environment, pending: Pending, figure: Option<Figure>) -> EnvironmentStatus {
     let name = environment.name_any();
     let state = scene.cluster_of(environment);
     let before = environment.status.clone().unwrap_or_default();
     let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
     // Of a cluster of which nothing was read yet, nobody knows.
     let pending = state.map_or_else(|| "unknown".to_owned(), |_| pending.to_string());
+    let (consistency, differences) = match figure {
+        Some(figure) => (figure.tally.percent(), figure.worst),
+        None => (before.consistency, before.differences),
+    };
     EnvironmentStatus {
         observed_generation: environment.metadata.generation,
         conditions: Vec::new(),
         namespaces: state.map(|state| count(state.territory.shared(&name).count())).or(before.namespaces),
         workspaces: state.map(|state| count(state.workspaces_in(&name).count())).or(before.workspaces),
         clusters: clusters(scene, environment),
-        consistency: None,
+        consistency,
+        differences,
         summary: Some(EnvironmentSummary { cluster: ClusterKey::of(environment).to_string(), pending }),
     }
 }

@@ -13,6 +13,7 @@ pub mod brake;
 pub mod cell;
 pub mod change;
 pub mod cluster;
+pub mod consistency;
 pub mod credential;
 pub mod departing;
 pub mod departures;

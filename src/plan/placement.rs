@@ -137,6 +137,8 @@ pub struct Places {
     pub named: BTreeSet<String>,
     /// The Environments that are meant and of whose clusters nothing was read yet: what is given there is not known.
     pub unknown: BTreeSet<String>,
+    /// The ClusterRoles that are named and not there, by Environment.
+    pub lacking: BTreeMap<String, BTreeSet<String>>,
     /// What does not apply, and why.
     pub findings: Vec<Finding>,
 }
@@ -172,7 +174,8 @@ pub fn places(scene: Scene<'_>, role: &Role) -> Places {
     places
 }
 
-fn names(access: &Access, environment: &str) -> bool {
+/// Whether an access entry names an Environment.
+pub fn names(access: &Access, environment: &str) -> bool {
     access.environments.iter().any(|name| name == "*" || name == environment)
 }
 
@@ -197,7 +200,7 @@ fn inside(scene: Scene<'_>, access: &Access, places: &mut Places) {
             places.unknown.insert(name.clone());
             continue;
         };
-        let references = references(scene, state, access, name, &mut places.findings);
+        let references = references(scene, state, access, name, places);
         if !references.is_empty() {
             places.named.insert(name.clone());
         }
@@ -212,15 +215,16 @@ fn inside(scene: Scene<'_>, access: &Access, places: &mut Places) {
     }
 }
 
-fn references(scene: Scene<'_>, state: &ClusterState, access: &Access, environment: &str, findings: &mut Vec<Finding>) -> Vec<Reference> {
+fn references(scene: Scene<'_>, state: &ClusterState, access: &Access, environment: &str, places: &mut Places) -> Vec<Reference> {
     let mut references = Vec::new();
     for name in &access.cluster_roles {
         if let Some(refusal) = fence::refuses_cluster_role(&scene.settings.fence, name) {
-            findings.push(Finding::new(ConditionType::Accepted, Reason::Denied, format!("access {}: {refusal}", access.name)));
+            places.findings.push(Finding::new(ConditionType::Accepted, Reason::Denied, format!("access {}: {refusal}", access.name)));
         } else if state.has_cluster_role(name) {
             references.push(Reference::Existing(name.clone()));
         } else {
-            findings.push(Finding::new(
+            places.lacking.entry(environment.to_owned()).or_default().insert(name.clone());
+            places.findings.push(Finding::new(
                 ConditionType::ReferencesResolved,
                 Reason::ClusterRoleNotFound,
                 format!(

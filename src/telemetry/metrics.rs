@@ -59,6 +59,11 @@ struct ProviderState {
     state: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Environment {
+    environment: String,
+}
+
 /// What is told of everything that is kept, when it is asked.
 #[derive(Clone, Debug, Default)]
 pub struct Census {
@@ -68,6 +73,8 @@ pub struct Census {
     pub overdue: usize,
     /// The state of each Provider.
     pub providers: Vec<(String, &'static str)>,
+    /// The consistency index of each Environment that has one, from 0 to 1.
+    pub consistency: Vec<(String, f64)>,
 }
 
 /// What is counted of what is kept.
@@ -77,6 +84,7 @@ struct Counted {
     departures: Family<State, Gauge>,
     overdue: Gauge,
     providers: Family<ProviderState, Gauge>,
+    consistency: Family<Environment, Gauge<f64, AtomicU64>>,
 }
 
 impl fmt::Debug for Counted {
@@ -193,6 +201,11 @@ impl Default for Metrics {
         registry.register("departures", "Departures, by state", metrics.counted.departures.clone());
         registry.register("departures_overdue", "Departures that should have been complete long ago", metrics.counted.overdue.clone());
         registry.register("provider_state", "1 for the state that a Provider is in", metrics.counted.providers.clone());
+        registry.register(
+            "consistency_ratio",
+            "Share of people's Roles that are in an Environment just what they should be, from 0 to 1",
+            metrics.counted.consistency.clone(),
+        );
         registry.register("watch_restarts", "Watches that were interrupted, by kind", metrics.watch_restarts.clone());
         registry.register("queue_length", "Objects that wait for a pass, by kind and lane", metrics.queues.length.clone());
         registry.register(
@@ -367,6 +380,10 @@ impl Metrics {
         self.counted.providers.clear();
         for (provider, state) in census.providers {
             self.counted.providers.get_or_create(&ProviderState { provider, state }).set(1);
+        }
+        self.counted.consistency.clear();
+        for (environment, ratio) in census.consistency {
+            self.counted.consistency.get_or_create(&Environment { environment }).set(ratio);
         }
     }
 

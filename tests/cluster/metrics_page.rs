@@ -17,7 +17,7 @@ use crate::support::fleet::list;
 use crate::support::install::{Install, PATIENT};
 use crate::support::operator::Operator;
 use crate::support::pause::Paused;
-use crate::support::people::{Stage, developer, edit};
+use crate::support::people::{Stage, declare, developer, edit};
 use crate::support::scrape::{Page, Scrape, page};
 use crate::support::{AuditLevel, ControlPlane, client_as, wait_until};
 
@@ -91,6 +91,15 @@ impl House {
         }
         self.shows("usher_provider_calls_total", &[("provider", &provider), ("outcome", "Answered")], |calls| calls >= 4.0).await;
         self.shows("usher_provider_state", &[("provider", &provider), ("state", "Connected")], one).await;
+    }
+
+    /// What a Role gives in two Environments is compared.
+    async fn she_has_the_same_everywhere(&mut self) {
+        let look = json!({"name": "look", "environments": ["*"], "clusterRoles": ["view"]});
+        declare(&self.client, "Role", "everywhere", json!({"access": [look]})).await;
+        self.stage.binding("everywhere", "ada").await;
+        let environment = self.stage.environment.clone();
+        self.shows("usher_consistency_ratio", &[("environment", &environment)], one).await;
     }
 
     async fn she_pushes(&mut self) {
@@ -183,6 +192,7 @@ async fn every_metric_of_the_page_is_told_as_it_says_and_moves_with_what_it_coun
     let plane = ControlPlane::exclusive(AuditLevel::Metadata).await;
     let mut house = House::on(&plane).await;
     house.somebody_comes().await;
+    house.she_has_the_same_everywhere().await;
     house.the_record_waits_and_is_exported().await;
     house.she_pushes().await;
     house.another_leaves_while_the_forge_hangs(&plane).await;

@@ -48,7 +48,7 @@ pub(crate) fn edit(company: &mut Model, name: &str, edit: impl FnOnce(&mut Devel
 /// The Environment as its status tells which clusters it knows.
 fn known(company: &Model, environment: &str) -> Vec<String> {
     let object = company.world.environment(environment).expect("it is there");
-    let status = company.read(|scene| environment_status(scene, object, Pending::default()));
+    let status = company.read(|scene| environment_status(scene, object, Pending::default(), None));
     status.clusters.into_iter().map(|known| format!("{}={}", known.kubeconfig_secret.name, known.uid)).collect()
 }
 

@@ -12,6 +12,7 @@ mod authors;
 mod cli;
 mod cluster_model;
 mod clusters;
+mod consistency;
 mod crowd;
 mod docs;
 mod effective;

@@ -19,7 +19,7 @@ use crate::worlds::written;
 
 /// What a hand may do to a binding or ClusterRole of usher's.
 #[derive(Clone, Copy, Debug)]
-enum Hand {
+pub enum Hand {
     AddUser,
     AddGroup,
     AddForeignAccount,
@@ -61,7 +61,7 @@ fn edit_binding(model: &mut Model, which: Index, edit: impl FnOnce(&mut RoleBind
     model.state(&cluster).set_role_binding(&key, Some(Arc::new(binding)));
 }
 
-fn act(model: &mut Model, hand: Hand, which: Index) {
+pub fn act(model: &mut Model, hand: Hand, which: Index) {
     let add = |subject: Subject| move |binding: &mut RoleBinding| binding.subjects.get_or_insert_default().push(subject);
     match hand {
         Hand::AddUser => edit_binding(model, which, add(subject("User", None, "mallory"))),
@@ -118,7 +118,7 @@ fn check(model: &mut Model, hands: &[(Hand, Index)]) -> Result<(), TestCaseError
     Ok(())
 }
 
-fn hands() -> impl Strategy<Value = Vec<(Hand, Index)>> {
+pub fn hands() -> impl Strategy<Value = Vec<(Hand, Index)>> {
     prop::collection::vec((select(HANDS.to_vec()), any::<Index>()), 1..3)
 }
 

@@ -2,6 +2,7 @@
 
 mod accounts;
 mod broken;
+mod consistency;
 mod drift;
 mod ends;
 pub mod exact;

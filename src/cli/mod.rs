@@ -1,6 +1,7 @@
 //! The `usher` command.
 
 pub mod connect;
+pub mod consistency;
 pub mod crds;
 pub mod grant;
 mod holdings;
@@ -56,6 +57,8 @@ enum Command {
     WhoHad(who_had::WhoHad),
     /// Say why a person may do something: which Binding, Role and rule give it. Exits with 0 if she may, 1 if not, 2 for an error.
     Why(why::Why),
+    /// Say whether people have in every Environment what their Roles give them there, and name where not. Exits with 1 if too few have.
+    Consistency(consistency::Consistency),
     /// List what usher made and whose owner it does not know any more, and remove it only if you say so.
     Orphans(orphans::Orphans),
     /// Take usher's finalizers off once the operator is gone, and nothing else: people keep what they have.
@@ -78,6 +81,7 @@ impl Cli {
             Command::WhoHas(who_has) => who_has.execute().await.map(|()| 0),
             Command::WhoHad(who_had) => who_had.execute().await.map(|()| 0),
             Command::Why(why) => why.execute().await,
+            Command::Consistency(consistency) => consistency.execute().await,
             Command::Orphans(orphans) => orphans.execute().await,
             Command::Uninstall(uninstall) => uninstall.execute().await.map(|()| 0),
         }

@@ -103,6 +103,14 @@ async fn who_has_names_person_role_place_binding_and_reason() {
     assert_eq!(nobody, "Nobody holds anything of that.\n");
 }
 
+/// Her Role names one Environment only, so nothing is compared; but all was read.
+#[tokio::test]
+async fn an_auditor_may_ask_for_the_consistency_of_the_home_cluster() {
+    let case = Case::new().await;
+    let said = case.asks(&["consistency", "-e", &case.stage.environment]).await.ok();
+    assert!(said.starts_with("There is nothing to compare"), "{said}");
+}
+
 /// Whoever may write RoleBindings in a namespace may write labels on them: that makes nobody a holder.
 #[tokio::test]
 async fn a_forged_label_makes_nobody_a_holder() {

@@ -4,7 +4,7 @@
 //! every replica, so that the one that takes over knows all clusters already.
 
 mod keeper;
-mod kubeconfig;
+pub mod kubeconfig;
 mod rights;
 
 use std::collections::{BTreeMap, BTreeSet};

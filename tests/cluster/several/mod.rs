@@ -2,6 +2,7 @@
 //!
 //! They are shared by these tests, which take turns: each leaves every cluster answering, and as it found it.
 
+mod consistency;
 mod edges;
 mod everywhere;
 mod page;

@@ -205,8 +205,8 @@ mod tests {
         Figure { tally: Tally { right, cells }, worst: (right..cells).map(wrong).collect() }
     }
 
-    fn seen(figures: &[(&str, Option<Figure>)]) -> Option<Figures> {
-        Some(figures.iter().map(|(name, figure)| ((*name).to_owned(), figure.clone())).collect())
+    fn seen(figures: &[(&str, Option<Figure>)]) -> Figures {
+        figures.iter().map(|(name, figure)| ((*name).to_owned(), figure.clone())).collect()
     }
 
     fn told(kept: &mut Kept, roles: &[&str]) -> Vec<Option<String>> {
@@ -222,24 +222,24 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_at_the_second_look_and_what_is_right_at_the_first() {
         let mut kept = Kept::default();
-        assert!(!kept.take_in("r", seen(&[("dev", Some(figure(4, 4))), ("prod", Some(figure(4, 4)))])));
+        assert!(!kept.take_in("r", Some(seen(&[("dev", Some(figure(4, 4))), ("prod", Some(figure(4, 4)))]))));
         assert_eq!(told(&mut kept, &["r"]), percent(["100%", "100%"]));
-        let wrong = || seen(&[("dev", Some(figure(4, 4))), ("prod", Some(figure(3, 4)))]);
+        let wrong = || Some(seen(&[("dev", Some(figure(4, 4))), ("prod", Some(figure(3, 4)))]));
         assert!(kept.take_in("r", wrong()), "it is looked at again");
         assert_eq!((told(&mut kept, &["r"]), kept.due.contains("r")), (percent(["100%", "100%"]), true));
         assert!(!kept.take_in("r", wrong()));
         assert_eq!(told(&mut kept, &["r"]), percent(["100%", "75%"]));
         assert!(!kept.take_in("r", wrong()), "it is told already");
-        kept.take_in("r", seen(&[("dev", Some(figure(4, 4))), ("prod", Some(figure(4, 4)))]));
+        kept.take_in("r", Some(seen(&[("dev", Some(figure(4, 4))), ("prod", Some(figure(4, 4)))])));
         assert_eq!(told(&mut kept, &["r"]), percent(["100%", "100%"]));
     }
 
     #[test]
     fn before_every_role_was_looked_at_nothing_is_told_and_later_a_new_one_holds_nothing_up() {
         let mut kept = Kept::default();
-        kept.take_in("r", seen(&[("dev", Some(figure(4, 4))), ("prod", Some(figure(4, 4)))]));
+        kept.take_in("r", Some(seen(&[("dev", Some(figure(4, 4))), ("prod", Some(figure(4, 4)))])));
         assert_eq!(told(&mut kept, &["r", "s"]), [None, None]);
-        kept.take_in("s", seen(&[("dev", Some(figure(1, 1)))]));
+        kept.take_in("s", Some(seen(&[("dev", Some(figure(1, 1)))])));
         assert_eq!(told(&mut kept, &["r", "s"]), percent(["100%", "100%"]));
         assert_eq!(told(&mut kept, &["r", "s", "new"]), percent(["100%", "100%"]));
         kept.take_in("r", None);
@@ -249,10 +249,10 @@ mod tests {
     #[test]
     fn of_a_cluster_that_is_being_read_is_told_what_was_told_before() {
         let mut kept = Kept::default();
-        kept.take_in("r", seen(&[("dev", Some(figure(4, 4))), ("prod", None)]));
+        kept.take_in("r", Some(seen(&[("dev", Some(figure(4, 4))), ("prod", None)])));
         assert_eq!(told(&mut kept, &["r"]), [Some("100%".to_owned()), None]);
-        kept.take_in("r", seen(&[("dev", Some(figure(4, 4))), ("prod", Some(figure(4, 4)))]));
-        kept.take_in("r", seen(&[("dev", Some(figure(4, 4))), ("prod", None)]));
+        kept.take_in("r", Some(seen(&[("dev", Some(figure(4, 4))), ("prod", Some(figure(4, 4)))])));
+        kept.take_in("r", Some(seen(&[("dev", Some(figure(4, 4))), ("prod", None)])));
         assert_eq!(told(&mut kept, &["r"]), percent(["100%", "100%"]));
     }
 }

@@ -15,6 +15,7 @@ mod clusters;
 mod crowd;
 mod docs;
 mod effective;
+mod forecast;
 mod generated;
 mod layers;
 mod leaving;

@@ -4,6 +4,7 @@
 
 mod edges;
 mod everywhere;
+mod live_plan;
 mod page;
 mod refused;
 mod silent;

@@ -5,6 +5,7 @@ mod broken;
 mod drift;
 mod ends;
 pub mod exact;
+pub mod forecast;
 mod grants;
 mod instants;
 mod order;

@@ -7,6 +7,7 @@ mod everywhere;
 mod live_plan;
 mod page;
 mod refused;
+mod remote_rights;
 mod silent;
 mod starts;
 

@@ -43,10 +43,11 @@ impl Stage {
         let mut patient = true;
         for _ in 0..MOST_ROUNDS {
             let round = self.round(patient, withheld);
-            if !round.wrote && !(round.waits && patient) {
+            // What a removal waits for may never come, as the operator finds out in time.
+            let more = round.wrote || round.waits && patient;
+            if !more {
                 return true;
             }
-            // What a removal waits for may never come, as the operator finds out in time.
             patient = round.wrote;
         }
         false

@@ -1,33 +1,21 @@
 //! Whether people have in every Environment what their Roles give them there.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
-use futures::future::join_all;
 use jiff::Timestamp;
 use kube::Client;
-use secrecy::ExposeSecret;
 use serde_json::json;
-use tokio::time::timeout;
 
-use crate::api::Reason;
-use crate::api::environment::{Difference, SecretKey};
-use crate::cluster::accounts::own_value;
+use crate::api::environment::Difference;
 use crate::cluster::memory::Memory;
-use crate::cluster::remote::kubeconfig;
 use crate::plan::cluster::ClusterKey;
 use crate::plan::consistency::{Cells, Tally, cells, difference};
-use crate::plan::link::{Trouble, named, recorded};
 
 use super::connect::Connect;
-use super::read::installation;
+use super::everywhere::everywhere;
 use super::settings::Values;
-use super::snapshot::{Where, declared, observed};
 use super::table::table;
 use super::{Failure, complain, print};
-
-/// A cluster that was not read by then counts as one that does not answer.
-const READ_WITHIN: Duration = Duration::from_secs(30);
 
 /// Say whether people have in every Environment what their Roles give them there, and nothing more; and name where not.
 ///
@@ -128,46 +116,19 @@ impl Consistency {
         Ok(u8::from(sheet.all.right * 1000 < self.threshold * sheet.all.cells))
     }
 
-    /// Reads what people wrote, and what every cluster holds, all at once.
+    /// Reads what people wrote, and what every cluster holds.
     async fn read(&self) -> Result<Memory, Failure> {
         let config = self.connect.config().await?;
         let client = Client::try_from(config.clone())?;
-        let settings = Values::read(&client, &self.namespace).await?.settings(&client, &config, &self.namespace).await?;
-        let memory = Memory::new(settings, [ClusterKey::Home]);
-        declared(&memory, &client).await?;
-        let others = memory.read(|content, _| named(&content.world));
-        let others = join_all(others.iter().map(|cluster| self.read_other(&client, &memory, cluster)));
-        let (home, _) = tokio::join!(observed(&memory, &ClusterKey::Home, &client, Where::Everywhere), others);
-        home?;
-        Ok(memory)
-    }
-
-    /// Reads another cluster. Why it cannot be read is kept with it.
-    async fn read_other(&self, client: &Client, memory: &Memory, cluster: &ClusterKey) {
-        let late = || Err(format!("it was not read within {READ_WITHIN:?}"));
-        let read = timeout(READ_WITHIN, self.try_read(client, memory, cluster)).await.unwrap_or_else(|_| late());
-        if let Err(why) = &read {
-            complain(&format!("warning: {cluster} is not read: {why}"));
-        }
-        memory.set_link(cluster, |link| {
-            link.read = read.is_ok();
-            link.trouble = read.err().map(|message| Trouble { reason: Reason::Unreachable, message, silent: true });
+        let values = Values::read(&client, &self.namespace).await?;
+        let memory = Memory::new(values.settings(&client, &config, &self.namespace).await?, [ClusterKey::Home]);
+        everywhere(&memory, &client, values.terms()?, std::iter::empty()).await?;
+        memory.read(|content, _| {
+            for (cluster, trouble) in content.links.iter().filter_map(|(cluster, link)| Some((cluster, link.trouble.as_ref()?))) {
+                complain(&format!("warning: {cluster}: {}", trouble.message));
+            }
         });
-    }
-
-    async fn try_read(&self, client: &Client, memory: &Memory, cluster: &ClusterKey) -> Result<(), String> {
-        let ClusterKey::Remote(name, key) = cluster else { return Ok(()) };
-        let secret = SecretKey { name: name.clone(), key: key.clone() };
-        let text = own_value(client, &self.namespace, &secret).await.map_err(|error| error.chain())?;
-        let text = text.ok_or_else(|| format!("Secret {}/{name} (key {key}) does not exist", self.namespace))?;
-        let (config, _) = kubeconfig::read(text.expose_secret()).await?;
-        let there = Client::try_from(config).map_err(|_| "its certificates cannot be used".to_owned())?;
-        let uid = installation(&there).await.map_err(|error| error.to_string())?;
-        if !memory.read(|content, _| recorded(&content.world, cluster).any(|noted| noted == uid)) {
-            return Err("its Secret leads to a cluster in which usher does not work (status.clusters of the Environment)".to_owned());
-        }
-        memory.set_link(cluster, |link| link.uid = Some(uid));
-        observed(memory, cluster, &there, Where::Everywhere).await.map_err(|error| error.to_string())
+        Ok(memory)
     }
 }
 

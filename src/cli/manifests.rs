@@ -2,15 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::api::metadata::GROUP;
-use crate::plan::offline::Manifests;
+use crate::plan::manifests::{Fields, Manifests, Named, title};
 
 use super::Failure;
-use super::plan::is_manifest;
 
 /// Loads all manifests of usher's kinds below a folder, or in a file.
 ///
@@ -47,6 +45,11 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Whether a path is a manifest by its ending.
+fn is_manifest(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ["yaml", "yml", "json"].iter().any(|known| ending == *known))
+}
+
 fn add(manifests: &mut Manifests, mut document: Value) -> Result<(), Failure> {
     if let Some(items) = document.get_mut("items").and_then(Value::as_array_mut) {
         return std::mem::take(items).into_iter().try_for_each(|item| add(manifests, item));
@@ -57,29 +60,34 @@ fn add(manifests: &mut Manifests, mut document: Value) -> Result<(), Failure> {
         return Ok(());
     }
     match kind.as_str() {
-        "Developer" => manifests.developers.push(parse(document)?),
-        "Role" => manifests.roles.push(parse(document)?),
-        "Binding" => manifests.bindings.push(parse(document)?),
-        "Environment" => manifests.environments.push(parse(document)?),
-        "Provider" => manifests.providers.push(parse(document)?),
+        "Developer" => manifests.developers.push(parse(&mut manifests.fields, document)?),
+        "Role" => manifests.roles.push(parse(&mut manifests.fields, document)?),
+        "Binding" => manifests.bindings.push(parse(&mut manifests.fields, document)?),
+        "Environment" => manifests.environments.push(parse(&mut manifests.fields, document)?),
+        "Provider" => manifests.providers.push(parse(&mut manifests.fields, document)?),
+        "Lock" => manifests.locks.push(parse(&mut manifests.fields, document)?),
         _ => {}
     }
     Ok(())
 }
 
 /// Parses one object as the API server would: null is left out, and a field that does not exist is an error.
-fn parse<K: DeserializeOwned + Serialize>(mut document: Value) -> Result<K, Failure> {
+fn parse<K: Named + DeserializeOwned>(fields: &mut Fields, mut document: Value) -> Result<K, Failure> {
     drop_nulls(&mut document);
-    let title = format!(
+    let called = format!(
         "{} {}",
         document.get("kind").and_then(Value::as_str).unwrap_or_default(),
         document.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("without a name")
     );
-    let object: K = serde_json::from_value(document.clone()).map_err(|error| format!("{title}: {error}"))?;
+    let object: K = serde_json::from_value(document.clone()).map_err(|error| format!("{called}: {error}"))?;
     let known = serde_json::to_value(&object)?;
     match unknown(document.get("spec"), known.get("spec"), "spec") {
-        Some(field) => Err(format!("{title}: there is no field {field}; `kubectl explain` lists those that there are").into()),
-        None => Ok(object),
+        Some(field) => Err(format!("{called}: there is no field {field}; `kubectl explain` lists those that there are").into()),
+        None => {
+            let named = document.get("spec").and_then(Value::as_object).into_iter().flat_map(|spec| spec.keys().cloned());
+            fields.insert(title(&object), named.collect());
+            Ok(object)
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod connect;
 pub mod consistency;
 pub mod crds;
+mod everywhere;
 pub mod grant;
 mod holdings;
 pub mod kubeconfig;
@@ -43,7 +44,8 @@ enum Command {
     Run(run::Run),
     /// Print the CustomResourceDefinitions, or write them as files.
     Crds(crds::Crds),
-    /// Say who would gain and lose what by manifests, without a cluster. Exits with 0 for no difference, 1 for some, 2 for an error.
+    /// Say who would gain and lose what by manifests, without a cluster or against live ones, and change nothing. Exits with 0 for no difference, 1 for some,
+    /// 2 for an error.
     Plan(plan::Plan),
     /// Give a person a Role for a while: makes a Binding that expires.
     Grant(grant::GrantRole),
@@ -74,7 +76,7 @@ impl Cli {
         match self.command {
             Command::Run(run) => run.execute().await.map(|()| 0),
             Command::Crds(crds) => crds.execute().map(|()| 0),
-            Command::Plan(plan) => plan.execute(),
+            Command::Plan(plan) => plan.execute().await,
             Command::Grant(grant) => grant.execute().await.map(|()| 0),
             Command::Kubeconfig(kubeconfig) => kubeconfig.execute().await.map(|()| 0),
             Command::Remote(remote) => remote.execute().await.map(|()| 0),

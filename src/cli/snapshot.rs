@@ -6,7 +6,7 @@ use kube::api::ListParams;
 use kube::{Api, Client};
 
 use crate::api::metadata::IDENTITIES_NAMESPACE;
-use crate::api::{Binding, Departure, Developer, Environment, Lock, Role};
+use crate::api::{Binding, Departure, Developer, Environment, Lock, Provider, Role};
 use crate::cluster::apply::Written;
 use crate::cluster::memory::Memory;
 use crate::plan::cluster::ClusterKey;
@@ -26,7 +26,7 @@ pub enum Where<'a> {
     Nowhere,
 }
 
-/// Reads what people wrote, and the RBAC that is in force.
+/// Reads what people wrote, and the RBAC that is in force in the home cluster.
 pub async fn snapshot(client: &Client, role_bindings: Where<'_>) -> Result<Memory, Failure> {
     let settings = Settings {
         // None of this decides who has what now: the questions are answered from what is there.
@@ -51,11 +51,12 @@ pub async fn declared(memory: &Memory, client: &Client) -> Result<(), Failure> {
     keep::<Role>(memory, home, &Api::all(client.clone())).await?;
     keep::<Binding>(memory, home, &Api::all(client.clone())).await?;
     keep::<Developer>(memory, home, &Api::all(client.clone())).await?;
+    keep::<Provider>(memory, home, &Api::all(client.clone())).await?;
     keep::<Lock>(memory, home, &Api::all(client.clone())).await?;
     keep::<Departure>(memory, home, &Api::all(client.clone())).await
 }
 
-/// Reads the access that is in force in a cluster.
+/// Reads the RBAC that is in force in a cluster, and whom and what it is about.
 pub async fn observed(memory: &Memory, cluster: &ClusterKey, client: &Client, role_bindings: Where<'_>) -> Result<(), Failure> {
     keep::<Namespace>(memory, cluster, &Api::all(client.clone())).await?;
     keep::<ClusterRole>(memory, cluster, &Api::all(client.clone())).await?;

@@ -18,14 +18,23 @@ use super::error::Error;
 use super::memory::Memory;
 use super::watch::without_values;
 
+/// A Secret of usher's own namespace, if it is there.
+pub async fn own_secret(client: &Client, namespace: &str, name: &str) -> Result<Option<Secret>, Error> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let meta = ObjectMeta { name: Some(name.to_owned()), namespace: Some(namespace.to_owned()), ..ObjectMeta::default() };
+    api.get_opt(name).await.map_err(|error| failed::<Secret>("read", &meta, error))
+}
+
+/// A value in a Secret; nothing if there is no such key, or it is no text.
+pub fn value(secret: Secret, key: &str) -> Option<SecretString> {
+    let bytes = secret.data?.remove(key)?;
+    // An editor's last line break is no part of a token.
+    String::from_utf8(bytes.0).ok().map(|text| SecretString::from(text.trim_end_matches(['\r', '\n'])))
+}
+
 /// A value in a Secret of usher's own namespace; nothing if there is no such Secret or key, or it is no text.
 pub async fn own_value(client: &Client, namespace: &str, key: &SecretKey) -> Result<Option<SecretString>, Error> {
-    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let meta = ObjectMeta { name: Some(key.name.clone()), namespace: Some(namespace.to_owned()), ..ObjectMeta::default() };
-    let secret = api.get_opt(&key.name).await.map_err(|error| failed::<Secret>("read", &meta, error))?;
-    let value = secret.and_then(|secret| secret.data?.remove(&key.key)).and_then(|bytes| String::from_utf8(bytes.0).ok());
-    // An editor's last line break is no part of a token.
-    Ok(value.map(|text| SecretString::from(text.trim_end_matches(['\r', '\n']))))
+    Ok(own_secret(client, namespace, &key.name).await?.and_then(|secret| value(secret, &key.key)))
 }
 
 /// The first password of an account, for its owner.

@@ -22,7 +22,7 @@ use crate::api::{Binding, Departure, Developer, Environment, Grant, Lock, Provid
 use crate::plan::bound::Bound;
 use crate::plan::cluster::{ClusterKey, ClusterState, Key};
 use crate::plan::identity::developer_of_service_account;
-use crate::plan::link::{Link, Links};
+use crate::plan::link::{Link, Links, readable};
 use crate::plan::placement::Scene;
 use crate::plan::settings::Settings;
 use crate::plan::shelf::Shelf;
@@ -158,12 +158,6 @@ fn same_uid<K: Resource>(kept: Option<Arc<K>>, uid: Option<&String>) -> bool {
     kept.is_some_and(|kept| uid.is_none_or(|uid| kept.meta().uid.as_ref() == Some(uid)))
 }
 
-/// Divides the namespaces of a cluster among the Environments that are there.
-fn divide(world: &World, settings: &Settings, cluster: &ClusterKey, state: &mut ClusterState) {
-    let here = world.environments().map(|(_, environment)| environment.as_ref());
-    state.territory.set_environments(&settings.namespace, here.filter(|environment| ClusterKey::of(environment) == *cluster));
-}
-
 impl Memory {
     /// Nothing kept yet, of these clusters.
     pub fn new(settings: Settings, clusters: impl IntoIterator<Item = ClusterKey>) -> Self {
@@ -177,6 +171,11 @@ impl Memory {
         &self.settings
     }
 
+    /// All that is kept, and what the installation decides, for whoever goes on with it alone.
+    pub fn into_parts(self) -> (Content, Settings) {
+        (self.content.into_inner(), self.settings)
+    }
+
     /// From now on every change is told.
     pub fn listen(&self) -> UnboundedReceiver<(Seen, By)> {
         let (sender, receiver) = unbounded_channel();
@@ -187,8 +186,7 @@ impl Memory {
     /// Reads a consistent view of everything.
     pub fn read<T>(&self, look: impl FnOnce(&Content, Scene<'_>) -> T) -> T {
         let content = self.content.read();
-        let read = |key: &ClusterKey| content.links.get(key).is_none_or(|link| link.read);
-        let clusters = content.clusters.iter().filter(|(key, _)| read(key)).map(|(key, state)| (key.clone(), state)).collect();
+        let clusters = readable(&content.clusters, &content.links);
         look(&content, Scene { world: &content.world, clusters: &clusters, links: &content.links, only: None, settings: &self.settings })
     }
 
@@ -201,7 +199,7 @@ impl Memory {
         content.links.insert(cluster.clone(), new.clone());
         if !content.clusters.contains_key(cluster) {
             let mut state = ClusterState::new(&self.settings.installation);
-            divide(&content.world, &self.settings, cluster, &mut state);
+            state.divide(&content.world, &self.settings, cluster);
             content.clusters.insert(cluster.clone(), state);
         }
         self.tell((old.as_ref() != Some(&new)).then(|| Seen::Link(cluster.clone(), old, Some(new))), By::Watch);
@@ -316,7 +314,7 @@ impl Kept for Environment {
     fn put(content: &mut Content, settings: &Settings, _: &ClusterKey, (_, name): &Key, object: Option<Arc<Self>>) -> Option<Seen> {
         let old = content.world.set_environment(name, object.clone());
         for (key, state) in &mut content.clusters {
-            divide(&content.world, settings, key, state);
+            state.divide(&content.world, settings, key);
         }
         Some(Seen::Environment(name.clone(), old, object))
     }

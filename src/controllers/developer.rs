@@ -422,10 +422,10 @@ impl Developers {
     /// Writes the status, or lets a deleted Developer go.
     async fn finish(&self, developer: &Arc<Developer>, progress: &mut Progress) -> Result<Option<Duration>, Error> {
         let context = &self.context;
-        let has_receipt = context.memory.read(|content, _| {
+        let has_receipt = context.memory.read(|content, scene| {
             let receipt = content.world.departures().current(developer);
             receipt.is_some_and(|receipt| {
-                tells_of_accounts(receipt, &progress.accounts) && tells_of_identities(receipt, &progress.plan.identities)
+                tells_of_accounts(receipt, &progress.accounts) && tells_of_identities(scene, receipt, &progress.plan.identities)
             })
         });
         // What is left is paid by the Departure. What went wrong a moment ago may go right the next time.

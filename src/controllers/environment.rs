@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use jiff::SignedDuration;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
 use crate::api::{ConditionType, Environment, Mode, Reason};
 use crate::cluster::crds;
 use crate::cluster::error::Error;
-use crate::plan::environment::{Going, environment_findings, environment_status, going, moves};
+use crate::plan::environment::{Going, environment_findings, environment_status, going, moves, token_warning};
 use crate::plan::finding::Finding;
 use crate::plan::status::{ENVIRONMENT_CONDITIONS, conditions};
 use crate::plan::world::deleting;
@@ -21,6 +23,9 @@ use super::report::announce;
 
 /// How soon to look whether something is left where an Environment was before.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How soon to look whether what a deleted one gave is gone, and after how long less often.
+const SOON: Duration = Duration::from_millis(50);
+const LONG: SignedDuration = SignedDuration::from_secs(10);
 
 /// Passes over Environments.
 pub struct Environments {
@@ -84,12 +89,31 @@ impl Environments {
         let previous = environment.status.as_ref().map(|status| status.conditions.as_slice());
         status.conditions =
             conditions(&ENVIRONMENT_CONDITIONS, &findings, ready, environment.metadata.generation, (previous.unwrap_or_default(), now));
+        let (warning, recheck_at) = context.memory.read(|_, scene| token_warning(scene, environment, now));
+        warning.into_iter().for_each(|warning| self.warn(environment, &mut status.conditions, warning));
         if context.objects.write_status(environment.as_ref(), environment.status.as_ref(), &status).await? {
             announce(context, environment.as_ref(), previous, &status.conditions);
         }
         // Until nothing is left where it was before.
         let moves = context.memory.read(|_, scene| moves(scene, environment, &status));
-        Ok(Done { soon: moves.then_some(LOOK_AGAIN), ..Done::default() })
+        Ok(Done { soon: moves.then_some(LOOK_AGAIN), recheck_at, ..Done::default() })
+    }
+
+    /// Says in the condition of the connection what is about to end it, and rings once.
+    fn warn(&self, environment: &Environment, conditions: &mut [Condition], warning: String) {
+        let connected = ConditionType::Connected.to_string();
+        let told = environment.status.iter().flat_map(|status| &status.conditions).any(|before| before.message == warning);
+        let Some(condition) = conditions.iter_mut().find(|it| it.type_ == connected && it.status == "True") else { return };
+        if !told {
+            self.context.event(environment, false, "TokenEnds", &warning);
+        }
+        condition.message = warning;
+    }
+
+    /// How soon to look whether what a deleted Environment gave is gone: less often where that takes long.
+    fn patience(&self, environment: &Environment) -> Duration {
+        let since = environment.metadata.deletion_timestamp.as_ref().map(|since| self.context.now().duration_since(since.0));
+        if since.is_some_and(|since| since > LONG) { LOOK_AGAIN } else { SOON }
     }
 
     /// Lets a deleted Environment go once the access that it gave is gone.
@@ -105,7 +129,7 @@ impl Environments {
                 context.objects.set_finalizer(environment.as_ref(), false).await?;
                 Ok(Done::default())
             }
-            Going::Soon => Ok(Done { soon: Some(Duration::from_millis(50)), ..Done::default() }),
+            Going::Soon => Ok(Done { soon: Some(self.patience(environment)), ..Done::default() }),
             // That a cluster answers again wakes its Environments.
             Going::WhenItAnswers => self.tell(environment).await,
         }

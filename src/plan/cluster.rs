@@ -17,8 +17,10 @@ use super::bound::{Bound, People, RbacBinding};
 use super::change::ours;
 use super::identity::Known;
 use super::person::Mark;
+use super::settings::Settings;
 use super::shelf::Shelf;
 use super::territory::Territory;
+use super::world::World;
 
 /// Which cluster: the home cluster, or the one that a Secret's kubeconfig leads to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -159,6 +161,12 @@ impl ClusterState {
     /// Nothing seen yet.
     pub fn new(installation: &str) -> Self {
         Self { installation: installation.to_owned(), ..Self::default() }
+    }
+
+    /// Divides its namespaces among the Environments that are written.
+    pub fn divide(&mut self, world: &World, settings: &Settings, cluster: &ClusterKey) {
+        let here = world.environments().map(|(_, environment)| environment.as_ref());
+        self.territory.set_environments(&settings.namespace, here.filter(|environment| ClusterKey::of(environment) == *cluster));
     }
 
     /// The installation whose objects are usher's own here.

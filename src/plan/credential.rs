@@ -23,7 +23,7 @@ use super::entitlement::given;
 use super::environment::home;
 use super::finding::Finding;
 use super::identity::service_account;
-use super::link::Link;
+use super::link::{Link, recorded};
 use super::name::{digest, fraction};
 use super::placement::{Scene, places};
 use super::settings::Server;
@@ -222,13 +222,16 @@ fn kubeconfig(
     ))
 }
 
-/// The Environments for which a kubeconfig has a token, and of whose clusters nobody knows now how people reach them: nothing was read yet, or the Secret cannot be
-/// used. Where it was taken away nobody does any more.
+/// The Environments for which a kubeconfig has a token, or in which its owner logs in by herself and usher has been, and of whose clusters nobody knows now how people
+/// reach them: nothing was read yet, or the Secret cannot be used. Where it was taken away nobody does any more.
 fn unknown_servers(scene: Scene<'_>, plan: &DeveloperPlan, seen: &Secret) -> Vec<Finding> {
     let given_up = |cluster: &ClusterKey| scene.links.get(cluster).is_some_and(Link::given_up);
     let unknown = plan.identities.iter().filter_map(|identity| {
         let cluster = ClusterKey::of(scene.world.environment(&identity.environment)?);
-        if scene.server(&cluster).is_some() || given_up(&cluster) || noted(seen, &[&cluster]).is_empty() {
+        // Whether there is a context for her own login nothing says: usher has been there, so there was one.
+        let login = identity.kind == "User" && recorded(scene.world, &cluster).next().is_some();
+        let context = login || !noted(seen, &[&cluster]).is_empty();
+        if scene.server(&cluster).is_some() || given_up(&cluster) || !context {
             return None;
         }
         let (reason, why) = scene.silence(&cluster)?;

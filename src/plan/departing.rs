@@ -22,6 +22,7 @@ use super::cluster::{ClusterKey, ClusterState};
 use super::departures::same_person;
 use super::developer::{DeveloperInputs, plan_developer, whole_second};
 use super::identity::Known;
+use super::link::untouched;
 use super::name::digest;
 use super::placement::Scene;
 use super::question::{Question, questions};
@@ -178,12 +179,15 @@ fn touched(scene: Scene<'_>, left: &GrantedDeveloper, identities: &[Identity], s
     touched.map(|(cluster, _)| cluster.clone()).collect()
 }
 
-/// Whether a receipt tells of every place in which somebody is known: only then may her Developer go, by which that is known.
-pub fn tells_of_identities(receipt: &Departure, identities: &[Identity]) -> bool {
+/// Whether a receipt tells of every place in which somebody is known and may have something: only then may her Developer go, by which that is known.
+pub fn tells_of_identities(scene: Scene<'_>, receipt: &Departure, identities: &[Identity]) -> bool {
     let status = receipt.status.clone().unwrap_or_default();
+    let nothing = |identity: &Identity| {
+        scene.world.environment(&identity.environment).is_some_and(|environment| untouched(scene, &ClusterKey::of(environment)))
+    };
     let told = |identity: &Identity| {
         let target = environment_target(&identity.environment);
-        status.identities.contains(identity) && status.targets.iter().any(|line| line.target == target)
+        status.identities.contains(identity) && (nothing(identity) || status.targets.iter().any(|line| line.target == target))
     };
     identities.iter().all(told)
 }

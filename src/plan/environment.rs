@@ -2,20 +2,24 @@
 
 use std::collections::BTreeSet;
 
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
 use kube::ResourceExt;
 
 use crate::api::environment::{EnvironmentSummary, KnownCluster};
-use crate::api::metadata::{ENVIRONMENT, ENVIRONMENTS};
+use crate::api::metadata::{DEVELOPER, ENVIRONMENT, ENVIRONMENTS};
 use crate::api::{ConditionType, Environment, EnvironmentStatus, Mode, Reason};
 
 use super::access::paused;
 use super::bound::Bound;
 use super::cluster::{ClusterKey, ClusterState};
 use super::consistency::Figure;
+use super::developer::seconds;
 use super::fence;
 use super::finding::Finding;
-use super::link::{Link, key_of, known_cluster, recorded};
+use super::link::{Link, key_of, known_cluster, recorded_of_another, untouched};
+use super::person::Mark;
 use super::placement::Scene;
 use super::world::World;
 
@@ -130,6 +134,24 @@ pub fn environment_findings(scene: Scene<'_>, environment: &Environment) -> Vec<
     findings
 }
 
+/// So long before usher's token for another cluster ends it is warned of.
+const WARNED_BEFORE: SignedDuration = SignedDuration::from_hours(7 * 24);
+
+/// A warning that usher's token for an Environment's cluster ends soon, and when there will be one.
+pub fn token_warning(scene: Scene<'_>, environment: &Environment, now: Timestamp) -> (Option<String>, Option<Timestamp>) {
+    let cluster = ClusterKey::of(environment);
+    let Some(ends) = scene.links.get(&cluster).and_then(|link| link.token_ends) else { return (None, None) };
+    let from = ends.checked_sub(WARNED_BEFORE).unwrap_or(now);
+    if now < from {
+        return (None, Some(from));
+    }
+    let message = format!(
+        "usher's token for it ends at {}; before that put another kubeconfig into Secret {cluster}, made with `usher remote kubeconfig`",
+        seconds(ends)
+    );
+    (Some(message), None)
+}
+
 /// The status of an Environment but for its conditions. Without a figure its consistency stays as it was told last.
 pub fn environment_status(scene: Scene<'_>, environment: &Environment, pending: Pending, figure: Option<Figure>) -> EnvironmentStatus {
     let name = environment.name_any();
@@ -161,6 +183,7 @@ fn clusters(scene: Scene<'_>, environment: &Environment) -> Vec<KnownCluster> {
     let before = environment.status.iter().flat_map(|status| &status.clusters);
     let (here, former): (Vec<&KnownCluster>, Vec<&KnownCluster>) = before.partition(|known| key_of(&known.kubeconfig_secret) == present);
     let uid = scene.links.get(&present).and_then(|link| link.uid.as_deref());
+    let uid = uid.filter(|uid| !recorded_of_another(scene.world, &present, uid));
     let here = here.first().map(|known| (*known).clone()).or_else(|| known_cluster(&present, Some(uid?)));
     let left = former.into_iter().filter(|known| !left_behind(scene, environment, &key_of(&known.kubeconfig_secret)));
     here.into_iter().chain(left.cloned()).collect()
@@ -172,10 +195,11 @@ pub fn moves(scene: Scene<'_>, environment: &Environment, status: &EnvironmentSt
     clusters.filter(|cluster| *cluster != ClusterKey::of(environment)).any(|cluster| scene.answers(&cluster))
 }
 
-/// Whether usher has nothing any more to do with a cluster in which an Environment is not.
+/// Whether usher has nothing any more to do with a cluster in which an Environment is not. Of one that does not answer only that is known which was seen last: a
+/// write whose answer was lost may have been carried out since.
 fn left_behind(scene: Scene<'_>, environment: &Environment, cluster: &ClusterKey) -> bool {
-    scene.links.get(cluster).is_some_and(Link::given_up)
-        || scene.clusters.get(cluster).is_some_and(|state| empty(scene, environment, state, cluster))
+    let seen = scene.clusters.get(cluster).filter(|_| scene.answers(cluster));
+    scene.links.get(cluster).is_some_and(Link::given_up) || seen.is_some_and(|state| empty(scene, environment, state, cluster))
 }
 
 /// Whether a deleted Environment may go.
@@ -204,10 +228,13 @@ pub fn going(scene: Scene<'_>, environment: &Environment) -> Going {
     if open.iter().any(|cluster| scene.answers(cluster)) { Going::Soon } else { Going::WhenItAnswers }
 }
 
-/// Whether usher never came to a cluster, so that nothing of it can be there.
-fn untouched(scene: Scene<'_>, cluster: &ClusterKey) -> bool {
-    let unread = !scene.clusters.contains_key(cluster) && scene.trouble(cluster).is_some();
-    *cluster != ClusterKey::Home && unread && recorded(scene.world, cluster).next().is_none()
+/// Whether somebody's pass, or that of her receipt, takes a ServiceAccount away when no Environment asks for it any more. One whose owner nobody knows stays, and is
+/// reported as an orphan.
+fn is_taken(scene: Scene<'_>, account: &ServiceAccount) -> bool {
+    let Some(mark) = Mark::read(account.labels(), account.annotations()) else { return false };
+    let Some(name) = account.labels().get(DEVELOPER) else { return false };
+    let left = scene.world.departures().of_name(name).any(|departure| departure.spec.developer.uid == mark.uid);
+    left || scene.world.developer(name).is_some_and(|developer| scene.world.owns(developer, &mark))
 }
 
 /// Whether everything that this installation made for an Environment that goes is gone in a cluster: bindings of Roles, and of owners; in another cluster than home
@@ -216,7 +243,7 @@ fn empty(scene: Scene<'_>, environment: &Environment, state: &ClusterState, clus
     let name = environment.name_any();
     let shared = scene.world.live_environments().any(|(other, it)| *other != name && ClusterKey::of(it) == *cluster);
     if *cluster != ClusterKey::Home && !shared {
-        let identities = state.service_accounts.values().any(|account| state.ours(account.as_ref()));
+        let identities = state.service_accounts.values().any(|account| state.ours(account.as_ref()) && is_taken(scene, &account));
         let listed = |list: &String| list.split(',').any(|item| item == name);
         let wide = |bound: &Bound<ClusterRoleBinding>| bound.ours && bound.annotations().get(ENVIRONMENTS).is_some_and(listed);
         if identities || state.cluster_role_bindings.values().any(wide) {

@@ -5,11 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
+
 use crate::api::Reason;
 use crate::api::environment::{KnownCluster, SecretKey};
 
 use super::change::Step;
-use super::cluster::ClusterKey;
+use super::cluster::{ClusterKey, ClusterState};
 use super::placement::Scene;
 use super::settings::Server;
 use super::world::World;
@@ -30,6 +32,8 @@ pub struct Trouble {
 pub struct Link {
     /// How people reach it, by the last kubeconfig that was understood.
     pub server: Option<Server>,
+    /// When the token of that kubeconfig ends, if it says so.
+    pub token_ends: Option<Timestamp>,
     /// Which cluster it is, by the UID of its `kube-system`, since it answered and was let in.
     pub uid: Option<String>,
     /// What is wrong with it now.
@@ -47,6 +51,12 @@ impl Link {
 
 /// The clusters besides the home cluster.
 pub type Links = BTreeMap<ClusterKey, Link>;
+
+/// What is known of clusters: those of which nothing was read since the start are left out.
+pub fn readable<'a>(clusters: &'a BTreeMap<ClusterKey, ClusterState>, links: &Links) -> BTreeMap<ClusterKey, &'a ClusterState> {
+    let read = |key: &ClusterKey| links.get(key).is_none_or(|link| link.read);
+    clusters.iter().filter(|(key, _)| read(key)).map(|(key, state)| (key.clone(), state)).collect()
+}
 
 /// Clusters that do not answer, with the reason.
 pub type Silences = BTreeMap<ClusterKey, (Reason, String)>;
@@ -89,9 +99,9 @@ impl Claims {
         let written = all_recorded(world).filter(|(key, at)| *at == uid && self.0.get(key).is_none_or(|claim| claim == uid));
         let claimed = self.0.iter().map(|(key, claim)| (key.clone(), claim.as_str())).filter(|(_, claim)| *claim == uid);
         let mut rivals: BTreeSet<ClusterKey> = claimed.chain(written).map(|(key, _)| key).collect();
-        // The one that came first by what is written has it.
-        if recorded(world, cluster).any(|at| at == uid) {
-            rivals.retain(|key| self.0.contains_key(key));
+        // The one that came first by what is written has it, whichever another replica let in before that was written.
+        if is_recorded(world, cluster, uid) {
+            rivals.retain(|key| self.0.contains_key(key) && is_recorded(world, key, uid));
         }
         rivals.remove(cluster);
         rivals.into_iter().next()
@@ -126,10 +136,25 @@ pub fn recorded<'a>(world: &'a World, cluster: &ClusterKey) -> impl Iterator<Ite
     all_recorded(world).filter(move |(key, _)| key == cluster).map(|(_, uid)| uid)
 }
 
+fn is_recorded(world: &World, cluster: &ClusterKey, uid: &str) -> bool {
+    recorded(world, cluster).any(|at| at == uid)
+}
+
+/// Whether it is written already that another Secret leads to the cluster to which this one does. Then it is not written of this one: of two that were let in by
+/// different replicas, one has it.
+pub fn recorded_of_another(world: &World, cluster: &ClusterKey, uid: &str) -> bool {
+    !is_recorded(world, cluster, uid) && all_recorded(world).any(|(key, at)| key != *cluster && at == uid)
+}
+
 /// The clusters besides the home cluster that Environments name, or named as long as there is something left to take away.
 pub fn named(world: &World) -> BTreeSet<ClusterKey> {
     let present = world.environments().map(|(_, environment)| ClusterKey::of(environment)).filter(|key| *key != ClusterKey::Home);
     present.chain(all_recorded(world).map(|(key, _)| key)).collect()
+}
+
+/// Whether usher never came to a cluster, so that nothing of it can be there: before it is written down which cluster it is, nothing is given there.
+pub fn untouched(scene: Scene<'_>, cluster: &ClusterKey) -> bool {
+    *cluster != ClusterKey::Home && !scene.clusters.contains_key(cluster) && recorded(scene.world, cluster).next().is_none()
 }
 
 /// The clusters in which usher may have given something that it cannot see, as nothing was read of them since the start; with the reason. One whose Secret was

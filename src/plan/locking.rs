@@ -17,6 +17,7 @@ use super::departures::lasts;
 use super::developer::{DeveloperInputs, DeveloperPlan, plan_developer};
 use super::entitlement::accounts_of;
 use super::finding::Finding;
+use super::link::untouched;
 use super::person::Person;
 use super::placement::Scene;
 use super::question::{Question, questions};
@@ -98,7 +99,8 @@ fn silent(scene: Scene<'_>, plan: &DeveloperPlan) -> BTreeMap<String, String> {
     let mut silent = BTreeMap::new();
     let mut told = BTreeSet::new();
     for name in plan.identities.iter().map(|identity| &identity.environment) {
-        let Some(cluster) = scene.world.environment(name).map(|environment| ClusterKey::of(environment)) else { continue };
+        let cluster = scene.world.environment(name).map(|environment| ClusterKey::of(environment));
+        let Some(cluster) = cluster.filter(|cluster| !untouched(scene, cluster)) else { continue };
         if let Some((_, why)) = scene.silence(&cluster).filter(|_| scene.plans(&cluster)) {
             silent.insert(title(name), why);
             told.insert(cluster);

@@ -1,62 +1,27 @@
 //! Who would have what by what is written, without looking at any cluster: for reviews of manifests.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use jiff::Timestamp;
-use kube::ResourceExt;
 
-use crate::api::role::{Access, AccessRule, NamespaceChoice};
-use crate::api::{Binding, Developer, Environment, Provider, Role};
+use crate::api::role::{Access, NamespaceChoice};
+use crate::api::{Developer, Role};
 
 use super::access::{Standing, Via, covers, held_roles, standing};
 use super::binding::binding_findings;
 use super::cluster::{ClusterKey, ClusterState};
+use super::difference::{Matrix, Place, Who, add};
 use super::entitlement::{entitlements, login};
 use super::environment::environment_findings;
 use super::fence;
-use super::link::Links;
+use super::link::{Links, readable};
+use super::manifests::{Manifests, Others};
 use super::name::workspace;
 use super::placement::{Scene, places};
+use super::rbac::{policy_rules, rule_words};
 use super::role::references;
 use super::settings::Settings;
 use super::world::World;
-
-/// What manifests say.
-#[derive(Debug, Default)]
-pub struct Manifests {
-    /// The people.
-    pub developers: Vec<Developer>,
-    /// The Roles.
-    pub roles: Vec<Role>,
-    /// The Bindings.
-    pub bindings: Vec<Binding>,
-    /// The Environments.
-    pub environments: Vec<Environment>,
-    /// The outside systems.
-    pub providers: Vec<Provider>,
-}
-
-/// Where somebody has something.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Place {
-    /// In an Environment.
-    Environment(String),
-    /// At a Provider.
-    Provider(String),
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Environment(name) => write!(f, "in uenv/{name}"),
-            Self::Provider(name) => write!(f, "at uprov/{name}"),
-        }
-    }
-}
-
-/// Who has what: person and place, with what she has there in words.
-pub type Matrix = BTreeMap<(String, Place), BTreeSet<String>>;
 
 /// What manifests give, and what is wrong with them.
 #[derive(Debug, Default)]
@@ -70,21 +35,15 @@ pub struct Reading {
 /// Reads manifests as they would be at a moment, in clusters that have the ClusterRoles which may be named.
 pub fn read(manifests: Manifests, settings: &Settings, now: Timestamp) -> Reading {
     let mut world = World::default();
-    let mut states: BTreeMap<ClusterKey, ClusterState> = BTreeMap::new();
-    for environment in manifests.environments {
-        states.entry(ClusterKey::of(&environment)).or_insert_with(|| ClusterState::new(&settings.installation));
-        world.set_environment(&environment.name_any(), Some(environment.into()));
-    }
-    for state in states.values_mut() {
+    manifests.lay_over(&mut world, Others::Stay, now);
+    let keys = world.environments().map(|(_, environment)| ClusterKey::of(environment));
+    let mut states: BTreeMap<ClusterKey, ClusterState> = keys.map(|key| (key, ClusterState::new(&settings.installation))).collect();
+    for (key, state) in &mut states {
         state.foreign_cluster_roles.extend(settings.fence.may_bind.iter().cloned());
-        state.territory.set_environments(&settings.namespace, world.environments().map(|(_, environment)| environment.as_ref()));
+        state.divide(&world, settings, key);
     }
-    manifests.developers.into_iter().for_each(|object| drop(world.set_developer(&object.name_any(), Some(object.into()))));
-    manifests.roles.into_iter().for_each(|object| drop(world.set_role(&object.name_any(), Some(object.into()))));
-    manifests.bindings.into_iter().for_each(|object| drop(world.set_binding(&object.name_any(), Some(object.into()))));
-    manifests.providers.into_iter().for_each(|object| drop(world.set_provider(&object.name_any(), Some(object.into()))));
-    let clusters = states.iter().map(|(key, state)| (key.clone(), state)).collect();
     let links = Links::new();
+    let clusters = readable(&states, &links);
     let scene = Scene { world: &world, clusters: &clusters, links: &links, only: None, settings };
     Reading { matrix: matrix(scene, now), problems: problems(scene) }
 }
@@ -92,37 +51,48 @@ pub fn read(manifests: Manifests, settings: &Settings, now: Timestamp) -> Readin
 fn matrix(scene: Scene<'_>, now: Timestamp) -> Matrix {
     let mut matrix = Matrix::new();
     for (name, developer) in scene.world.developers().filter(|(_, developer)| standing(scene.world, developer, now) == Standing::Active) {
+        let who = Who::Developer(name.clone());
         for (environment_name, environment) in scene.world.live_environments() {
-            let cell = matrix.entry((name.clone(), Place::Environment(environment_name.clone()))).or_default();
-            if let Some(template) = &environment.spec.workspace {
-                let pinned = developer.pinned_workspaces().get(environment_name.as_str()).map(|pin| (*pin).to_owned());
-                let namespace = pinned.unwrap_or_else(|| workspace(&template.name, environment_name, name));
-                cell.insert(format!("workspace {namespace}: {}", template.cluster_role));
-            }
+            let Some(template) = &environment.spec.workspace else { continue };
+            let pinned = developer.pinned_workspaces().get(environment_name.as_str()).map(|pin| (*pin).to_owned());
+            let namespace = pinned.unwrap_or_else(|| workspace(&template.name, environment_name, name));
+            let words = workspace_words(&namespace, &template.cluster_role);
+            add(&mut matrix, who.clone(), Place::Environment(environment_name.clone()), [words]);
         }
         for (role, via) in held_roles(scene.world, developer, now) {
             let Some(object) = scene.world.live_role(&role) else { continue };
             for (environment, words) in role_words(scene, object, &via) {
-                matrix
-                    .entry((name.clone(), Place::Environment(environment)))
-                    .or_default()
-                    .extend(words.into_iter().map(|text| format!("urole/{role}: {text}")));
+                add(
+                    &mut matrix,
+                    who.clone(),
+                    Place::Environment(environment),
+                    words.into_iter().map(|text| format!("urole/{role}: {text}")),
+                );
             }
         }
-        matrix.extend(account_words(scene.world, name, developer, now));
     }
-    matrix.retain(|_, words| !words.is_empty());
+    matrix.extend(accounts(scene.world, now));
     matrix
 }
 
-/// The accounts that somebody is to have, in words.
+/// The workspace of somebody, in words.
+pub(super) fn workspace_words(namespace: &str, cluster_role: &str) -> String {
+    format!("workspace {namespace}: {cluster_role}")
+}
+
+/// The accounts that people are to have, in words.
+pub(super) fn accounts(world: &World, now: Timestamp) -> Matrix {
+    let active = world.developers().filter(|(_, developer)| standing(world, developer, now) == Standing::Active);
+    active.flat_map(|(name, developer)| account_words(world, name, developer, now)).collect()
+}
+
 fn account_words(world: &World, name: &str, developer: &Developer, now: Timestamp) -> Matrix {
     let there = |provider: &String| world.live_providers().any(|(live, _)| live == provider);
     let given = entitlements(world, developer, now).into_iter().filter(|(provider, _)| there(provider));
     let words = |(provider, groups): (String, BTreeSet<String>)| {
         let account = format!("account {}", login(developer, &provider));
         let words = [account].into_iter().chain(groups.into_iter().map(|group| format!("group {group}"))).collect();
-        ((name.to_owned(), Place::Provider(provider)), words)
+        ((Who::Developer(name.to_owned()), Place::Provider(provider)), words)
     };
     given.map(words).collect()
 }
@@ -145,7 +115,7 @@ fn role_words(scene: Scene<'_>, role: &Role, via: &Via) -> BTreeMap<String, BTre
                 words
                     .entry(environment.clone())
                     .or_default()
-                    .extend(access.rules.iter().map(|rule| format!("{} cluster-wide", rule_words(rule))));
+                    .extend(policy_rules(&access.rules).iter().map(|rule| format!("{} cluster-wide", rule_words(rule))));
             }
         }
     }
@@ -156,15 +126,8 @@ fn entry_words(scene: Scene<'_>, access: &Access) -> Vec<String> {
     let fence = &scene.settings.fence;
     let place = choice_words(access.namespaces.as_ref());
     let roles = access.cluster_roles.iter().filter(|name| fence::refuses_cluster_role(fence, name).is_none());
-    let rules = access.rules.iter().filter(|_| fence::refuses_rules(fence, access).is_none());
-    roles.map(|name| format!("{name} in {place}")).chain(rules.map(|rule| format!("{} in {place}", rule_words(rule)))).collect()
-}
-
-fn rule_words(rule: &AccessRule) -> String {
-    let groups: Vec<&str> = rule.api_groups.iter().map(String::as_str).filter(|group| !group.is_empty()).collect();
-    let groups = if groups.is_empty() { String::new() } else { format!(" ({})", groups.join(", ")) };
-    let names = if rule.resource_names.is_empty() { String::new() } else { format!(" named {}", rule.resource_names.join(", ")) };
-    format!("{} {}{groups}{names}", rule.verbs.join(","), rule.resources.join(","))
+    let rules = policy_rules(&access.rules).into_iter().filter(|_| fence::refuses_rules(fence, access).is_none());
+    roles.map(|name| format!("{name} in {place}")).chain(rules.map(|rule| format!("{} in {place}", rule_words(&rule)))).collect()
 }
 
 fn choice_words(choice: Option<&NamespaceChoice>) -> String {
@@ -181,7 +144,8 @@ fn choice_words(choice: Option<&NamespaceChoice>) -> String {
     format!("namespaces with {}", labels.chain(expressions).collect::<Vec<_>>().join(", "))
 }
 
-fn problems(scene: Scene<'_>) -> BTreeSet<(String, String)> {
+/// What is wrong with what is written, each with the object that it stands in.
+pub(super) fn problems(scene: Scene<'_>) -> BTreeSet<(String, String)> {
     let mut problems = BTreeSet::new();
     for (name, role) in scene.world.roles() {
         let findings = places(scene, role).findings.into_iter().chain(references(scene, role));
@@ -194,36 +158,4 @@ fn problems(scene: Scene<'_>) -> BTreeSet<(String, String)> {
         problems.extend(environment_findings(scene, environment).into_iter().map(|finding| (format!("uenv/{name}"), finding.message)));
     }
     problems
-}
-
-/// What one person gains and loses in one place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Difference {
-    /// The Developer.
-    pub developer: String,
-    /// The Environment or Provider.
-    pub place: Place,
-    /// What she would have that she has not.
-    pub gains: BTreeSet<String>,
-    /// What she has that she would not have.
-    pub loses: BTreeSet<String>,
-}
-
-/// Compares two matrices, cell by cell.
-pub fn differences(before: &Matrix, after: &Matrix) -> Vec<Difference> {
-    let cells: BTreeSet<&(String, Place)> = before.keys().chain(after.keys()).collect();
-    let empty = BTreeSet::new();
-    cells
-        .into_iter()
-        .map(|cell| {
-            let (old, new) = (before.get(cell).unwrap_or(&empty), after.get(cell).unwrap_or(&empty));
-            Difference {
-                developer: cell.0.clone(),
-                place: cell.1.clone(),
-                gains: new.difference(old).cloned().collect(),
-                loses: old.difference(new).cloned().collect(),
-            }
-        })
-        .filter(|difference| !(difference.gains.is_empty() && difference.loses.is_empty()))
-        .collect()
 }

@@ -180,6 +180,16 @@ pub fn policy_rules(rules: &[AccessRule]) -> Vec<PolicyRule> {
         .collect()
 }
 
+/// A rule in words.
+pub fn rule_words(rule: &PolicyRule) -> String {
+    let groups: Vec<&str> = rule.api_groups.iter().flatten().map(String::as_str).filter(|group| !group.is_empty()).collect();
+    let groups = if groups.is_empty() { String::new() } else { format!(" ({})", groups.join(", ")) };
+    let names = rule.resource_names.iter().flatten().cloned().collect::<Vec<_>>().join(", ");
+    let names = if names.is_empty() { names } else { format!(" named {names}") };
+    let resources = rule.resources.as_deref().unwrap_or_default().join(",");
+    format!("{} {resources}{groups}{names}", rule.verbs.join(","))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@ use crate::api::developer::Identity;
 
 use super::cluster::ClusterKey;
 use super::departures::complete;
-use super::link::{key_of, known_cluster, recorded, unseen};
+use super::link::{key_of, known_cluster, recorded, unseen, untouched};
 use super::placement::Scene;
 use super::seal::Site;
 use super::target::{PROVIDER, environment_target};
@@ -71,8 +71,10 @@ impl Whereabouts {
         let told = departure.status.iter().flat_map(|status| &status.targets).filter(|target| !target.target.starts_with(PROVIDER));
         let mut places: BTreeMap<String, Place> = told.map(|target| (target.target.clone(), Place::told(scene, target))).collect();
         for identity in identities {
-            let Some(environment) = scene.world.environment(&identity.environment) else { continue };
-            let place = || Place::of(scene, ClusterKey::of(environment));
+            let cluster = scene.world.environment(&identity.environment).map(|environment| ClusterKey::of(environment));
+            // Where usher never came it has given nothing, so nothing is owed there.
+            let Some(cluster) = cluster.filter(|cluster| !untouched(scene, cluster)) else { continue };
+            let place = || Place::of(scene, cluster);
             places.entry(environment_target(&identity.environment)).or_insert_with(place);
         }
         for site in sites {

@@ -37,8 +37,8 @@ const UNUSED: [(&str, &str, &str); 8] = [
 
 /// One thing that is allowed: by one rule, one verb, one resource, one name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Right {
-    namespace: Option<String>,
+pub struct Right {
+    pub namespace: Option<String>,
     verb: String,
     target: String,
     name: Option<String>,
@@ -55,7 +55,8 @@ impl fmt::Debug for Right {
 }
 
 impl Right {
-    fn of(namespace: Option<&str>, rules: &[PolicyRule]) -> BTreeSet<Self> {
+    /// What rules allow, in a namespace or everywhere.
+    pub fn of(namespace: Option<&str>, rules: &[PolicyRule]) -> BTreeSet<Self> {
         let mut rights = BTreeSet::new();
         for rule in rules {
             let names = rule.resource_names.clone().unwrap_or_default();
@@ -76,6 +77,23 @@ impl Right {
             }
         }
         rights
+    }
+
+    /// The same in all namespaces.
+    pub fn everywhere(&self) -> Self {
+        Self { namespace: None, ..self.clone() }
+    }
+
+    /// The rule that allows it and nothing else.
+    pub fn rule(&self) -> PolicyRule {
+        let (resource, group) = self.target.split_once('.').unwrap_or((&self.target, ""));
+        PolicyRule {
+            api_groups: Some(vec![group.to_owned()]),
+            resources: Some(vec![resource.to_owned()]),
+            resource_names: self.name.clone().map(|name| vec![name]),
+            verbs: vec![self.verb.clone()],
+            non_resource_urls: None,
+        }
     }
 
     fn used_by(&self, event: &Event) -> bool {

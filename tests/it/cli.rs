@@ -104,6 +104,27 @@ fn a_plan_is_for_a_moment() {
 }
 
 #[test]
+fn a_plan_tells_of_locks() {
+    let lock = "{apiVersion: usher.dev/v1alpha1, kind: Lock, metadata: {name: stolen}, spec: {developer: ada, reason: SEC-91}}";
+    let all = format!("{ENVIRONMENT}\n---\n{ROLE}\n---\n{ADA}\n---\n{BINDING}");
+    let (before, after) = (folder(&[("all.yaml", &all)]), folder(&[("all.yaml", &format!("{all}\n---\n{lock}"))]));
+    let output = usher(&["plan", "-f", path(&after), "--base", path(&before)]);
+    assert!(text(&output).ends_with("1 people: +0 -2\n"), "{}", text(&output));
+}
+
+#[test]
+fn a_plan_against_live_clusters_says_how_to_name_one() {
+    let files = folder(&[("all.yaml", ADA)]);
+    let output = usher(&["plan", "-f", path(&files), "--live"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output).contains("set KUBECONFIG"), "{}", text(&output));
+    for arguments in [&["--prune"][..], &["--live", "--base", "x"], &["--live", "--may-bind", "admin"]] {
+        let output = usher(&[&["plan", "-f", path(&files)], arguments].concat());
+        assert!(output.status.code() == Some(2) && text(&output).contains("--live"), "{arguments:?}: {}", text(&output));
+    }
+}
+
+#[test]
 fn a_bad_manifest_is_an_error_that_names_file_object_and_field() {
     let files = folder(&[("role.yaml", &ROLE.replace("clusterRoles", "clusterroles"))]);
     let output = usher(&["plan", "-f", path(&files)]);

@@ -1,14 +1,19 @@
 //! Which cluster is which: nothing is forgotten of one that is silent, that an Environment has left, or to which a Secret does not lead any more.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use jiff::SignedDuration;
+use k8s_openapi::api::core::v1::ServiceAccount;
 use serde_json::json;
 use usher::api::departure::{DepartureState, TargetState};
 use usher::api::environment::{ClusterReference, KnownCluster, SecretKey};
+use usher::api::metadata::{DEVELOPER, DEVELOPER_UID, IDENTITIES_NAMESPACE, PERSON};
 use usher::api::{Departure, DesiredState, Developer, Environment, EnvironmentStatus, Reason};
+use usher::plan::change::labels;
 use usher::plan::cluster::ClusterKey;
 use usher::plan::departing::{begin, departing, tells_of_identities};
-use usher::plan::environment::{Pending, environment_status};
+use usher::plan::environment::{Pending, environment_status, token_warning};
 use usher::plan::link::{Claims, Link, Trouble, named};
 use usher::plan::receipt::{Found, FoundIn, receipt};
 
@@ -230,13 +235,113 @@ fn nothing_is_complete_of_which_nobody_knows_where_it_is() {
 }
 
 #[test]
+fn a_receipt_owes_nothing_where_usher_never_came() {
+    let mut company = company();
+    silence(&mut company, false);
+    edit(&mut company, "ada", |ada| ada.spec.state = DesiredState::Departed);
+    let ada = company.world.developer("ada").expect("she is there").clone();
+    let identities = company.plan_developer("ada").expect("she is there").identities;
+    assert!(identities.iter().any(|identity| identity.environment == "staging"), "she is known there");
+    let (departure, targets) = told(&company, &company.read(|scene| begin(scene, &ada, noon())));
+    assert_eq!(targets.iter().map(|(target, _)| target.as_str()).collect::<Vec<_>>(), ["environment/dev"]);
+    assert!(company.read(|scene| tells_of_identities(scene, &departure, &identities)), "her deletion does not wait for it");
+    // Once usher was there, and as long as nothing is read, it is owed.
+    note(&mut company, "staging", &[("other", "there")]);
+    let (_, targets) = told(&company, &departure);
+    assert!(targets.contains(&("environment/staging".to_owned(), TargetState::Unreachable)), "{targets:?}");
+    assert!(!company.read(|scene| tells_of_identities(scene, &departure, &identities)));
+}
+
+#[test]
+fn of_two_secrets_that_two_replicas_let_in_the_one_that_is_written_down_has_the_cluster() {
+    let mut company = company();
+    // This replica has let the second in, when the other one wrote the first down.
+    let mut claims = Claims::default();
+    claims.admit(&company.world, INSTALLATION, &other("double"), "there").expect("it came first here");
+    note(&mut company, "staging", &[("other", "there")]);
+    claims.admit(&company.world, INSTALLATION, &remote(), "there").expect("it is written down");
+    let refused = claims.admit(&company.world, INSTALLATION, &other("double"), "there").expect_err("it is not");
+    assert!(refused.contains("the same cluster as other/kubeconfig"), "{refused}");
+    claims.admit(&company.world, INSTALLATION, &remote(), "there").expect("it stays in force");
+    // And the second is not written down meanwhile, although it was let in.
+    let lab = json!({"apiVersion": "usher.dev/v1alpha1", "kind": "Environment", "metadata": {"name": "lab"},
+        "spec": {"cluster": {"kubeconfigSecret": {"name": "double", "key": "kubeconfig"}}}});
+    company.add(&lab);
+    company.links.insert(other("double"), Link { uid: Some("there".to_owned()), read: true, ..Link::default() });
+    assert_eq!(known(&company, "lab"), Vec::<String>::new());
+}
+
+/// Staging moved home, and all that was given for it in its old cluster is gone, as far as that was seen.
+fn moved() -> Model {
+    let mut company = company();
+    note(&mut company, "staging", &[("other", "there")]);
+    change(&mut company, "staging", |staging| staging.spec.cluster = None);
+    company.settle();
+    company
+}
+
+#[test]
+fn a_cluster_that_does_not_answer_is_not_left_behind_by_what_was_seen_last() {
+    let mut company = moved();
+    silence(&mut company, true);
+    assert_eq!(known(&company, "staging"), ["other=there"], "a write whose answer was lost may have been carried out");
+    company.links.clear();
+    assert_eq!(known(&company, "staging"), Vec::<String>::new());
+}
+
+#[test]
+fn an_identity_that_no_pass_takes_away_keeps_no_environment() {
+    let mut company = moved();
+    let account = |developer: &str| {
+        let marks = labels(INSTALLATION, [(DEVELOPER, developer), (PERSON, "uid-gone")]);
+        let mut account = ServiceAccount::default();
+        account.metadata.name = Some(format!("{developer}-1234567890"));
+        account.metadata.namespace = Some(IDENTITIES_NAMESPACE.to_owned());
+        account.metadata.labels = Some(marks);
+        account.metadata.annotations = Some([(DEVELOPER_UID.to_owned(), format!("uid-of-{developer}"))].into());
+        Arc::new(account)
+    };
+    let key = |developer: &str| (IDENTITIES_NAMESPACE.to_owned(), format!("{developer}-1234567890"));
+    company.state(&remote()).set_service_account(&key("nobody"), Some(account("nobody")));
+    assert_eq!(known(&company, "staging"), Vec::<String>::new(), "nobody's pass removes it: it is an orphan");
+    company.state(&remote()).set_service_account(&key("bob"), Some(account("bob")));
+    assert_eq!(known(&company, "staging"), ["other=there"], "bob's pass does");
+    company.settle();
+    assert_eq!(known(&company, "staging"), Vec::<String>::new());
+}
+
+#[test]
+fn that_a_token_ends_soon_is_said_a_week_before() {
+    let mut company = company();
+    let staging = company.world.environment("staging").expect("it is there").clone();
+    let said = |company: &Model, days: i64| {
+        let now = noon().checked_add(SignedDuration::from_hours(24 * days)).expect("in range");
+        company.read(|scene| token_warning(scene, &staging, now))
+    };
+    assert_eq!(said(&company, 0), (None, None), "nobody knows when it ends");
+    let ends = noon().checked_add(SignedDuration::from_hours(24 * 30)).expect("in range");
+    company.links.insert(remote(), Link { token_ends: Some(ends), read: true, ..Link::default() });
+    let from = noon().checked_add(SignedDuration::from_hours(24 * 23)).expect("in range");
+    assert_eq!(said(&company, 22), (None, Some(from)));
+    let (warning, recheck) = said(&company, 23);
+    assert!(
+        warning.is_some_and(|text| text.contains("ends at 2026-12-23T12:00:00Z") && text.contains("Secret other")) && recheck.is_none()
+    );
+}
+
+/// Whether a receipt tells of all places in which ada is known.
+fn tells(company: &Model, departure: &Departure) -> bool {
+    let plan = company.plan_developer("ada").expect("she is there");
+    company.read(|scene| tells_of_identities(scene, departure, &plan.identities))
+}
+
+#[test]
 fn a_developer_waits_until_her_receipt_tells_of_every_place() {
     let mut company = company();
-    let plan = company.plan_developer("ada").expect("she is there");
     let mut departure = begun(&mut company);
-    assert!(tells_of_identities(&departure, &plan.identities));
+    assert!(tells(&company, &departure));
     departure.status.as_mut().expect("it is told").identities.pop();
-    assert!(!tells_of_identities(&departure, &plan.identities));
+    assert!(!tells(&company, &departure));
     departure.status = None;
-    assert!(!tells_of_identities(&departure, &plan.identities));
+    assert!(!tells(&company, &departure));
 }

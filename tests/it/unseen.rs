@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use kube::ResourceExt;
 use serde_json::json;
 use usher::api::departure::Sealed;
-use usher::api::environment::ClusterReference;
+use usher::api::environment::{ClusterReference, IdentityKind};
 use usher::api::lock::LockState;
 use usher::api::metadata::IDENTITIES_NAMESPACE;
 use usher::api::{ConditionType, DesiredState, DeveloperStatus, GrantSpec, GrantState, Lock, LockSpec, Reason};
@@ -194,10 +194,15 @@ fn token(company: &Model) -> TokenNotes {
 
 /// The company, with a kubeconfig of Ada's that has a context for each Environment.
 fn with_kubeconfig() -> Model {
-    let mut company = known_company();
+    let company = known_company();
+    let brought = token(&company);
+    kubeconfig_in(company, &brought)
+}
+
+fn kubeconfig_in(mut company: Model, brought: &TokenNotes) -> Model {
     let server = Server { url: "https://there".to_owned(), ca_data: String::new() };
     company.links.insert(remote(), Link { server: Some(server), uid: Some("there".to_owned()), read: true, ..Link::default() });
-    let write = credentials(&company, &token(&company)).write.expect("a token came");
+    let write = credentials(&company, brought).write.expect("all that it needs is there");
     assert_eq!(write.contexts.len(), 2);
     company.write_kubeconfig(&write);
     assert!(credentials(&company, &TokenNotes::new()).write.is_none(), "it is as it should be");
@@ -208,7 +213,17 @@ fn with_kubeconfig() -> Model {
 
 #[test]
 fn after_a_start_a_silent_cluster_takes_no_context_out_of_anybodys_kubeconfig() {
-    let mut company = with_kubeconfig();
+    keeps_its_contexts(with_kubeconfig());
+    // Where she logs in by herself no token tells that there is a context.
+    let mut company = known_company();
+    change(&mut company, "staging", |staging| {
+        staging.spec.identity = Some(IdentityKind { service_account: None, user: Some("oidc:{email}".to_owned()) });
+    });
+    company.settle();
+    keeps_its_contexts(kubeconfig_in(company, &TokenNotes::new()));
+}
+
+fn keeps_its_contexts(mut company: Model) {
     let hangs = Trouble { reason: Reason::Unreachable, message: "it hangs".to_owned(), silent: true };
     let server = company.links[&remote()].server.clone();
     // Its Secret was read; not even that; it cannot be used.

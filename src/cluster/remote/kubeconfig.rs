@@ -3,9 +3,11 @@
 
 use std::time::Duration;
 
-use data_encoding::BASE64;
+use data_encoding::{BASE64, BASE64URL_NOPAD};
+use jiff::Timestamp;
 use kube::Config;
 use kube::config::{AuthInfo, Cluster, KubeConfigOptions, Kubeconfig};
+use secrecy::ExposeSecret;
 
 use crate::plan::settings::Server;
 
@@ -14,11 +16,21 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// An API server that says nothing for so long is not there. Watches are told once a minute how far they are.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(75);
 
-/// Reads the current context of a kubeconfig: how usher reaches the cluster, and how people do.
+/// What a kubeconfig says.
+pub struct Told {
+    /// How usher reaches the cluster.
+    pub config: Config,
+    /// How people do.
+    pub server: Server,
+    /// When the token ends, if it says so.
+    pub token_ends: Option<Timestamp>,
+}
+
+/// Reads the current context of a kubeconfig.
 ///
 /// # Errors
 /// When it cannot be used, with the remedy.
-pub async fn read(text: &str) -> Result<(Config, Server), String> {
+pub async fn read(text: &str) -> Result<Told, String> {
     // What a parser says may quote what it did not understand, so it is not told.
     let file = Kubeconfig::from_yaml(text).map_err(|_| "it is not a kubeconfig; make it with `usher remote kubeconfig`".to_owned())?;
     let current = file.current_context.clone().unwrap_or_default();
@@ -32,13 +44,21 @@ pub async fn read(text: &str) -> Result<(Config, Server), String> {
     refuse_cluster(&cluster)?;
     refuse_user(&auth)?;
     let server = server(&cluster)?;
+    let token_ends = auth.token.as_ref().and_then(|token| end(token.expose_secret()));
     let options = KubeConfigOptions { context: Some(current), ..KubeConfigOptions::default() };
     let config = Config::from_custom_kubeconfig(file, &options).await;
     let mut config = config.map_err(|_| "its certificates or keys cannot be used; make it with `usher remote kubeconfig`".to_owned())?;
     config.connect_timeout = Some(CONNECT_WITHIN);
     config.read_timeout = Some(ANSWERS_WITHIN);
     config.reset_reader_on_write = true;
-    Ok((config, server))
+    Ok(Told { config, server, token_ends })
+}
+
+/// When a token ends, if it is one that says so (<https://www.rfc-editor.org/rfc/rfc7519#section-4.1.4>).
+fn end(token: &str) -> Option<Timestamp> {
+    let claims = BASE64URL_NOPAD.decode(token.split('.').nth(1)?.as_bytes()).ok()?;
+    let claims: serde_json::Value = serde_json::from_slice(&claims).ok()?;
+    Timestamp::from_second(claims.get("exp")?.as_i64()?).ok()
 }
 
 fn refuse_cluster(cluster: &Cluster) -> Result<(), String> {
@@ -121,7 +141,7 @@ mod tests {
             assert!(error.contains(said), "{cluster} {user}: {error}");
         }
         for text in ["", "secret-value", "{current-context: gone}"] {
-            let error = read(text).await.expect_err("no kubeconfig");
+            let error = read(text).await.err().expect("no kubeconfig");
             assert!(!error.contains("secret-value"), "{error}");
         }
     }
@@ -129,8 +149,11 @@ mod tests {
     #[tokio::test]
     async fn a_token_is_enough() {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let (config, server) = read(&kubeconfig("server: \"https://c.example.com:6443/\"", "token: t")).await.expect("it is whole");
-        assert_eq!((server.url.as_str(), server.ca_data.as_str()), ("https://c.example.com:6443", ""));
-        assert_eq!(config.cluster_url.host(), Some("c.example.com"));
+        let told = read(&kubeconfig("server: \"https://c.example.com:6443/\"", "token: t")).await.expect("it is whole");
+        assert_eq!((told.server.url.as_str(), told.server.ca_data.as_str()), ("https://c.example.com:6443", ""));
+        assert_eq!((told.config.cluster_url.host(), told.token_ends), (Some("c.example.com"), None));
+        let token = format!("a.{}.c", BASE64URL_NOPAD.encode(br#"{"exp": 1796083200, "sub": "x"}"#));
+        let told = read(&kubeconfig("server: \"https://c\"", &format!("token: {token}"))).await.expect("it is whole");
+        assert_eq!(told.token_ends, Some("2026-12-01T00:00:00Z".parse().expect("a time")));
     }
 }

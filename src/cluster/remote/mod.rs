@@ -6,6 +6,7 @@
 mod keeper;
 pub mod kubeconfig;
 mod rights;
+mod way;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use super::leader::Terms;
 use super::memory::Memory;
 
 use self::keeper::Keeper;
+pub use self::way::{READ_WITHIN, Way, secret_of, trouble};
 
 /// How often it is looked which clusters Environments name, and whether a Secret changed. It is a look at memory.
 const LOOK_EVERY: Duration = Duration::from_millis(300);

@@ -5,8 +5,10 @@
 mod consistency;
 mod edges;
 mod everywhere;
+mod live_plan;
 mod page;
 mod refused;
+mod remote_rights;
 mod silent;
 mod starts;
 

@@ -5,9 +5,10 @@ use k8s_openapi::api::rbac::v1::ClusterRole;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 
-use super::{FULL, NOTHING, PROD_SECRET, Several, page};
+use super::{FULL, NOTHING, PROD_SECRET, SOON, Several, page};
 use crate::support::install::NAMESPACE;
 use crate::support::people::edit;
+use crate::support::wait_until;
 
 #[tokio::test]
 async fn what_is_wrong_with_a_kubeconfig_is_said_and_another_is_taken_without_a_restart() {
@@ -58,12 +59,23 @@ async fn what_is_wrong_with_a_kubeconfig_is_said_and_another_is_taken_without_a_
     several.refused("prod", "InvalidSpec", "runs a program").await;
     several.put_secret(PROD_SECRET, &several.staging().kubeconfig().await).await;
     several.refused("prod", "Conflict", "the same cluster as staging-kubeconfig").await;
+    // One that is there and lacks the key was not taken away.
     let secrets = Api::<Secret>::namespaced(home.clone(), NAMESPACE);
+    let other = json!({"stringData": {"other": good}, "data": {"kubeconfig": null}});
+    secrets.patch(PROD_SECRET, &PatchParams::default(), &Patch::Merge(&other)).await.unwrap();
+    several.refused("prod", "InvalidSpec", "it has no such key").await;
     secrets.delete(PROD_SECRET, &DeleteParams::default()).await.unwrap();
     several.refused("prod", "SecretNotFound", "usher-system/prod-kubeconfig").await;
     several.put_secret(PROD_SECRET, &good).await;
     several.environment("prod", "Ready", "True", "AsPlanned").await;
     several.settle(&ada, FULL).await;
+
+    // One whose token ends within a week is taken, and that is said.
+    let short = ["remote", "kubeconfig", "--namespace", NAMESPACE, "--duration", "2h"];
+    several.put_secret(PROD_SECRET, &several.prod().plane.usher(&short).await.ok()).await;
+    several.prod_says("usher's token for it ends at ").await;
+    several.put_secret(PROD_SECRET, &good).await;
+    several.prod_says("").await;
 
     // As the page says to do it before a token ends.
     page::rotate(&several.all.home, &several.staging().plane).await;
@@ -79,6 +91,23 @@ async fn what_is_wrong_with_a_kubeconfig_is_said_and_another_is_taken_without_a_
 }
 
 impl Several {
+    /// Waits until the condition that prod is connected says something more, or nothing, and an Event the same.
+    async fn prod_says(&self, words: &str) {
+        wait_until(&format!("that prod is connected says {words:?} more"), SOON, async || {
+            let message = self.environment("prod", "Connected", "True", "AsPlanned").await;
+            if message.starts_with(words) && message.is_empty() == words.is_empty() { Ok(()) } else { Err(message) }
+        })
+        .await;
+        if !words.is_empty() {
+            let events = ["get", "events.events.k8s.io", "-A", "-o", "jsonpath={.items[?(@.reason=='TokenEnds')].note}"];
+            wait_until("an Event says it, too", SOON, async || {
+                let said = self.all.home.kubectl(&events).await.ok();
+                if said.contains(words) { Ok(()) } else { Err(said) }
+            })
+            .await;
+        }
+    }
+
     /// A kubeconfig for prod by which one may do anything there.
     async fn strong_kubeconfig(&self) -> String {
         let prod = &self.prod().plane;

@@ -6,6 +6,7 @@ mod consistency;
 mod drift;
 mod ends;
 pub mod exact;
+pub mod forecast;
 mod grants;
 mod instants;
 mod order;

@@ -17,7 +17,7 @@ use crate::api::{ConditionType, Role};
 use crate::cluster::crds;
 use crate::cluster::error::Error;
 use crate::cluster::pen::Urgency;
-use crate::plan::change::Step;
+use crate::plan::change::{Change, Step};
 use crate::plan::cluster::ClusterKey;
 use crate::plan::developer::whole_second;
 use crate::plan::finding::Finding;
@@ -85,6 +85,8 @@ struct Rounds {
     errors: Vec<Error>,
     failed: Failed,
     written: usize,
+    /// Whether rules were among it, of which no binding tells.
+    rules: bool,
 }
 
 impl Rounds {
@@ -286,6 +288,7 @@ impl Roles {
             nothing_left = plan.phases.is_empty();
             let mut phases = std::mem::take(&mut plan.phases);
             phases.truncate(before_turn.unwrap_or(phases.len()));
+            rounds.rules |= phases.iter().flatten().any(|step| matches!(step.change, Change::ClusterRole(_)));
             let mut carried = Carried::default();
             let others = phases.split_off(plan.leaving.min(phases.len()));
             context.carry_on(&mut carried, phases).await;
@@ -375,10 +378,13 @@ impl Roles {
             outcome.silent = here.get(&self.cluster).map(|before| before.silent.clone()).unwrap_or_default();
             here.insert(self.cluster.clone(), outcome.clone())
         };
-        let same = |before: &RoleOutcome| (before.settled, before.generation) == (outcome.settled, outcome.generation);
-        let changed = before.is_none_or(|before| !same(&before) || before.errors != outcome.errors);
-        if changed || rounds.written > 0 {
-            super::triggers::reporters_of_role(&self.context, name);
+        // Whoever is named in a binding that was written has been woken by it. All others have something to tell only of what no binding shows.
+        let news = before.as_ref().is_none_or(|before| (before.generation, &before.errors) != (outcome.generation, &outcome.errors));
+        if news || rounds.rules {
+            super::triggers::holders_of_role(&self.context, name);
+        }
+        if news || rounds.written > 0 || before.is_some_and(|before| before.settled != outcome.settled) {
+            super::triggers::bindings_of_role(&self.context, name);
             if self.cluster != ClusterKey::Home {
                 self.context.queues.roles.push_here(name, Lane::Sweep);
             }

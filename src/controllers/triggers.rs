@@ -290,6 +290,12 @@ fn receipts_at(context: &Context, provider: &str) {
 
 /// Wakes the Bindings and Developers that report on a Role.
 pub fn reporters_of_role(context: &Context, name: &str) {
+    bindings_of_role(context, name);
+    holders_of_role(context, name);
+}
+
+/// Wakes the Bindings that report on a Role.
+pub fn bindings_of_role(context: &Context, name: &str) {
     context.memory.read(|content, _| {
         let world = &content.world;
         let giving: Vec<&String> = world.includes().giving(name).collect();
@@ -298,7 +304,13 @@ pub fn reporters_of_role(context: &Context, name: &str) {
                 context.queues.bindings.push(binding, Lane::Sweep);
             }
         }
-        for (developer, _) in holders(world, name, context.now()) {
+    });
+}
+
+/// Wakes everybody who holds a Role.
+pub fn holders_of_role(context: &Context, name: &str) {
+    context.memory.read(|content, _| {
+        for (developer, _) in holders(&content.world, name, context.now()) {
             context.queues.developers.push(&developer, Lane::Drift);
         }
     });

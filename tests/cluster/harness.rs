@@ -26,7 +26,7 @@ fn names_are_unique_labels() {
 }
 
 #[tokio::test]
-#[should_panic(expected = "after 10ms still not: the moon is green; last seen: grey")]
+#[should_panic(expected = "after 30ms still not: the moon is green; last seen: grey")]
 async fn waiting_in_vain_says_for_what_and_what_was_seen() {
     wait_until("the moon is green", Duration::from_millis(10), async || Err::<(), _>("grey")).await;
 }

@@ -1,5 +1,6 @@
 //! What can go wrong with the Kubernetes API, and what to do about it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::api::Reason;
@@ -109,6 +110,14 @@ fn asked_to_wait(error: &kube::Error) -> Option<Duration> {
 /// Whether the API server said that there is no such object.
 pub fn not_found(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 404)
+}
+
+/// The fields of a spec that server-side apply did not take, as somebody else owns them
+/// (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#conflicts>).
+pub fn owned_by_others(error: &kube::Error) -> BTreeSet<String> {
+    let kube::Error::Api(status) = error else { return BTreeSet::new() };
+    let causes = status.details.iter().flat_map(|details| &details.causes).filter(|cause| cause.reason == "FieldManagerConflict");
+    causes.filter_map(|cause| cause.field.strip_prefix(".spec.").map(str::to_owned)).collect()
 }
 
 /// Whether the API server said that the object exists or has changed.

@@ -3,18 +3,20 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::object::HasStatus;
 use kube::{Api, Client, ResourceExt};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::api::Grant;
 use crate::api::metadata::{FIELD_MANAGER, FINALIZER};
+use crate::api::{Developer, Grant};
 use crate::plan::cluster::ClusterKey;
+use crate::plan::source::claim::{Write, manager};
 
 use super::apply::{Written, failed};
-use super::error::{Error, conflict, not_found};
+use super::error::{Error, conflict, not_found, owned_by_others};
 use super::memory::{FOR_GOOD, Memory, key_of};
 use super::pen::Pen;
 
@@ -130,6 +132,48 @@ impl Objects {
         let made = made.map_err(|error| failed::<K>("create", record.meta(), error))?;
         self.memory.put(&ClusterKey::Home, made);
         Ok(())
+    }
+
+    /// Says of a Developer what a Source says of her, as its field manager. What somebody else owns and says otherwise stays as it is, but that she has nothing.
+    pub async fn apply_developer(&self, source: &str, write: &Write) -> Result<(), Error> {
+        self.claim_developer(source, write).await?;
+        for gone in &write.former {
+            let (parameters, body) = (PatchParams::apply(gone), Patch::Apply(write.farewell()));
+            match self.pen.write::<Developer, _>("apply", self.api::<Developer>().patch(&write.name, &parameters, &body)).await? {
+                Ok(applied) => self.memory.put(&ClusterKey::Home, applied),
+                Err(error) => {
+                    let meta = ObjectMeta { name: Some(write.name.clone()), ..ObjectMeta::default() };
+                    return Err(failed::<Developer>("apply", &meta, error));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn claim_developer(&self, source: &str, write: &Write) -> Result<(), Error> {
+        let parameters = PatchParams::apply(&manager(source));
+        let parameters = if write.is_forced() { parameters.force() } else { parameters };
+        let mut write = write.clone();
+        // Each try leaves fields out, so it ends.
+        loop {
+            let body = Patch::Apply(write.body(source));
+            let answer = self.pen.write::<Developer, _>("apply", self.api::<Developer>().patch(&write.name, &parameters, &body)).await?;
+            let error = match answer {
+                Ok(applied) => {
+                    self.memory.put(&ClusterKey::Home, applied);
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            match write.without(&owned_by_others(&error)) {
+                Some(less) => write = less,
+                None if conflict(&error) => return Err(Error::Stale { kind: "Developer".to_owned(), name: write.name }),
+                None => {
+                    let meta = ObjectMeta { name: Some(write.name), ..ObjectMeta::default() };
+                    return Err(failed::<Developer>("apply", &meta, error));
+                }
+            }
+        }
     }
 
     /// Keeps what a Role contains. One of that name that is there already is the same: its name is made from what it is for.

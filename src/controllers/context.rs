@@ -33,6 +33,7 @@ use super::accounts::Desks;
 use super::doorbell::Doorbell;
 use super::export::Exporter;
 use super::queue::Queue;
+use super::sources::Readers;
 use super::there::There;
 
 /// At most this many writes of one phase are under way at once.
@@ -55,6 +56,8 @@ pub struct Queues {
     pub environments: Queue,
     /// Providers.
     pub providers: Queue,
+    /// Sources.
+    pub sources: Queue,
     /// Workspaces whose end has come.
     pub workspaces: Queue,
     /// Kinds of records, of which the oldest may be over.
@@ -73,6 +76,7 @@ impl Default for Queues {
             bindings: Queue::new(REPORT_GAP),
             environments: Queue::new(REPORT_GAP),
             providers: Queue::new(PROVIDER_GAP),
+            sources: Queue::new(REPORT_GAP),
             workspaces: Queue::new(Duration::ZERO),
             records: Queue::new(PURGE_GAP),
             locks: Queue::new(Duration::ZERO),
@@ -181,6 +185,8 @@ pub struct Context {
     pub roles: Mutex<HashMap<String, BTreeMap<ClusterKey, RoleOutcome>>>,
     /// How accounts in outside systems are.
     pub desks: Desks,
+    /// What was read of people's sources.
+    pub sources: Readers,
     /// Since when somebody is seen to be leaving.
     pub leaving: Mutex<HashMap<String, Leaving>>,
     /// The last tokens of people who left, by the UID of the Developer and by cluster, until they were seen to be refused.
@@ -239,6 +245,7 @@ impl Context {
             queues: Queues::default(),
             roles: Mutex::default(),
             desks: Desks::default(),
+            sources: Readers::default(),
             leaving: Mutex::default(),
             tokens: Mutex::default(),
             pending: Mutex::default(),

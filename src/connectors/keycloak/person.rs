@@ -76,6 +76,19 @@ impl User {
         self.username.starts_with(SERVICE_ACCOUNT)
     }
 
+    /// What there is of these: the fields that every user has by their names in the Admin API, else an attribute's first value.
+    pub fn told(&self, wanted: &BTreeSet<String>) -> BTreeMap<String, String> {
+        let value = |name: &str| match name {
+            "id" => Some(&self.id),
+            "username" => Some(&self.username),
+            "email" => Some(&self.email),
+            "firstName" => Some(&self.first_name),
+            "lastName" => Some(&self.last_name),
+            other => self.attributes.get(other).and_then(|values| values.first()),
+        };
+        wanted.iter().filter_map(|name| Some((name.clone(), value(name)?.clone()))).collect()
+    }
+
     /// Whose it is; nobody's in a realm where people can write marks themselves.
     pub fn owner(&self, marks: bool) -> Option<Owner> {
         let told = self.attributes.get(OWNER).filter(|_| marks)?;

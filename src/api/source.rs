@@ -326,6 +326,17 @@ pub struct SourceStatus {
     /// Since when a state is read that was read before, while another one was read meanwhile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub returned: Option<ReadState>,
+    /// A digest of what is read, and by which mapping: states of another one cannot be compared.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reads: String,
+    /// The entries that were changed last, where the source tells versions: one that is older the next time is a copy of the past.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub newest: Vec<EntryVersion>,
+    /// Teams that nobody is told to be in any more. Whoever was keeps them until that lasts for absence.after.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub emptied: Vec<EmptiedTeam>,
 }
 
 /// Where a Source stands.
@@ -335,7 +346,7 @@ pub enum SourceState {
     Reading,
     /// Developers are as it says.
     InSync,
-    /// It did not tell everything, or nothing that can be believed; nobody loses anything by it.
+    /// It did not tell everything, or something that cannot be believed; nobody loses anything by that.
     Incomplete,
     /// Too many people would lose something, so nothing is done.
     Braked,
@@ -422,6 +433,24 @@ pub struct ReadState {
     pub digest: String,
     /// When it was first read.
     pub at: String,
+}
+
+/// An entry of the source, and how new it was.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub struct EntryVersion {
+    /// A digest of what the source calls it.
+    pub entry: String,
+    /// Its version, which only grows.
+    pub version: String,
+}
+
+/// A team that nobody is told to be in any more.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub struct EmptiedTeam {
+    /// The team.
+    pub team: String,
+    /// Since when nobody is told to be in it.
+    pub since: String,
 }
 
 /// What a Source reads, with its settings.

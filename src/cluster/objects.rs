@@ -165,13 +165,11 @@ impl Objects {
                 }
                 Err(error) => error,
             };
-            match write.without(&owned_by_others(&error)) {
+            let owned = owned_by_others(&error);
+            let fields = owned.keys().filter_map(|field| field.strip_prefix(".spec.").map(str::to_owned)).collect();
+            match write.without(&fields) {
                 Some(less) => write = less,
-                None if conflict(&error) => return Err(Error::Stale { kind: "Developer".to_owned(), name: write.name }),
-                None => {
-                    let meta = ObjectMeta { name: Some(write.name), ..ObjectMeta::default() };
-                    return Err(failed::<Developer>("apply", &meta, error));
-                }
+                None => return Err(not_claimed(write.name, owned.into_values().collect(), error)),
             }
         }
     }
@@ -251,5 +249,18 @@ mod tests {
         let old = json!({"a": 1, "b": [1], "c": {"x": 1}});
         let new = json!({"a": 1, "c": {"x": 2}});
         assert_eq!(difference(Some(&old), &new), json!({"b": null, "c": {"x": 2}}));
+    }
+}
+
+/// Why a Source could not say something of a Developer.
+fn not_claimed(name: String, owned: Vec<String>, error: kube::Error) -> Error {
+    let kind = "Developer".to_owned();
+    if !owned.is_empty() {
+        Error::Owned { kind, name, what: owned.join("; ") }
+    } else if conflict(&error) {
+        Error::Stale { kind, name }
+    } else {
+        let meta = ObjectMeta { name: Some(name), ..ObjectMeta::default() };
+        failed::<Developer>("apply", &meta, error)
     }
 }

@@ -286,15 +286,14 @@ fn own_secret(context: &Context, name: &str) {
     context.sources.secret_changed(name, sources.into_iter());
 }
 
-/// A Source that is something else now is read at once; a word of release, or that it is paused, needs no other read.
+/// A Source that is something else now, or of which somebody said a word of release, is read at once: what was read before may be old.
 fn source(context: &Context, name: &str, old: Option<&Source>, new: Option<&Source>) {
     count(context, old, new);
     let released = |source: Option<&Source>| source.and_then(|source| source.annotations().get(RELEASE).cloned());
-    if matters(old, new, |old, new| old.spec == new.spec) {
-        context.sources.look_again(name);
-    } else if released(old) == released(new) {
+    if released(old) == released(new) && !matters(old, new, |old, new| old.spec == new.spec) {
         return;
     }
+    context.sources.look_again(name);
     context.queues.sources.push(name, Lane::New);
 }
 

@@ -21,19 +21,24 @@ const OVERLAP: usize = 50;
 struct Place {
     first: usize,
     before: Vec<String>,
+    /// Whether it begins with some of them.
+    overlaps: bool,
 }
 
 impl Place {
-    /// What follows on a page; nothing at the end.
-    fn after(&self, ids: &[String]) -> Option<Self> {
-        let first = self.first + PAGE - OVERLAP;
-        let before = ids.get(PAGE - OVERLAP..).filter(|_| ids.len() >= PAGE)?;
-        Some(Self { first, before: before.to_vec() })
+    /// What follows on a page; nothing at the end. A page that is not full is the end only where all are counted: else only one on which nobody is new is, as
+    /// something between may have cut a page short.
+    fn after(&self, ids: &[String], counted: bool) -> Option<Self> {
+        if let Some(before) = ids.get(PAGE - OVERLAP..).filter(|_| ids.len() >= PAGE) {
+            return Some(Self { first: self.first + PAGE - OVERLAP, before: before.to_vec(), overlaps: true });
+        }
+        let new = ids.iter().any(|id| !self.before.contains(id));
+        (new && !counted).then(|| Self { first: self.first + ids.len(), before: ids.to_vec(), overlaps: false })
     }
 
     /// Whether there is nothing between a page and the one before.
     fn joins(&self, ids: &[String]) -> bool {
-        self.before.is_empty() || ids.first().is_some_and(|id| self.before.contains(id))
+        !self.overlaps || ids.first().is_some_and(|id| self.before.contains(id))
     }
 }
 
@@ -187,7 +192,7 @@ impl Keycloak {
                 let message = "the list moved while it was read; it is read again".to_owned();
                 return Err(ConnectorError::Garbled { operation: operation.to_owned(), message });
             }
-            let next = place.after(&ids);
+            let next = place.after(&ids, counted);
             let after = if counted && next.is_none() { Some(self.count().await?) } else { None };
             let total = before.into_iter().chain(after).min();
             Ok(Page { items, next, total })

@@ -18,8 +18,9 @@ impl Directory for Keycloak {
         let attributes = mapping.attributes();
         let users = self.users("list people", &["users"], true).await?;
         let person =
-            |user: User| Person { active: user.is_enabled(), id: user.id.clone(), attributes: user.told(&attributes), ..Person::default() };
+            |user: User| Person { active: user.enabled(), id: user.id.clone(), attributes: user.told(&attributes), ..Person::default() };
         let mut people: BTreeMap<String, Person> = users.into_iter().map(|user| (user.id.clone(), person(user))).collect();
+        let mut named = BTreeMap::new();
         if !mapping.teams.is_empty() {
             let groups = self.below(self.groups("list groups", &["groups"]).await?).await?;
             for group in groups {
@@ -27,6 +28,7 @@ impl Directory for Keycloak {
                 if !mapping.teams.names(&path) {
                     continue;
                 }
+                named.insert(path.clone(), path.clone());
                 for id in self.members(&group).await? {
                     // Who came after everybody was listed is read the next time.
                     if let Some(person) = people.get_mut(&id) {
@@ -35,6 +37,6 @@ impl Directory for Keycloak {
                 }
             }
         }
-        Ok(Found { people: people.into_values().collect(), versions: BTreeMap::new() })
+        Ok(Found { people: people.into_values().collect(), groups: named, versions: BTreeMap::new() })
     }
 }

@@ -152,22 +152,37 @@ impl Groups {
     pub async fn all(&self, line: &Line<'_>, operation: &str, managed: &Managed) -> Result<Members, ConnectorError> {
         let mut members = Members::default();
         for named in named(managed) {
-            let filter = format!("(&{GROUP}{named})");
-            let search = self.search(&filter, &ATTRIBUTES);
-            let groups = paging::all(
-                operation,
-                Vec::new(),
-                |group: &Entry| group.dn.clone(),
-                |cookie: Vec<u8>| async {
-                    let (items, next) = line.page(operation, &search, cookie).await?;
-                    Ok(Page { items, next, total: None })
-                },
-            );
-            for group in groups.await? {
+            for group in self.entries(line, operation, &named).await? {
                 members.take(&group, &names(&group, managed));
             }
         }
         Ok(members)
+    }
+
+    /// Who is in which group, by the group's own name, and what each of them is called: below one entry two may be called the same.
+    pub async fn each(&self, line: &Line<'_>, operation: &str) -> Result<(Members, BTreeMap<String, String>), ConnectorError> {
+        let (mut members, mut called) = (Members::default(), BTreeMap::new());
+        for group in self.entries(line, operation, "").await? {
+            members.take(&group, std::slice::from_ref(&group.dn));
+            called.extend(names(&group, &Managed::All).into_iter().map(|name| (group.dn.clone(), name)));
+        }
+        Ok((members, called))
+    }
+
+    /// All groups that a filter lets pass.
+    async fn entries(&self, line: &Line<'_>, operation: &str, named: &str) -> Result<Vec<Entry>, ConnectorError> {
+        let filter = format!("(&{GROUP}{named})");
+        let search = self.search(&filter, &ATTRIBUTES);
+        let groups = paging::all(
+            operation,
+            Vec::new(),
+            |group: &Entry| group.dn.clone(),
+            |cookie: Vec<u8>| async {
+                let (items, next) = line.page(operation, &search, cookie).await?;
+                Ok(Page { items, next, total: None })
+            },
+        );
+        groups.await
     }
 
     /// Puts somebody into a group. The placeholder leaves as she comes.

@@ -13,7 +13,6 @@ use crate::connectors::error::ConnectorError;
 use crate::connectors::paging::{self, Page};
 use crate::connectors::throttle::Throttle;
 use crate::connectors::{Secrets, tls};
-use crate::plan::account::Managed;
 use crate::plan::source::mapping::Mapping;
 use crate::plan::source::{Found, Person};
 
@@ -80,13 +79,13 @@ impl Tree {
         people.await.map_err(|error| below("ldap.baseDN", &self.base, error))
     }
 
-    async fn members(&self, line: &Line<'_>) -> Result<Members, ConnectorError> {
+    async fn members(&self, line: &Line<'_>) -> Result<(Members, BTreeMap<String, String>), ConnectorError> {
         let Some(groups) = &self.groups else {
             let message =
                 "spec.teams names groups, so write below which entry groups are, for example ou=groups,dc=example,dc=com".to_owned();
             return Err(ConnectorError::InvalidSettings { field: "ldap.groupBaseDN", message });
         };
-        groups.all(line, "list groups", &Managed::All).await.map_err(|error| below("ldap.groupBaseDN", &groups.base, error))
+        groups.each(line, "list groups").await.map_err(|error| below("ldap.groupBaseDN", &groups.base, error))
     }
 }
 
@@ -104,9 +103,9 @@ fn is_disabled(entry: &Entry) -> bool {
     is_locked_by_policy(entry) || LOCKED.iter().any(|attribute| entry.has(attribute, "TRUE")) || control & DISABLED != 0
 }
 
-/// The first value of an attribute; what is no text is told in hex.
-fn first(entry: &Entry, attribute: &str) -> Option<String> {
-    let value = entry.values(attribute).first()?;
+/// The value of an attribute; of several the first in the alphabet, as a directory has them in no order. What is no text is told in hex.
+fn value(entry: &Entry, attribute: &str) -> Option<String> {
+    let value = entry.values(attribute).iter().min()?;
     Some(std::str::from_utf8(value).map_or_else(|_| HEXLOWER.encode(value), str::to_owned))
 }
 
@@ -120,19 +119,20 @@ impl Directory for Tree {
         // A directory reads one list at a time on each connection.
         let line = self.wire.open("list people").await?;
         let entries = self.entries(&line, &attributes).await?;
-        let members = if mapping.teams.is_empty() { Members::default() } else { self.members(&line).await? };
+        let (members, mut groups) = if mapping.teams.is_empty() { Default::default() } else { self.members(&line).await? };
+        groups.retain(|_, name| mapping.teams.names(name));
         let mut versions = members.versions();
         versions.extend(entries.iter().filter_map(|entry| Some((entry.dn.clone(), entry.text(attribute::VERSION)?.to_owned()))));
         let person = |entry: &Entry| {
             let username = entry.text(attribute::USERNAME).unwrap_or_default();
-            let groups = members.of(Member { dn: &entry.dn, username });
+            let of = members.of(Member { dn: &entry.dn, username });
             Person {
                 id: entry.dn.clone(),
-                attributes: wanted.iter().filter_map(|name| Some((name.clone(), first(entry, name)?))).collect::<BTreeMap<_, _>>(),
-                groups: groups.into_iter().filter(|group| mapping.teams.names(group)).collect(),
-                active: !is_disabled(entry),
+                attributes: wanted.iter().filter_map(|name| Some((name.clone(), value(entry, name)?))).collect::<BTreeMap<_, _>>(),
+                groups: of.into_iter().filter(|group| groups.contains_key(group)).collect(),
+                active: Some(!is_disabled(entry)),
             }
         };
-        Ok(Found { people: entries.iter().map(person).collect(), versions })
+        Ok(Found { people: entries.iter().map(person).collect(), groups, versions })
     }
 }

@@ -2,7 +2,7 @@
 
 mod reader;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,9 +21,9 @@ use crate::cluster::error::Error;
 use crate::cluster::pen::Urgency;
 use crate::plan::access::paused;
 use crate::plan::source::belief::{Belief, Remembered, judge};
-use crate::plan::source::claim::Write;
+use crate::plan::source::claim::{Effect, Write};
 use crate::plan::source::status::{Done as Carried, Outcome, Told, first_status, pending, source_status};
-use crate::plan::source::{Read, SourcePlan, plan_source};
+use crate::plan::source::{Read, SourcePlan, plan_source, still_means};
 
 use super::context::Context;
 use super::frame::{Done, Pass};
@@ -135,7 +135,7 @@ impl Sources {
                 };
             }
             Some(Attempt::Failed(reason, message)) => (Outcome::Failed(reason, message), remembered, None),
-            Some(Attempt::Read(read)) => match judge(&source.spec, &read, &reader.versions(source), &remembered, word) {
+            Some(Attempt::Read(read)) => match judge(&source.spec, &read, &reader.versions(), &remembered, word) {
                 Belief::Believed(remembered) => (Outcome::Complete, remembered, Some(read)),
                 Belief::Doubted(why, remembered) => (Outcome::Doubted(why), remembered, None),
             },
@@ -158,26 +158,29 @@ impl Sources {
     }
 
     /// Plans what follows from a read that is believed, carries it out unless the brake holds or it is only observed, and tells of it.
-    async fn act(&self, source: &Arc<Source>, reader: &Reader, read: &Read, told: Told<'_>) -> Result<Done, Error> {
+    async fn act(&self, source: &Arc<Source>, reader: &Reader, read: &Read, mut told: Told<'_>) -> Result<Done, Error> {
         let context = &self.context;
-        let mut plan = context.memory.read(|content, _| plan_source(source, &content.world, read));
+        let word = source.annotations().get(RELEASE).map(String::as_str);
+        let emptied = std::mem::take(&mut told.remembered.emptied);
+        let mut plan = context.memory.read(|content, _| plan_source(source, &content.world, read, (&emptied, word)));
         let enforced = source.spec.mode == Mode::Enforce;
         let limits = (source.spec.brake, plan.population);
-        let admitted = enforced && reader.admits((&plan.losing, &plan.missing), limits.0, limits.1, context.now());
-        let problems = std::mem::take(&mut plan.problems);
-        let mut done = Carried { people: read.found.people.len(), missing: plan.missing.len(), problems, ..Carried::default() };
+        let may = enforced && read.is_fresh(context.now());
+        let admitted = may && reader.admits((&plan.losing, &plan.missing), limits.0, limits.1, context.now());
+        let (problems, findings) = (std::mem::take(&mut plan.problems), std::mem::take(&mut plan.findings));
+        let mut done = Carried { people: read.found.people.len(), missing: plan.missing.len(), problems, findings, ..Carried::default() };
         let mut after = Done::default();
-        let mut told = told;
         if admitted || !enforced {
-            reader.follows(source, read);
+            reader.follows(read);
         } else {
             // What is not carried out is no past that could come back.
             told.remembered = Remembered::of(source);
         }
+        told.remembered.emptied = std::mem::take(&mut plan.emptied);
         if admitted {
             let written = self.carry_out(source, &plan).await;
-            (done.created, done.changed) = reader.wrote(written.created, written.changed);
-            after.wrote = written.created + written.changed > 0;
+            after.wrote = !written.made.is_empty() || written.changed > 0;
+            (done.created, done.changed) = reader.wrote(written.made, written.changed);
             after.soon = written.unfinished.then_some(Duration::ZERO);
             done.errors =
                 written.errors.iter().filter(|error| !error.is_no_failure()).map(|error| (error.reason(), error.chain())).collect();
@@ -194,7 +197,7 @@ impl Sources {
 
     /// Makes and changes Developers: those first who lose something by it.
     async fn carry_out(&self, source: &Source, plan: &SourcePlan) -> Written {
-        let (leaving, others): (Vec<Write>, Vec<Write>) = plan.writes.iter().cloned().partition(|write| write.tightens);
+        let (leaving, others): (Vec<Write>, Vec<Write>) = plan.writes.iter().cloned().partition(|write| write.effect == Effect::Ends);
         let (mut written, until) = (Written::default(), Instant::now() + LONG_ENOUGH);
         if !leaving.is_empty() {
             Urgency::leave();
@@ -210,20 +213,21 @@ impl Sources {
         let answers = stream::iter(writes).map(|write| {
             let name = &name;
             async move {
-                if Instant::now() > until {
-                    None
-                } else {
-                    Some((write.uid.is_none(), self.context.objects.apply_developer(name, &write).await))
+                // Whoever deletes a Source, pauses it or says something else of it stops what is under way.
+                let meant = self.context.memory.read(|content, _| still_means(source, content.world.source(name).map(Arc::as_ref)));
+                if Instant::now() > until || !meant {
+                    return None;
                 }
+                let answer = self.context.objects.apply_developer(name, &write).await;
+                Some(answer.map(|()| write))
             }
         });
         let mut answers = std::pin::pin!(answers.buffer_unordered(AT_ONCE));
         while let Some(answer) = answers.next().await {
             match answer {
                 None => written.unfinished = true,
-                Some((true, Ok(()))) => written.created += 1,
-                Some((false, Ok(()))) => written.changed += 1,
-                Some((_, Err(error))) => written.errors.push(error),
+                Some(Ok(write)) => written.take(&write),
+                Some(Err(error)) => written.errors.push(error),
             }
         }
     }
@@ -240,9 +244,20 @@ impl Sources {
 /// What was written.
 #[derive(Debug, Default)]
 struct Written {
-    created: usize,
+    /// Who was made, by personId.
+    made: BTreeSet<String>,
     changed: usize,
     errors: Vec<Error>,
-    /// Whether there was no time for all of it.
+    /// Whether there was no time for all of it, or something follows from it.
     unfinished: bool,
+}
+
+impl Written {
+    fn take(&mut self, write: &Write) {
+        match write.effect {
+            Effect::Makes => drop(self.made.insert(write.person_id())),
+            Effect::TakesOver | Effect::Ends => (self.changed, self.unfinished) = (self.changed + 1, true),
+            _ => self.changed += 1,
+        }
+    }
 }

@@ -21,7 +21,7 @@ use crate::plan::account_brake::Ledger;
 use crate::plan::name::fraction;
 use crate::plan::provider::backoff;
 use crate::plan::source::mapping::Mapping;
-use crate::plan::source::{Found, Read};
+use crate::plan::source::{Found, Read, known};
 
 use super::super::context::Context;
 use super::super::outside::{self, Trouble, told};
@@ -58,8 +58,8 @@ struct State {
     last: Option<(Attempt, Option<i64>)>,
     /// When all of it was read last.
     complete_at: Option<Timestamp>,
-    /// The versions of entries in the last read that was followed, and the version of the spec that it was by.
-    versions: (Option<i64>, BTreeMap<String, String>),
+    /// The versions of entries in the last read that was followed. By whatever spec it was, none becomes older.
+    versions: BTreeMap<String, String>,
     /// What was written because of the last read: when that was, how many were made and changed.
     written: Option<(Timestamp, usize, usize)>,
     ledger: Ledger,
@@ -112,28 +112,31 @@ impl Reader {
         self.state.lock().complete_at
     }
 
-    /// The versions of entries in the last read that was followed, if it was by the present spec.
-    pub(super) fn versions(&self, source: &Source) -> BTreeMap<String, String> {
-        let (generation, versions) = self.state.lock().versions.clone();
-        if generation == source.metadata.generation { versions } else { BTreeMap::new() }
+    /// The versions of entries in the last read that was followed.
+    pub(super) fn versions(&self) -> BTreeMap<String, String> {
+        self.state.lock().versions.clone()
     }
 
     /// A read is followed: it is believed, and not held.
-    pub(super) fn follows(&self, source: &Source, read: &Read) {
+    pub(super) fn follows(&self, read: &Read) {
         let mut state = self.state.lock();
-        state.versions = (source.metadata.generation, read.found.versions.clone());
+        state.versions.clone_from(&read.found.versions);
         if state.written.is_none_or(|(at, ..)| at != read.at) {
             state.written = Some((read.at, 0, 0));
         }
     }
 
-    /// So many Developers more were made and changed because of a read. Returns how many in all.
-    pub(super) fn wrote(&self, created: usize, changed: usize) -> (usize, usize) {
+    /// These Developers, by personId, were made because of a read, and so many more were changed. Returns how many in all.
+    pub(super) fn wrote(&self, made: BTreeSet<String>, changed: usize) -> (usize, usize) {
         let mut state = self.state.lock();
-        let Some((_, made, edited)) = state.written.as_mut() else { return (created, changed) };
-        *made += created;
+        let created = made.len();
+        if let Some((Attempt::Read(read), _)) = state.last.as_mut().filter(|_| created > 0) {
+            Arc::make_mut(read).known.extend(made);
+        }
+        let Some((_, all, edited)) = state.written.as_mut() else { return (created, changed) };
+        *all += created;
         *edited += changed;
-        (*made, *edited)
+        (*all, *edited)
     }
 
     /// Lets those go that the brake holds, if that word names exactly them. Returns whether there were any.
@@ -163,6 +166,7 @@ impl Reader {
 
     /// Reads once. Returns how long it is until the next time.
     async fn read(&self, context: &Arc<Context>, source: &Source) -> Duration {
+        let known = context.memory.read(|content, _| known(&content.world));
         let read = timeout(WHOLE, self.all(context, source)).await;
         let slow = || Err((Reason::Unreachable, format!("it was not read within {} minutes", WHOLE.as_secs() / 60), Retry::Backoff));
         let (outcome, every) = (read.unwrap_or_else(|_| slow()), every(source));
@@ -172,7 +176,7 @@ impl Reader {
             Ok(found) => {
                 (state.failures, state.complete_at) = (0, Some(now));
                 (
-                    Attempt::Read(Arc::new(Read::new(now, found))),
+                    Attempt::Read(Arc::new(Read::new(now, found, known))),
                     every.mul_f64(0.1f64.mul_add(fraction(&format!("{}{now}", self.uid)), 0.9)),
                 )
             }

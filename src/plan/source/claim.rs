@@ -21,16 +21,58 @@ pub struct Write {
     pub name: String,
     /// Exactly this object, if it is there already.
     pub uid: Option<String>,
+    /// Exactly as it was then, where what others say does not count.
+    pub version: Option<String>,
     /// What the Source says of her: fields of the spec. What it said before and is not here any more it gives up.
     pub spec: Map<String, Value>,
     /// Since when it does not tell of her.
     pub missing_since: Option<String>,
-    /// Whether she has nothing by it: then what others say of her state does not count, and no other field changes.
-    pub tightens: bool,
-    /// Whether she loses something.
-    pub loses: bool,
-    /// The field managers of Sources that are gone, which had her before: what they said that is not here is given up, and nothing of theirs is in the way.
+    /// What it is to her.
+    pub effect: Effect,
+    /// The field managers of Sources that had her before: they give up what they said, and this Source owns it instead.
     pub former: BTreeSet<String>,
+}
+
+/// What a write is to somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// She becomes a Developer.
+    Makes,
+    /// She is this Source's from now on, and everything of her stays as it is.
+    TakesOver,
+    /// Something changes, and she loses nothing.
+    Changes,
+    /// She was missing, and is told of.
+    Finds,
+    /// She is missing.
+    Misses,
+    /// She is known by another address, where that is how a cluster knows her: whoever has the old one loses everything.
+    Readdresses,
+    /// She loses a team.
+    Narrows,
+    /// She has nothing: what others say of her state does not count, and no other field changes.
+    Ends,
+}
+
+impl Effect {
+    /// Whether she loses something.
+    pub const fn loses(self) -> bool {
+        matches!(self, Self::Misses | Self::Readdresses | Self::Narrows | Self::Ends)
+    }
+
+    /// In words, before her name.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Makes => "make",
+            Self::TakesOver => "take over",
+            Self::Changes => "change",
+            Self::Finds => "note as found",
+            Self::Misses => "note as missing",
+            Self::Readdresses => "give another address to",
+            Self::Narrows => "take a team from",
+            Self::Ends => "take everything from",
+        }
+    }
 }
 
 /// What a Source owns of a Developer.
@@ -38,7 +80,8 @@ pub struct Write {
 pub struct Claim {
     /// Fields of the spec but for teams.
     fields: BTreeSet<String>,
-    teams: BTreeSet<String>,
+    /// Her teams by the Source.
+    pub teams: BTreeSet<String>,
 }
 
 /// The field manager of a Source.
@@ -76,56 +119,66 @@ impl Claim {
         Write {
             name: name.to_owned(),
             uid: None,
+            version: None,
             spec: spec(values(wanted), &wanted.teams),
             missing_since: None,
-            tightens: false,
-            loses: false,
+            effect: Effect::Makes,
             former: BTreeSet::new(),
         }
     }
 
     /// What must be written so that a Developer is as a Source says, as far as that is the Source's to say.
     pub fn diff(source: &Source, developer: &Developer, wanted: &Wanted) -> Option<Write> {
-        let mut claim = Self::read(source, developer);
-        let former = former(source, developer);
-        for gone in former.iter().map(|manager| Self::of(manager, developer)) {
-            claim.fields.extend(gone.fields);
-            claim.teams.extend(gone.teams);
-        }
-        let claimed = super::is_of(developer, source) || !former.is_empty();
-        let there = there(developer);
-        let returns = missing_since(developer).is_some();
-        if !wanted.active && developer.spec.state == DesiredState::Active {
+        let claim = Self::read(source, developer);
+        if wanted.active == Some(false) && developer.spec.state == DesiredState::Active {
             return Some(claim.tighten(developer, DesiredState::Suspended, None));
         }
+        let former = former(source, developer);
+        if !former.is_empty() {
+            return Some(claim.take_over(developer, former));
+        }
+        let claimed = super::is_of(developer, source);
+        let there = there(developer);
+        let returns = missing_since(developer).is_some();
         let mut values = values(wanted);
-        if !wanted.active {
-            // She has nothing already, and a departure is no suspension.
+        if wanted.active == Some(false) || wanted.active.is_none() && !returns {
+            // She has nothing already, and a departure is no suspension; or it is not told whether she may have anything, which changes nothing.
             values.extend(there.get("state").map(|state| ("state".to_owned(), state.clone())));
         }
         // What somebody else says otherwise is theirs; what nobody says is the Source's. The first time all is asked for, and the API server says what is whose.
         values.retain(|field, value| !claimed || claim.fields.contains(field) || there.get(field).is_none_or(|present| present == value));
         let same = values.iter().all(|(field, value)| claim.fields.contains(field) && there.get(field) == Some(value));
         let gives_up = claim.fields.iter().any(|field| !values.contains_key(field));
-        if claimed && former.is_empty() && same && !gives_up && !returns && claim.teams == wanted.teams {
+        if claimed && same && !gives_up && !returns && claim.teams == wanted.teams {
             return None;
         }
-        let loses = claim.teams.iter().any(|team| !wanted.teams.contains(team));
-        let (uid, spec) = (developer.uid(), spec(values, &wanted.teams));
-        Some(Write { name: developer.name_any(), uid, spec, missing_since: None, tightens: false, loses, former })
+        let moved = claim.fields.contains("email") && values.get("email") != there.get("email");
+        let effect = match claim.teams.iter().any(|team| !wanted.teams.contains(team)) {
+            true => Effect::Narrows,
+            false if moved => Effect::Readdresses,
+            false => Effect::Changes,
+        };
+        Some(Write { spec: spec(values, &wanted.teams), ..Write::on(developer, effect) })
+    }
+
+    /// Owns what Sources that had her before say of her, so that nothing goes as they give it up. What follows from a read comes after that.
+    fn take_over(mut self, developer: &Developer, former: BTreeSet<String>) -> Write {
+        for before in former.iter().map(|manager| Self::of(manager, developer)) {
+            self.fields.extend(before.fields);
+            self.teams.extend(before.teams);
+        }
+        Write { spec: self.present(developer), former, ..Write::on(developer, Effect::TakesOver) }
     }
 
     /// Notes that somebody is not told of.
     pub fn mark_missing(source: &Source, developer: &Developer, at: Timestamp) -> Write {
-        let claim = Self::read(source, developer);
-        let spec = claim.present(developer);
-        let (name, uid) = (developer.name_any(), developer.uid());
-        Write { name, uid, spec, missing_since: Some(seconds(at)), tightens: false, loses: true, former: BTreeSet::new() }
+        let spec = Self::read(source, developer).present(developer);
+        Write { spec, missing_since: Some(seconds(at)), ..Write::on(developer, Effect::Misses) }
     }
 
     /// Takes that note away.
     pub fn found_again(source: &Source, developer: &Developer) -> Write {
-        Write { missing_since: None, loses: false, ..Self::mark_missing(source, developer, Timestamp::UNIX_EPOCH) }
+        Write { spec: Self::read(source, developer).present(developer), ..Write::on(developer, Effect::Finds) }
     }
 
     /// Takes everything from somebody who is not told of for long enough.
@@ -138,8 +191,7 @@ impl Claim {
     fn tighten(&self, developer: &Developer, state: DesiredState, missing_since: Option<String>) -> Write {
         let mut spec = self.present(developer);
         spec.insert("state".to_owned(), word(state).into());
-        let (name, uid) = (developer.name_any(), developer.uid());
-        Write { name, uid, spec, missing_since, tightens: true, loses: true, former: BTreeSet::new() }
+        Write { spec, missing_since, ..Write::on(developer, Effect::Ends) }
     }
 
     /// What is owned, as it is.
@@ -151,9 +203,28 @@ impl Claim {
 }
 
 impl Write {
-    /// Whether what others say does not count. It changes only what is the Source's to say.
-    pub fn is_forced(&self) -> bool {
-        self.tightens || !self.former.is_empty()
+    /// A write on a Developer as she was seen, which says nothing yet.
+    fn on(developer: &Developer, effect: Effect) -> Self {
+        Self {
+            name: developer.name_any(),
+            uid: developer.uid(),
+            version: developer.resource_version(),
+            spec: Map::new(),
+            missing_since: None,
+            effect,
+            former: BTreeSet::new(),
+        }
+    }
+
+    /// Whether what others say does not count: of her state where she has nothing by it, and that she is of a Source which had her before. Then it is carried out
+    /// only on exactly what was seen, so that nobody's later word is overwritten.
+    pub const fn is_forced(&self) -> bool {
+        matches!(self.effect, Effect::Ends | Effect::TakesOver)
+    }
+
+    /// By what she is known for ever, where the Source says it.
+    pub fn person_id(&self) -> String {
+        self.spec.get("personId").and_then(Value::as_str).unwrap_or_default().to_owned()
     }
 
     /// What is sent as one of [`Self::former`], so that it owns nothing any more.
@@ -166,6 +237,8 @@ impl Write {
         let mut metadata = json!({"name": self.name, "labels": {SOURCE: source}});
         if let Some(map) = metadata.as_object_mut() {
             map.extend(self.uid.iter().map(|uid| ("uid".to_owned(), uid.clone().into())));
+            let version = self.version.iter().filter(|_| self.is_forced());
+            map.extend(version.map(|version| ("resourceVersion".to_owned(), version.clone().into())));
             map.extend(self.missing_since.iter().map(|since| ("annotations".to_owned(), json!({MISSING_SINCE: since}))));
         }
         json!({"apiVersion": "usher.dev/v1alpha1", "kind": "Developer", "metadata": metadata, "spec": self.spec})
@@ -180,7 +253,7 @@ impl Write {
     }
 }
 
-/// The field managers of other Sources that own something of a Developer. Whoever asks knows that those Sources are gone.
+/// The field managers of other Sources that own something of a Developer. Whoever asks knows that she is theirs no more.
 fn former(source: &Source, developer: &Developer) -> BTreeSet<String> {
     let own = manager(&source.name_any());
     let managers = developer.metadata.managed_fields.iter().flatten().filter_map(|entry| entry.manager.clone());
@@ -189,7 +262,8 @@ fn former(source: &Source, developer: &Developer) -> BTreeSet<String> {
 
 /// What a Source says of somebody, but for her teams.
 fn values(wanted: &Wanted) -> BTreeMap<String, Value> {
-    let state = if wanted.active { DesiredState::Active } else { DesiredState::Suspended };
+    // That somebody may have nothing is only said by words, never by their absence.
+    let state = if wanted.active == Some(false) { DesiredState::Suspended } else { DesiredState::Active };
     let mut values = BTreeMap::from([
         ("email".to_owned(), Value::from(wanted.email.as_str())),
         ("personId".to_owned(), wanted.person_id.as_str().into()),

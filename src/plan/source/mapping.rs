@@ -6,7 +6,7 @@ use crate::api::source::{Origin, PersonProblem};
 use crate::api::{Reason, SourceSpec};
 
 use super::Person;
-use super::teams::Teams;
+use super::teams::{Assigned, Teams};
 
 /// The most that a Developer's name has (its schema): namespaces and labels are made from it.
 const LONGEST_NAME: usize = 38;
@@ -26,8 +26,8 @@ pub struct Wanted {
     pub display_name: Option<String>,
     /// Her teams.
     pub teams: BTreeSet<String>,
-    /// Whether she may have anything.
-    pub active: bool,
+    /// Whether she may have anything, if the source says so.
+    pub active: Option<bool>,
 }
 
 /// What a Source asks for, ready to be used for everybody.
@@ -70,8 +70,14 @@ impl Mapping {
         render(&self.person_id, &person.attributes, Gaps::Refused).ok().filter(|id| id.len() <= 128)
     }
 
+    /// What a person without personId would be called, and her address, as far as they are told.
+    pub fn likeness(&self, person: &Person) -> (Option<String>, Option<String>) {
+        let of = |template: &str| render(template, &person.attributes, Gaps::Refused).ok();
+        (of(&self.name).and_then(|called| label(&called)), of(&self.email))
+    }
+
     /// What a person is as a Developer, or why she cannot be one.
-    pub fn wanted(&self, person: &Person, person_id: &str) -> Result<Wanted, PersonProblem> {
+    pub fn wanted(&self, person: &Person, person_id: &str, assigned: &Assigned) -> Result<Wanted, PersonProblem> {
         let problem = |field: &str, why: String| PersonProblem {
             person: person_id.to_owned(),
             reason: Reason::InvalidPerson.as_str(),
@@ -88,7 +94,7 @@ impl Mapping {
         if !is_email(&email) {
             return Err(problem("email", format!("\"{email}\" is no e-mail address")));
         }
-        let teams = self.teams.of_groups(&person.groups);
+        let teams = assigned.of_groups(&person.groups);
         if teams.len() > MOST_TEAMS {
             return Err(PersonProblem {
                 person: person_id.to_owned(),

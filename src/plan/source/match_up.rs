@@ -10,8 +10,10 @@ use crate::api::source::PersonProblem;
 use crate::api::{DesiredState, Developer, Reason, Source};
 
 use super::super::world::{World, deleting};
+use super::claim::missing_since;
 use super::mapping::{Mapping, Wanted};
-use super::{Person, is_of};
+use super::teams::Assigned;
+use super::{Person, Read, is_of};
 
 /// Who is who.
 #[derive(Default)]
@@ -24,15 +26,31 @@ pub(super) struct Matched {
     pub new: BTreeMap<String, Wanted>,
     /// Everybody whom the source tells of, by personId, also those with whom something is wrong: they are not missing.
     pub told: BTreeSet<String>,
+    /// Developers who may be somebody whom the source tells of without a personId: they are not missing either.
+    pub alike: BTreeSet<String>,
+}
+
+impl Matched {
+    /// Whether the source may tell of a Developer.
+    pub fn tells_of(&self, developer: &Developer) -> bool {
+        let known = developer.spec.person_id.as_ref().is_some_and(|id| self.told.contains(id));
+        known || self.alike.contains(&developer.name_any())
+    }
 }
 
 /// Matches people with Developers: by personId, whatever their names are by now.
-pub(super) fn match_up(source: &Source, world: &World, people: &[Person], problems: &mut Vec<PersonProblem>) -> Matched {
-    let mapping = Mapping::of(&source.spec);
+pub(super) fn match_up(
+    (source, mapping, assigned): (&Source, &Mapping, &Assigned),
+    world: &World,
+    read: &Read,
+    problems: &mut Vec<PersonProblem>,
+) -> Matched {
     let mut matched = Matched::default();
     let by_id = developers_by_id(source, world);
     let mut newcomers: BTreeMap<String, Vec<Wanted>> = BTreeMap::new();
-    for (id, persons) in by_person_id(&mapping, people) {
+    let (persons_by_id, unknown) = by_person_id(mapping, &read.found.people);
+    matched.take_unknown((source, mapping), world, &unknown, problems);
+    for (id, persons) in persons_by_id {
         matched.told.insert(id.clone());
         let [person] = persons.as_slice() else {
             problems.push(conflict(
@@ -47,15 +65,17 @@ pub(super) fn match_up(source: &Source, world: &World, people: &[Person], proble
             problems.push(conflict(&id, message));
             continue;
         }
-        match (mapping.wanted(person, &id), developer) {
+        match (mapping.wanted(person, &id, assigned), developer) {
             (_, Some(developer)) if deleting(developer.as_ref()) => {}
             (Err(problem), _) => {
                 problems.push(problem);
-                matched.off.extend(developer.filter(|_| !person.active).cloned());
+                matched.off.extend(developer.filter(|_| person.active == Some(false)).cloned());
             }
             (Ok(wanted), Some(developer)) => matched.there.push((developer.clone(), wanted)),
-            // Who may have nothing and never had is not made.
-            (Ok(wanted), None) if wanted.active => newcomers.entry(wanted.name.clone()).or_default().push(wanted),
+            // Who may have nothing and never had is not made; and whoever was there when it was read, or was made by it, and is gone since was deleted.
+            (Ok(wanted), None) if wanted.active != Some(false) && !read.known.contains(&id) => {
+                newcomers.entry(wanted.name.clone()).or_default().push(wanted);
+            }
             (Ok(_), None) => {}
         }
     }
@@ -63,6 +83,35 @@ pub(super) fn match_up(source: &Source, world: &World, people: &[Person], proble
         admit(world, &name, wanted, &mut matched, problems);
     }
     matched
+}
+
+impl Matched {
+    /// People without a personId are nobody's Developer. Whoever may be one of them is not missing.
+    fn take_unknown(
+        &mut self,
+        (source, mapping): (&Source, &Mapping),
+        world: &World,
+        unknown: &[&Person],
+        problems: &mut Vec<PersonProblem>,
+    ) {
+        if unknown.is_empty() {
+            return;
+        }
+        problems.extend(unknown.iter().map(|person| {
+            PersonProblem {
+                person: person.id.clone(),
+                reason: Reason::InvalidPerson.as_str(),
+                message:
+                    "has nothing that spec.people.personId names (of 128 characters at most); let usher read it, or name what everybody has"
+                        .to_owned(),
+            }
+        }));
+        let (names, addresses): (BTreeSet<_>, BTreeSet<_>) = unknown.iter().map(|person| mapping.likeness(person)).unzip();
+        let alike = world.developers().filter(|(name, developer)| {
+            is_of(developer, source) && (names.contains(&Some((*name).clone())) || addresses.contains(&Some(developer.spec.email.clone())))
+        });
+        self.alike = alike.map(|(name, _)| name.clone()).collect();
+    }
 }
 
 /// A name that nobody has becomes somebody's, if only one wants it.
@@ -106,19 +155,22 @@ fn developers_by_id<'a>(source: &Source, world: &'a World) -> HashMap<&'a str, &
     by_id
 }
 
-/// Another Source that a Developer is of, if it is still there.
+/// Another Source that a Developer is of, if it is still there and has not missed her: whom one does not tell of any more and another one does has moved.
 fn other_source<'a>(source: &Source, world: &World, developer: &'a Developer) -> Option<&'a String> {
-    developer.labels().get(SOURCE).filter(|of| **of != source.name_any() && world.source(of).is_some())
+    let other = developer.labels().get(SOURCE).filter(|of| **of != source.name_any() && world.source(of).is_some());
+    other.filter(|_| missing_since(developer).is_none())
 }
 
-/// People by personId, in its order. Those without one are told by [`super::belief`], which does not believe a read with any.
-fn by_person_id<'a>(mapping: &Mapping, people: &'a [Person]) -> BTreeMap<String, Vec<&'a Person>> {
-    let mut by_id: BTreeMap<String, Vec<&Person>> = BTreeMap::new();
+/// People by personId, in its order; and those without one.
+fn by_person_id<'a>(mapping: &Mapping, people: &'a [Person]) -> (BTreeMap<String, Vec<&'a Person>>, Vec<&'a Person>) {
+    let (mut by_id, mut unknown): (BTreeMap<String, Vec<&Person>>, Vec<&Person>) = Default::default();
     for person in people {
-        let Some(id) = mapping.person_id(person) else { continue };
-        by_id.entry(id).or_default().push(person);
+        match mapping.person_id(person) {
+            Some(id) => by_id.entry(id).or_default().push(person),
+            None => unknown.push(person),
+        }
     }
-    by_id
+    (by_id, unknown)
 }
 
 fn conflict(id: &str, message: String) -> PersonProblem {

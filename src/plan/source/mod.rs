@@ -1,10 +1,11 @@
 //! What follows from a complete read of a Source: Developers that are made, changed, missing; who is held by the brake; who clashes.
 //!
-//! [`plan_source`] is the entry point. `belief` says whether a read is to be believed at all, `mapping` and `teams` what a person is as a Developer, `claim` what
-//! the Source owns of one, `status` what is told.
+//! [`plan_source`] is the entry point. `belief` says whether a read is to be believed at all, `emptied` whether a team is, `mapping` and `teams` what a person is as
+//! a Developer, `claim` what the Source owns of one, `status` what is told.
 
 pub mod belief;
 pub mod claim;
+mod emptied;
 pub mod mapping;
 mod match_up;
 pub mod status;
@@ -12,17 +13,27 @@ pub mod teams;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use sha2::{Digest, Sha256};
 
-use crate::api::source::{AbsenceAction, PersonProblem};
-use crate::api::{DesiredState, Developer, Source};
+use crate::api::source::{AbsenceAction, EmptiedTeam, PersonProblem};
+use crate::api::{ConditionType, DesiredState, Developer, Reason, Source};
 
+use super::access::paused;
+use super::finding::Finding;
 use super::world::{World, deleting};
 
-use self::claim::{Claim, Write};
-use self::match_up::match_up;
+use self::claim::{Claim, Effect, Write};
+use self::emptied::Emptied;
+use self::mapping::Mapping;
+use self::match_up::{Matched, match_up};
+use self::teams::Assigned;
+
+/// A read is of no use after this: what was true then may not be true any more, and the next one is due or does not succeed.
+const FRESH: SignedDuration = SignedDuration::from_mins(10);
+/// So many groups are named.
+const SAMPLE: usize = 3;
 
 /// Somebody as a source tells of her, in neutral terms.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,10 +42,10 @@ pub struct Person {
     pub id: String,
     /// What it tells of her, as far as it was asked for; never a secret.
     pub attributes: BTreeMap<String, String>,
-    /// The groups that she is in, of those that were asked for.
+    /// The groups that she is in, by their ids, of those that were asked for.
     pub groups: BTreeSet<String>,
-    /// Whether she may log in.
-    pub active: bool,
+    /// Whether she may log in, if the source says so.
+    pub active: Option<bool>,
 }
 
 /// All that a source tells.
@@ -42,6 +53,8 @@ pub struct Person {
 pub struct Found {
     /// Everybody.
     pub people: Vec<Person>,
+    /// The groups that were asked for, by what is each one's own: what the source calls them. Two may be called the same.
+    pub groups: BTreeMap<String, String>,
     /// The version of each entry by its id, where the source has versions that only grow.
     pub versions: BTreeMap<String, String>,
 }
@@ -55,14 +68,31 @@ pub struct Read {
     pub found: Found,
     /// A digest of the people, whatever their order.
     pub digest: String,
+    /// Who was a Developer when it began, or was made by it, by personId: whoever is none any more was deleted meanwhile, and it makes nobody twice.
+    pub known: BTreeSet<String>,
 }
 
 impl Read {
     /// A read that was complete at a time.
-    pub fn new(at: Timestamp, found: Found) -> Self {
+    pub fn new(at: Timestamp, found: Found, known: BTreeSet<String>) -> Self {
         let digest = digest(&found.people);
-        Self { at, found, digest }
+        Self { at, found, digest, known }
     }
+
+    /// Whether it may still be acted on.
+    pub fn is_fresh(&self, now: Timestamp) -> bool {
+        now.duration_since(self.at) <= FRESH
+    }
+}
+
+/// Everybody who is a Developer, by personId.
+pub fn known(world: &World) -> BTreeSet<String> {
+    world.developers().filter_map(|(_, developer)| developer.spec.person_id.clone()).collect()
+}
+
+/// Whether what was planned for a Source is still meant, given what it is now: not if it is gone, is another one, is paused or only observed, or says something else.
+pub fn still_means(planned: &Source, now: Option<&Source>) -> bool {
+    now.is_some_and(|now| now.uid() == planned.uid() && now.spec == planned.spec && !deleting(now) && !paused(now))
 }
 
 fn digest(people: &[Person]) -> String {
@@ -90,12 +120,19 @@ pub struct SourcePlan {
     pub population: usize,
     /// Who does not become a Developer, or not by all that is told, and why.
     pub problems: Vec<PersonProblem>,
+    /// What is told besides.
+    pub findings: Vec<Finding>,
+    /// Since when which team is empty, to be remembered.
+    pub emptied: Vec<EmptiedTeam>,
 }
 
-/// Plans what follows from a read that is believed.
-pub fn plan_source(source: &Source, world: &World, read: &Read) -> SourcePlan {
+/// Plans what follows from a read that is believed. `emptied` is what is remembered of teams, `word` what somebody released.
+pub fn plan_source(source: &Source, world: &World, read: &Read, (emptied, word): (&[EmptiedTeam], Option<&str>)) -> SourcePlan {
     let mut plan = SourcePlan { population: population(source, world), ..SourcePlan::default() };
-    let matched = match_up(source, world, &read.found.people, &mut plan.problems);
+    let mapping = Mapping::of(&source.spec);
+    let assigned = mapping.teams.assign(&read.found.groups);
+    let mut matched = match_up((source, &mapping, &assigned), world, read, &mut plan.problems);
+    plan.hold_teams((source, &mapping, &assigned), &mut matched, emptied, (read.at, word));
     for (developer, wanted) in &matched.there {
         plan.adopt(Claim::diff(source, developer, wanted), developer);
     }
@@ -104,13 +141,13 @@ pub fn plan_source(source: &Source, world: &World, read: &Read) -> SourcePlan {
     }
     plan.writes.extend(matched.new.iter().map(|(name, wanted)| Claim::make(name, wanted)));
     for (_, developer) in world.developers().filter(|(_, developer)| is_of(developer, source) && !deleting(developer.as_ref())) {
-        if !matched.told.contains(developer.spec.person_id.as_deref().unwrap_or_default()) {
+        if !matched.tells_of(developer) {
             plan.miss(source, developer, read.at);
         }
     }
-    plan.find_again(source, world, &matched.told);
+    plan.find_again(source, world, &matched);
     // Leaving goes first; the rest by name, so that a plan is the same whatever the source's order.
-    plan.writes.sort_by(|one, other| (!one.tightens, &one.name).cmp(&(!other.tightens, &other.name)));
+    plan.writes.sort_by(|one, other| (one.effect != Effect::Ends, &one.name).cmp(&(other.effect != Effect::Ends, &other.name)));
     plan.problems.sort();
     plan
 }
@@ -128,18 +165,43 @@ pub fn is_of(developer: &Developer, source: &Source) -> bool {
 impl SourcePlan {
     fn adopt(&mut self, write: Option<Write>, developer: &Developer) {
         let Some(write) = write else { return };
-        if write.loses {
+        if write.effect.loses() {
             self.losing.insert(developer.name_any());
         }
         self.writes.push(write);
     }
 
+    /// Of teams that became empty, or that two groups would be, nobody loses one now.
+    fn hold_teams(
+        &mut self,
+        (source, mapping, assigned): (&Source, &Mapping, &Assigned),
+        matched: &mut Matched,
+        remembered: &[EmptiedTeam],
+        now: (Timestamp, Option<&str>),
+    ) {
+        let emptied = Emptied::find((source, mapping), matched, remembered, now);
+        let held = |team: &String| emptied.held.contains(team) || assigned.twice.contains_key(team);
+        for (developer, wanted) in &mut matched.there {
+            wanted.teams.extend(Claim::read(source, developer).teams.into_iter().filter(held));
+        }
+        self.findings.extend(assigned.twice.iter().map(|(team, groups)| {
+            let message = format!(
+                "{} groups would be team {team}, so none of them is: {}; rename all but one, or name in spec.teams what is one's own",
+                groups.len(),
+                groups.iter().take(SAMPLE).cloned().collect::<Vec<_>>().join(" and ")
+            );
+            Finding::new(ConditionType::Ready, Reason::Conflict, message)
+        }));
+        self.findings.extend(emptied.finding(source));
+        self.emptied = emptied.since;
+    }
+
     /// Who was missing and is told of is not missing any more, whatever else is wrong with her.
-    fn find_again(&mut self, source: &Source, world: &World, told: &BTreeSet<String>) {
+    fn find_again(&mut self, source: &Source, world: &World, matched: &Matched) {
         let written: BTreeSet<&str> = self.writes.iter().map(|write| write.name.as_str()).collect();
         let found = world.developers().filter(|(name, developer)| {
-            let told = developer.spec.person_id.as_ref().is_some_and(|id| told.contains(id));
-            told && is_of(developer, source) && claim::missing_since(developer).is_some() && !written.contains(name.as_str())
+            let missing = is_of(developer, source) && claim::missing_since(developer).is_some();
+            missing && matched.tells_of(developer) && !written.contains(name.as_str())
         });
         let found: Vec<Write> =
             found.filter(|(_, developer)| !deleting(developer.as_ref())).map(|(_, it)| Claim::found_again(source, it)).collect();

@@ -12,7 +12,7 @@ use super::super::developer::whole_second;
 use super::super::finding::Finding;
 use super::super::status::conditions;
 use super::belief::Remembered;
-use super::claim::Write;
+use super::claim::Effect;
 use super::{Read, SourcePlan};
 
 /// The conditions of a Source.
@@ -46,6 +46,8 @@ pub struct Done {
     pub missing: usize,
     /// What is wrong with whom.
     pub problems: Vec<PersonProblem>,
+    /// What is told besides.
+    pub findings: Vec<Finding>,
     /// What was not carried out.
     pub pending: Option<PendingPeople>,
     /// What failed.
@@ -69,23 +71,13 @@ pub struct Told<'a> {
 
 /// What would be done by a plan.
 pub fn pending(plan: &SourcePlan) -> PendingPeople {
-    let count = |which: &dyn Fn(&Write) -> bool| size(plan.writes.iter().filter(|write| which(write)).count());
-    let words = |write: &Write| {
-        let what = match write {
-            _ if write.uid.is_none() => "make",
-            _ if write.tightens => "take everything from",
-            _ if write.missing_since.is_some() => "note as missing",
-            _ if write.loses => "take a team from",
-            _ => "change",
-        };
-        format!("{what} dev/{}", write.name)
-    };
+    let count = |which: &dyn Fn(Effect) -> bool| size(plan.writes.iter().filter(|write| which(write.effect)).count());
     PendingPeople {
-        create: count(&|write| write.uid.is_none()),
-        change: count(&|write| write.uid.is_some() && !write.loses),
-        remove: count(&|write| write.loses && write.missing_since.is_none() || write.tightens),
+        create: count(&|effect| effect == Effect::Makes),
+        change: count(&|effect| effect != Effect::Makes && !effect.loses()),
+        remove: count(&|effect| effect.loses() && effect != Effect::Misses),
         missing: size(plan.missing.len()),
-        sample: plan.writes.iter().take(MOST_PROBLEMS).map(words).collect(),
+        sample: plan.writes.iter().take(MOST_PROBLEMS).map(|write| format!("{} dev/{}", write.effect.words(), write.name)).collect(),
     }
 }
 
@@ -99,11 +91,9 @@ pub fn first_status(source: &Source, now: Timestamp) -> SourceStatus {
     SourceStatus {
         observed_generation: source.metadata.generation,
         state: Some(SourceState::Reading),
-        states: Remembered::of(source).states,
-        returned: None,
         summary: Some(summary(source, previous.last_read.as_ref(), String::new())),
         conditions,
-        ..previous
+        ..remember(previous, Remembered { returned: None, ..Remembered::of(source) })
     }
 }
 
@@ -138,9 +128,14 @@ pub fn source_status(source: &Source, told: Told<'_>, now: Timestamp) -> SourceS
         problems,
         brake: told.brake,
         removals: told.removals,
-        states: told.remembered.states,
-        returned: told.remembered.returned,
+        ..remember(SourceStatus::default(), told.remembered)
     }
+}
+
+/// A status with what is remembered of reads.
+fn remember(status: SourceStatus, remembered: Remembered) -> SourceStatus {
+    let Remembered { states, returned, reads, newest, emptied } = remembered;
+    SourceStatus { states, returned, reads, newest, emptied, ..status }
 }
 
 fn summary(source: &Source, last_read: Option<&LastRead>, message: String) -> SourceSummary {
@@ -175,8 +170,14 @@ fn state(told: &Told<'_>, observes: bool) -> SourceState {
         Outcome::Doubted(_) | Outcome::Failed(..) => SourceState::Incomplete,
         Outcome::Complete if told.brake.is_some() => SourceState::Braked,
         Outcome::Complete if observes => SourceState::Observing,
+        Outcome::Complete if doubts(told) => SourceState::Incomplete,
         Outcome::Complete => SourceState::InSync,
     }
+}
+
+/// Whether something of what was read is not believed.
+fn doubts(told: &Told<'_>) -> bool {
+    told.done.iter().flat_map(|(_, done)| &done.findings).any(|finding| finding.reason == Reason::Incomplete)
 }
 
 fn paused_finding(source: &Source) -> Option<Finding> {
@@ -208,6 +209,7 @@ fn findings(source: &Source, told: &Told<'_>) -> Vec<Finding> {
         let reason = if problem.reason == Reason::Conflict.as_str() { Reason::Conflict } else { Reason::InvalidPerson };
         add(ConditionType::Ready, reason, format!("person {}: {}", problem.person, problem.message));
     }
+    findings.extend(told.done.iter().flat_map(|(_, done)| &done.findings).cloned());
     findings.extend(paused_finding(source));
     findings
 }

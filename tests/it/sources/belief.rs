@@ -1,13 +1,13 @@
 //! Whether a complete read is believed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
-use usher::api::Source;
+use usher::api::{Source, SourceStatus};
 use usher::plan::source::belief::{Belief, MOST_STATES, Remembered, judge};
 use usher::plan::source::{Found, Person, Read};
 
-use super::model::{at, person, read, source};
+use super::model::{at, found, person, read, source};
 
 /// What a Source has come to know.
 #[derive(Default)]
@@ -40,17 +40,19 @@ fn team(name: &str) -> Vec<Person> {
 
 fn versioned(hour: i64, people: &[Person], version: &str) -> Read {
     let versions = people.iter().map(|person| (person.id.clone(), version.to_owned())).collect();
-    Read::new(at(hour), Found { people: people.to_vec(), versions })
+    Read::new(at(hour), Found { versions, ..found(people) }, BTreeSet::new())
 }
 
 #[test]
-fn nobody_at_all_or_somebody_without_an_id_is_not_believed() {
+fn nobody_at_all_or_most_without_an_id_is_not_believed() {
     let (hr, mut knows) = (source("hr", &json!({})), Knows::default());
     assert!(knows.judge(&hr, &read(0, &[])).expect("nobody").contains("it tells of nobody"));
     let mut people = team("a");
     people[1].attributes.remove("id");
-    let why = knows.judge(&hr, &read(0, &people)).expect("one without an id");
-    assert!(why.contains("spec.people.personId") && why.contains("among them 2"), "{why}");
+    assert_eq!(knows.judge(&hr, &read(0, &people)), None, "one of them is her own matter");
+    people[0].attributes.remove("id");
+    let why = knows.judge(&hr, &read(0, &people)).expect("nobody has an id");
+    assert!(why.contains("spec.people.personId") && why.contains("among them 1, 2"), "{why}");
     assert_eq!(knows.judge(&hr, &read(0, &team("a"))), None);
 }
 
@@ -114,4 +116,76 @@ fn so_many_states_are_remembered_and_no_more() {
     assert_eq!(knows.remembered.states.len(), MOST_STATES);
     assert_eq!(knows.judge(&hr, &read(90, &team("t0"))), None, "it was forgotten");
     assert!(knows.judge(&hr, &read(91, &team("t30"))).is_some());
+}
+
+/// Who left yesterday is back, as old as she was, and nothing else is older.
+#[test]
+fn an_old_entry_that_is_back_is_no_news() {
+    let (hr, mut knows) = (source("hr", &json!({})), Knows::default());
+    let versions = |read: Read, versions: &[(&str, &str)]| {
+        let versions = versions.iter().map(|(id, version)| ((*id).to_owned(), (*version).to_owned())).collect();
+        Read { found: Found { versions, ..read.found.clone() }, ..read }
+    };
+    let (both, ada) = (team("a"), &team("a")[..1]);
+    assert_eq!(knows.judge(&hr, &versions(read(0, &both), &[("1", "5"), ("2", "3")])), None);
+    assert_eq!(knows.judge(&hr, &versions(read(1, ada), &[("1", "5")])), None);
+    let why = knows.judge(&hr, &versions(read(2, &both), &[("1", "5"), ("2", "3")])).expect("yesterday");
+    assert!(why.contains("copy of the past"), "{why}");
+    assert_eq!(knows.judge(&hr, &versions(read(3, &both), &[("1", "5"), ("2", "6")])), None, "she was made again");
+}
+
+/// What is remembered stands in the status, as the operator writes it.
+fn written_down(source: &mut Source, knows: &mut Knows) {
+    let Remembered { states, returned, reads, newest, emptied } = knows.remembered.clone();
+    source.status = Some(SourceStatus { states, returned, reads, newest, emptied, ..SourceStatus::default() });
+    *knows = Knows { remembered: Remembered::of(source), ..Knows::default() };
+}
+
+#[test]
+fn a_restart_or_another_spec_makes_no_past_the_present() {
+    let (mut hr, mut knows) = (source("hr", &json!({})), Knows::default());
+    knows.remembered = Remembered::of(&hr);
+    for (hour, name, version) in [(0, "a", "1"), (1, "b", "2")] {
+        assert_eq!(knows.judge(&hr, &versioned(hour, &team(name), version)), None);
+    }
+    written_down(&mut hr, &mut knows);
+    assert!(knows.judge(&hr, &versioned(2, &team("x"), "1")).expect("older").contains("older than they were"), "after a restart");
+    for (more, believed) in [(json!({"every": "1m"}), false), (json!({"people": {"name": "{email}"}}), false), (json!({}), true)] {
+        let (mut edited, mut knows) = (source("hr", &more), Knows::default());
+        edited.status.clone_from(&hr.status);
+        edited.metadata.generation = Some(9);
+        knows.remembered = Remembered::of(&edited);
+        let now = versioned(2, &team("x"), if believed { "3" } else { "1" });
+        assert_eq!(knows.judge(&edited, &now).is_none(), believed, "{more}");
+    }
+}
+
+/// A directory that was restored tells the same people, all of them older, and goes on from there.
+#[test]
+fn what_is_restored_is_believed_once_it_lasts_and_from_then_on() {
+    let (mut hr, mut knows) = (source("hr", &json!({})), Knows::default());
+    knows.remembered = Remembered::of(&hr);
+    for (hour, version, believed) in [(0, "2", true), (1, "1", false), (24, "1", false), (25, "1", true), (26, "1", true)] {
+        assert_eq!(knows.judge(&hr, &versioned(hour, &team("a"), version)).is_none(), believed, "after {hour} h");
+    }
+    written_down(&mut hr, &mut knows);
+    assert_eq!(knows.judge(&hr, &versioned(27, &team("a"), "1")), None, "after a restart");
+}
+
+#[test]
+fn states_are_remembered_over_a_restart_and_another_spec_as_far_as_they_can_be_compared() {
+    for (more, believed) in
+        [(json!({}), false), (json!({"every": "1m", "brake": {"maxRemovals": 3}}), false), (json!({"people": {"name": "{email}"}}), true)]
+    {
+        let (mut hr, mut knows) = (source("hr", &json!({})), Knows::default());
+        knows.remembered = Remembered::of(&hr);
+        for (hour, name) in [(0, "a"), (1, "b")] {
+            assert_eq!(knows.judge(&hr, &read(hour, &team(name))), None);
+        }
+        written_down(&mut hr, &mut knows);
+        let mut edited = source("hr", &more);
+        edited.status.clone_from(&hr.status);
+        knows.remembered = Remembered::of(&edited);
+        assert_eq!(knows.judge(&edited, &read(2, &team("a"))).is_none(), believed, "{more}");
+    }
 }

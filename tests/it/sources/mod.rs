@@ -1,14 +1,17 @@
 //! People from a source: what becomes of Developers by what is read (DESIGN.md, "Sources").
 
 mod belief;
+mod forced;
 mod model;
 mod properties;
+mod teams;
+mod told;
 
 use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use self::model::{Cluster, at, follow, person, read, source};
+use self::model::{Cluster, at, follow, person, plan, read, source};
 
 fn set<'a>(names: &[&'a str]) -> BTreeSet<&'a str> {
     names.iter().copied().collect()
@@ -57,7 +60,7 @@ fn what_somebody_else_owns_stays_and_comes_back_when_it_is_given_up() {
 fn who_is_deactivated_has_nothing_whatever_somebody_wrote_and_is_back_with_the_source() {
     let (hr, mut cluster) = (source("hr", &json!({})), Cluster::default());
     let (there, mut off) = ([person("1", "ada", &["payments"])], [person("1", "ada", &["payments"]), person("2", "new", &[])]);
-    off.iter_mut().for_each(|person| person.active = false);
+    off.iter_mut().for_each(|person| person.active = Some(false));
     follow(&mut cluster, &hr, &read(0, &there));
     cluster.by_hand("ada", &json!({"state": "Suspended"}));
     cluster.by_hand("ada", &json!({"state": "Active"}));
@@ -99,7 +102,7 @@ fn who_departed_by_somebodys_word_stays_so() {
     cluster.by_hand("ada", &json!({"state": "Departed"}));
     for hour in 1..3 {
         follow(&mut cluster, &hr, &read(hour, &people));
-        people[0].active = false;
+        people[0].active = Some(false);
         assert_eq!(cluster.0["ada"].state(), "Departed");
     }
     let plan = follow(&mut cluster, &hr, &read(100, &[person("2", "bob", &[])]));
@@ -153,7 +156,7 @@ fn somebody_of_another_source_is_left_alone_as_long_as_that_is_there() {
     follow(&mut cluster, &ops, &read(0, &[person("1", "ada", &["oncall", "search"])]));
     cluster.by_hand("ada", &json!({"displayName": "The Countess", "teams": ["guild"]}));
     let reading = read(1, &[person("1", "ada-king", &["payments", "search"])]);
-    let plan = usher::plan::source::plan_source(&hr, &cluster.world(&[&hr, &ops]), &reading);
+    let plan = plan(&cluster, &[&hr, &ops], &reading, None);
     assert!(plan.writes.is_empty() && plan.problems[0].message.contains("usource/ops"), "{plan:?}");
     follow(&mut cluster, &hr, &reading);
     let ada = &cluster.0["ada"];

@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, ObjectMeta};
 use serde_json::{Map, Value, json};
 use usher::api::metadata::{MISSING_SINCE, SOURCE};
+use usher::api::source::EmptiedTeam;
 use usher::api::{Developer, Source};
-use usher::plan::source::claim::{Write, manager};
+use usher::plan::source::claim::{Effect, Write, manager};
 use usher::plan::source::{Found, Person, Read, SourcePlan, plan_source};
 use usher::plan::world::World;
 
@@ -24,9 +25,9 @@ pub struct Object {
     pub missing_since: Option<String>,
 }
 
-/// All of them.
+/// All of them, and what a Source remembers of teams.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Cluster(pub BTreeMap<String, Object>);
+pub struct Cluster(pub BTreeMap<String, Object>, pub Vec<EmptiedTeam>);
 
 fn fields(spec: &Map<String, Value>) -> BTreeMap<String, Value> {
     let mut fields = BTreeMap::new();
@@ -182,7 +183,7 @@ pub fn person(id: &str, username: &str, groups: &[&str]) -> Person {
         id: id.to_owned(),
         attributes: attributes.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
         groups: groups.iter().map(|group| format!("/{group}")).collect(),
-        active: true,
+        active: Some(true),
     }
 }
 
@@ -191,12 +192,39 @@ pub fn at(hour: i64) -> Timestamp {
 }
 
 pub fn read(hour: i64, people: &[Person]) -> Read {
-    Read::new(at(hour), Found { people: people.to_vec(), versions: BTreeMap::new() })
+    Read::new(at(hour), found(people), BTreeSet::new())
 }
 
-/// Plans and carries out.
+/// What is told where every group has another name.
+pub fn found(people: &[Person]) -> Found {
+    let groups = people.iter().flat_map(|person| &person.groups).map(|group| (group.clone(), group.clone())).collect();
+    Found { people: people.to_vec(), groups, versions: BTreeMap::new() }
+}
+
+/// Plans as the operator does.
+pub fn plan(cluster: &Cluster, sources: &[&Source], read: &Read, word: Option<&str>) -> SourcePlan {
+    plan_source(sources[0], &cluster.world(sources), read, (&cluster.1, word))
+}
+
+/// Plans and carries out, one pass after another, until nobody is taken over any more; and once more if somebody was ended, as that is all that was done to her.
+pub fn follow_beside(cluster: &mut Cluster, sources: &[&Source], read: &Read, word: Option<&str>) -> SourcePlan {
+    loop {
+        let plan = plan(cluster, sources, read, word);
+        cluster.carry_out(sources[0].metadata.name.as_deref().expect("a name"), &plan);
+        cluster.1.clone_from(&plan.emptied);
+        let some = |effect: Effect| plan.writes.iter().any(|write| write.effect == effect);
+        if some(Effect::TakesOver) {
+            continue;
+        }
+        if some(Effect::Ends) {
+            let rest = self::plan(cluster, sources, read, word);
+            cluster.carry_out(sources[0].metadata.name.as_deref().expect("a name"), &rest);
+        }
+        return plan;
+    }
+}
+
+/// The same where there is no other Source.
 pub fn follow(cluster: &mut Cluster, source: &Source, read: &Read) -> SourcePlan {
-    let plan = plan_source(source, &cluster.world(&[source]), read);
-    cluster.carry_out(source.metadata.name.as_deref().expect("a name"), &plan);
-    plan
+    follow_beside(cluster, &[source], read, None)
 }

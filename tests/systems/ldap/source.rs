@@ -1,6 +1,6 @@
 //! A part of a directory as a source of people.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::json;
@@ -66,8 +66,10 @@ async fn two_thousand_five_hundred_and_one_are_read() {
     let people = by_login(&found);
     assert_eq!((found.people.len(), people.len()), (CROWD, CROWD));
     let groups = |name: &str| people[name].groups.iter().map(String::as_str).collect::<Vec<_>>();
-    assert_eq!((groups("ada"), groups("eve"), groups("stranger-7")), (vec!["payments-team"], vec!["payments-team", "search-team"], vec![]));
-    assert!(people["ada"].active && !people["eve"].active);
+    let (payments, search) = (directory.server.group("payments-team"), directory.server.group("search-team"));
+    assert_eq!((groups("ada"), groups("eve"), groups("stranger-7")), (vec![&*payments], vec![&*payments, &*search], vec![]));
+    assert_eq!(found.groups, BTreeMap::from([(payments.clone(), "payments-team".to_owned()), (search.clone(), "search-team".to_owned())]));
+    assert_eq!((people["ada"].active, people["eve"].active), (Some(true), Some(false)));
     assert_eq!(people["eve"].attributes["entryUUID"], id);
     assert_eq!(found.versions.len(), CROWD + 3, "entries of people and of groups");
 
@@ -77,6 +79,35 @@ async fn two_thousand_five_hundred_and_one_are_read() {
     let group = directory.server.group("payments-team");
     assert!(found.versions[&group] < later.versions[&group], "versions grow: {} {}", found.versions[&group], later.versions[&group]);
     assert!(found.versions.iter().all(|(id, version)| later.versions[id] >= *version));
+}
+
+/// A cn is nobody's own below an entry, and values are in no order.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_groups_of_one_name_are_two_and_of_several_values_it_is_always_the_same() {
+    let directory = Directory::start(LockOut::Password).await;
+    for login in ["ada", "eve"] {
+        directory.make_stranger(login, &format!("{login}@example.com")).await;
+    }
+    let (ada, eve) = (directory.server.person("ada"), directory.server.person("eve"));
+    directory.make("groupOfNames", "ops-team", "member", &[&ada]).await;
+    let mine = format!("ou=mine,{}", directory.server.env("GROUPS_DN"));
+    directory.server.add(&mine, &[("objectClass", &["organizationalUnit"]), ("ou", &["mine"])]).await;
+    let forged = format!("cn=ops-team,{mine}");
+    directory.server.add(&forged, &[("objectClass", &["groupOfNames"]), ("cn", &["ops-team"]), ("member", &[&eve])]).await;
+    let found = read(&directory, &tree(&directory)).await.unwrap();
+    let real = directory.server.group("ops-team");
+    let people = by_login(&found);
+    assert_eq!((&people["ada"].groups, &people["eve"].groups), (&BTreeSet::from([real.clone()]), &BTreeSet::from([forged.clone()])));
+    assert_eq!(found.groups, BTreeMap::from([(real, "ops-team".to_owned()), (forged, "ops-team".to_owned())]));
+
+    for mails in [["b@example.com", "a@example.com", "c@example.com"], ["c@example.com", "b@example.com", "a@example.com"]] {
+        directory.server.set(&ada, "mail", &[]).await;
+        for mail in mails {
+            add_value(&mut directory.server.root().await, &ada, "mail", mail).await;
+        }
+        let found = read(&directory, &tree(&directory)).await.unwrap();
+        assert_eq!(by_login(&found)["ada"].attributes["mail"], "a@example.com");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

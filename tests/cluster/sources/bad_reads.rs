@@ -58,6 +58,38 @@ async fn a_directory_that_tells_nobody_half_of_them_or_breaks_off_takes_nobodys_
     house.may_still(&known, &["get"]).await;
 }
 
+/// Groups that are there and tell of nobody, or no group at all; and half of a group's page.
+#[tokio::test]
+async fn a_directory_that_tells_of_no_member_or_no_group_takes_nobodys_team() {
+    let (house, proxy) = House::behind_proxy(json!({"absence": {"after": "1h"}})).await;
+    let viewers = house.team("view").await;
+    let group = format!("teams/{viewers}");
+    let (ada, _) = house.person(&[&group]).await;
+    for _ in 0..3 {
+        house.person(&[&group]).await;
+    }
+    let known = house.known(&ada).await;
+    house.may(&known, &["get"]).await;
+    house.settles(4).await;
+    for empty in ["/members?", "/groups?", "/children?"] {
+        proxy.instead(move |asked| asked.path.contains(empty).then(|| Told::json(200, &json!([]))));
+        let message = says(&house.client, "Source", &house.source, "Ready", "Incomplete").await;
+        assert!(message.contains(&format!("any more: {viewers}")) && message.contains("usher.dev/release=sha256:"), "{message}");
+        house.may_still(&known, &["get"]).await;
+        proxy.instead(|_| None);
+        house.settles(4).await;
+    }
+    proxy.edit(|asked, told| {
+        if let (true, Some(members)) = (asked.path.contains("/members?"), told.value().as_array()) {
+            told.set(&Value::from(members.iter().take(1).cloned().collect::<Vec<_>>()));
+        }
+    });
+    house.may_still(&known, &["get"]).await;
+    for developer in house.everybody().await {
+        assert_eq!(developer.data["spec"]["teams"], json!([viewers]), "{:?}", developer.metadata.name);
+    }
+}
+
 /// A replica that lags, or a backup that was restored: everything is as it was before she moved.
 #[tokio::test]
 async fn yesterdays_state_is_not_believed() {

@@ -7,7 +7,7 @@ use crate::accounts::says;
 
 #[tokio::test]
 async fn too_many_who_would_lose_something_wait_for_exactly_one_word() {
-    let house = House::new(json!({"brake": {"maxRemovals": 2, "maxPercent": 10}})).await;
+    let house = House::new(json!({"brake": {"maxRemovals": 2, "maxPercent": 10}, "absence": {"after": "1s"}})).await;
     let viewers = house.team("view").await;
     let group = format!("teams/{viewers}");
     let mut people = Vec::new();
@@ -18,7 +18,7 @@ async fn too_many_who_would_lose_something_wait_for_exactly_one_word() {
     house.may(&known, &["get"]).await;
     house.settles(5).await;
 
-    // Somebody deletes the group.
+    // Somebody deletes the group, and that lasts.
     house.realm.admin("DELETE", &format!("/groups/{}", house.realm.group_id(&group).await), Value::Null).await;
     let status = house.is("Braked").await;
     let digest = status["brake"]["digest"].as_str().expect("a digest");

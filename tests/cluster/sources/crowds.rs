@@ -14,7 +14,7 @@ use super::{READS, Realm, credentials, declare_source};
 use crate::support::client::{explain, kind};
 use crate::support::install::{Install, PATIENT};
 use crate::support::operator::Operator;
-use crate::support::people::{declare, edit, reaches};
+use crate::support::people::{declare, edit, reaches, remove};
 use crate::support::systems::{System, shared};
 use crate::support::{AuditLevel, ControlPlane, throughout, wait_until};
 
@@ -63,6 +63,27 @@ async fn fill(directory: &System) {
     assert!(added.status.success(), "{}", String::from_utf8_lossy(&added.stderr));
 }
 
+/// A Source that is deleted while people are made because of it makes nobody more.
+async fn whoever_deletes_a_source_stops_what_is_under_way(client: &Client) {
+    let realm = Realm::with(&READS, |_| {}).await;
+    realm.make_crowd_of("s", 400).await;
+    declare_source(client, "stopped", &realm, (realm.system.env("URL"), &realm.ca), json!({"every": "5m"})).await;
+    wait_until(
+        "somebody is made",
+        PATIENCE,
+        async || {
+            if everybody(client, "stopped").await.is_empty() { Err("nobody yet") } else { Ok(()) }
+        },
+    )
+    .await;
+    remove(client, "Source", "stopped").await;
+    throughout("not all of them are made", Duration::from_secs(10), async || {
+        let now = everybody(client, "stopped").await.len();
+        if now < 400 { Ok(()) } else { Err(now) }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn two_thousand_five_hundred_and_one_become_developers_by_one_read_and_another_realm_is_braked() {
     let plane = ControlPlane::exclusive(AuditLevel::Metadata).await;
@@ -72,6 +93,7 @@ async fn two_thousand_five_hundred_and_one_become_developers_by_one_read_and_ano
     let mut operator = Operator::start_with(&install, &["--identity", "usher-0"]).await;
     operator.ready().await;
 
+    whoever_deletes_a_source_stops_what_is_under_way(&client).await;
     let (realm, mistake) = (Realm::with(&READS, |_| {}).await, Realm::with(&READS, |_| {}).await);
     realm.make_crowd_of("k", CROWD).await;
     mistake.make_crowd_of("m", 1_200).await;

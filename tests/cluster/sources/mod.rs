@@ -4,13 +4,14 @@ mod bad_reads;
 mod brake;
 mod crowds;
 mod moves;
+mod owners;
 mod people;
 
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
-use kube::api::{Api, DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{Api, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::accounts::proxy::HttpsProxy;
@@ -28,7 +29,7 @@ const A_WHILE: Duration = Duration::from_secs(5);
 
 /// A realm whose people are a test's own, and the Source that it is.
 pub struct House {
-    _shared: Shared,
+    shared: Shared,
     pub client: Client,
     pub stage: Stage,
     pub realm: Realm,
@@ -56,7 +57,7 @@ impl House {
         let shared = operated().await;
         let client = shared.client.clone();
         let stage = Stage::new(&client).await;
-        Self { _shared: shared, client, stage, realm: Realm::with(&READS, |_| {}).await, source: name("hr") }
+        Self { shared, client, stage, realm: Realm::with(&READS, |_| {}).await, source: name("hr") }
     }
 
     async fn declare(&self, url: &str, ca: &str, more: Value) {
@@ -86,6 +87,12 @@ impl House {
         let role = self.stage.role(cluster_role).await;
         declare(&self.client, "Binding", &name("bind"), json!({"role": role, "teams": [team]})).await;
         team
+    }
+
+    /// Everybody of the Source.
+    async fn everybody(&self) -> Vec<DynamicObject> {
+        let hers = ListParams::default().labels(&format!("usher.dev/source={}", self.source));
+        kind(&self.client, "Developer").await.list(&hers).await.unwrap_or_else(|error| panic!("{}", explain(&error))).items
     }
 
     async fn developer(&self, person: &str) -> Option<DynamicObject> {

@@ -35,6 +35,9 @@ async fn who_moves_between_groups_changes_access_without_a_hand_and_who_is_deact
     let known = house.known(&ada).await;
     house.may(&known, &["get", "create"]).await;
 
+    // Of a group that nobody at all is told to be in any more nobody loses the team.
+    let (bob, _) = house.person(&[&editing]).await;
+    house.may(&house.known(&bob).await, &["get", "create"]).await;
     house.realm.leave(&id, &editing).await;
     house.may(&known, &[]).await;
     let developer = house.developer(&ada).await.expect("she is there");

@@ -49,7 +49,7 @@ impl Tree {
             let message = format!("{name} is no distinguished name; write it as in ou=people,dc=example,dc=com");
             return Err(ConnectorError::InvalidSettings { field, message });
         }
-        if parse_filter(&settings.filter).is_err() {
+        if !settings.filter.starts_with('(') || parse_filter(&settings.filter).is_err() {
             let message =
                 format!("{} is no filter; write it as in (objectClass=inetOrgPerson), in parentheses (RFC 4515)", settings.filter);
             return Err(ConnectorError::InvalidSettings { field: "ldap.filter", message });

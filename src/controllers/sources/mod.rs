@@ -170,17 +170,17 @@ impl Sources {
         let (problems, findings) = (std::mem::take(&mut plan.problems), std::mem::take(&mut plan.findings));
         let mut done = Carried { people: read.found.people.len(), missing: plan.missing.len(), problems, findings, ..Carried::default() };
         let mut after = Done::default();
-        if admitted || !enforced {
+        if (admitted || !enforced) && !plan.doubts {
             reader.follows(read);
         } else {
-            // What is not carried out is no past that could come back.
+            // What is not carried out, or not believed as a whole, is no past that could come back.
             told.remembered = Remembered::of(source);
         }
         told.remembered.emptied = std::mem::take(&mut plan.emptied);
         if admitted {
             let written = self.carry_out(source, &plan).await;
             after.wrote = !written.made.is_empty() || written.changed > 0;
-            (done.created, done.changed) = reader.wrote(written.made, written.changed);
+            (done.created, done.changed) = reader.wrote(read, written.made, written.changed);
             after.soon = written.unfinished.then_some(Duration::ZERO);
             done.errors =
                 written.errors.iter().filter(|error| !error.is_no_failure()).map(|error| (error.reason(), error.chain())).collect();

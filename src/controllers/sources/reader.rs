@@ -119,24 +119,20 @@ impl Reader {
 
     /// A read is followed: it is believed, and not held.
     pub(super) fn follows(&self, read: &Read) {
-        let mut state = self.state.lock();
-        state.versions.clone_from(&read.found.versions);
-        if state.written.is_none_or(|(at, ..)| at != read.at) {
-            state.written = Some((read.at, 0, 0));
-        }
+        self.state.lock().versions.clone_from(&read.found.versions);
     }
 
     /// These Developers, by personId, were made because of a read, and so many more were changed. Returns how many in all.
-    pub(super) fn wrote(&self, made: BTreeSet<String>, changed: usize) -> (usize, usize) {
+    pub(super) fn wrote(&self, read: &Read, made: BTreeSet<String>, changed: usize) -> (usize, usize) {
         let mut state = self.state.lock();
         let created = made.len();
-        if let Some((Attempt::Read(read), _)) = state.last.as_mut().filter(|_| created > 0) {
-            Arc::make_mut(read).known.extend(made);
+        if let Some((Attempt::Read(last), _)) = state.last.as_mut().filter(|_| created > 0) {
+            Arc::make_mut(last).known.extend(made);
         }
-        let Some((_, all, edited)) = state.written.as_mut() else { return (created, changed) };
-        *all += created;
-        *edited += changed;
-        (*all, *edited)
+        let (made_before, changed_before) =
+            state.written.filter(|(at, ..)| *at == read.at).map_or((0, 0), |(_, created, changed)| (created, changed));
+        state.written = Some((read.at, made_before + created, changed_before + changed));
+        (made_before + created, changed_before + changed)
     }
 
     /// Lets those go that the brake holds, if that word names exactly them. Returns whether there were any.

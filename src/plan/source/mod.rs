@@ -124,6 +124,8 @@ pub struct SourcePlan {
     pub findings: Vec<Finding>,
     /// Since when which team is empty, to be remembered.
     pub emptied: Vec<EmptiedTeam>,
+    /// Whether something of it is not believed, so that it is no past which could come back.
+    pub doubts: bool,
 }
 
 /// Plans what follows from a read that is believed. `emptied` is what is remembered of teams, `word` what somebody released.
@@ -193,6 +195,7 @@ impl SourcePlan {
             Finding::new(ConditionType::Ready, Reason::Conflict, message)
         }));
         self.findings.extend(emptied.finding(source));
+        self.doubts = !emptied.held.is_empty() || !assigned.twice.is_empty();
         self.emptied = emptied.since;
     }
 

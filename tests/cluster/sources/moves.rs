@@ -31,13 +31,14 @@ async fn who_moves_between_groups_changes_access_without_a_hand_and_who_is_deact
 
     house.realm.admin("PUT", &format!("/users/{id}"), json!({"enabled": false})).await;
     house.may(&known, &[]).await;
+    // Exactly what it told before would be taken for a copy of the past.
+    let (bob, _) = house.person(&[&editing]).await;
+    house.may(&house.known(&bob).await, &["get", "create"]).await;
     house.realm.admin("PUT", &format!("/users/{id}"), json!({"enabled": true})).await;
     let known = house.known(&ada).await;
     house.may(&known, &["get", "create"]).await;
 
-    // Of a group that nobody at all is told to be in any more nobody loses the team.
-    let (bob, _) = house.person(&[&editing]).await;
-    house.may(&house.known(&bob).await, &["get", "create"]).await;
+    // Somebody else stays in it: of a group that nobody at all is told to be in any more nobody loses the team.
     house.realm.leave(&id, &editing).await;
     house.may(&known, &[]).await;
     let developer = house.developer(&ada).await.expect("she is there");

@@ -103,7 +103,7 @@ async fn a_page_of_a_group_that_is_cut_short_is_not_its_end() {
     let realm = Realm::with(&READS, |_| {}).await;
     realm.make_group("engineering/search").await;
     for number in 0..5 {
-        let id = realm.make_whole(&format!("p{number}"), &format!("p{number}@example.com")).await;
+        let id = realm.make_whole(&format!("person{number}"), &format!("person{number}@example.com")).await;
         realm.join(&id, "engineering/search").await;
     }
     let proxy = realm.proxy().await;
@@ -115,7 +115,7 @@ async fn a_page_of_a_group_that_is_cut_short_is_not_its_end() {
     });
     let found = reader.read(&mapping(&realm, PeopleMapping::default())).await.expect("all of it");
     assert_eq!(found.people.iter().filter(|person| person.groups.contains("/engineering/search")).count(), 5);
-    assert_eq!(found.groups.keys().collect::<Vec<_>>(), ["/engineering/search"]);
+    assert_eq!(found.groups.get("/engineering/search").map(String::as_str), Some("/engineering/search"), "{:?}", found.groups);
 }
 
 #[tokio::test]

@@ -28,6 +28,9 @@ const MUST_BUSY_MS: f64 = 1_000.0;
 const PAUSE: Duration = Duration::from_millis(200);
 const GIVE_UP: Duration = Duration::from_mins(1);
 
+/// A namespace, and who may ask about it.
+type Place = (Client, String);
+
 /// Measures how long it takes until somebody who leaves is denied.
 pub async fn measure(others: usize) -> Vec<Row> {
     eprintln!("leaving: a control plane, the chart and the operator");
@@ -54,36 +57,41 @@ pub async fn measure(others: usize) -> Vec<Row> {
 
 /// Lets people leave one after another. Returns how long each took, in milliseconds.
 pub async fn all_leave(client: &Client, names: &[String]) -> Vec<f64> {
+    let places: Vec<_> = people::SHARED.into_iter().flat_map(|environment| people::places(client, environment)).collect();
+    all_leave_from(client, names, &places).await
+}
+
+/// The same, from namespaces of several clusters.
+pub async fn all_leave_from(client: &Client, names: &[String], places: &[Place]) -> Vec<f64> {
     let mut times = Vec::new();
     for name in names {
-        times.push(leaves(client, name).await.as_secs_f64() * 1_000.0);
+        times.push(leaves(client, name, places).await.as_secs_f64() * 1_000.0);
         tokio::time::sleep(PAUSE).await;
     }
     times
 }
 
-async fn leaves(client: &Client, name: &str) -> Duration {
+async fn leaves(client: &Client, name: &str, places: &[Place]) -> Duration {
     let developer = ready(client, name).await;
     let identity = &developer.data["status"]["identities"][0];
     let subject = Subject::service_account("usher-identities", identity["name"].as_str().expect("an identity"));
-    let places = people::shared_namespaces();
-    for place in &places {
-        assert!(can(client, &subject, "get", "pods", Some(place)).await, "{name} may work in {place}");
+    for (cluster, place) in places {
+        assert!(can(cluster, &subject, "get", "pods", Some(place)).await, "{name} may work in {place}");
     }
     let api: Api<Developer> = Api::all(client.clone());
     let since = Instant::now();
     api.patch(name, &PatchParams::default(), &Patch::Merge(json!({"spec": {"state": "Departed"}}))).await.expect("she leaves");
-    until_denied(client, &subject, places, since).await;
+    until_denied(&subject, places.iter().collect(), since).await;
     since.elapsed()
 }
 
 /// Asks about one place until it is denied there, which is little work for the API server, and then about all that are left at once.
-async fn until_denied(client: &Client, subject: &Subject, mut places: Vec<String>, since: Instant) {
-    while let Some(place) = places.first() {
-        while can(client, subject, "get", "pods", Some(place)).await {
+async fn until_denied(subject: &Subject, mut places: Vec<&Place>, since: Instant) {
+    while let Some((cluster, place)) = places.first() {
+        while can(cluster, subject, "get", "pods", Some(place)).await {
             assert!(since.elapsed() < GIVE_UP, "{subject:?} still may work in {place}");
         }
-        let asked = places.into_iter().map(async |place| can(client, subject, "get", "pods", Some(&place)).await.then_some(place));
+        let asked = places.into_iter().map(async |place| can(&place.0, subject, "get", "pods", Some(&place.1)).await.then_some(place));
         places = join_all(asked).await.into_iter().flatten().collect();
     }
 }

@@ -29,6 +29,7 @@ mod planning;
 mod provisioning;
 mod replay;
 mod settled;
+mod several;
 mod table;
 
 #[allow(dead_code, unused_imports, missing_docs, clippy::pedantic, reason = "made for the tests, and used in part here")]
@@ -74,6 +75,8 @@ enum Part {
     Settled,
     /// One person leaves
     Leaving,
+    /// The same in three clusters, for 500 people at most
+    Several,
     /// A leader is told to stop
     Handover,
     /// Accounts come into being in outside systems
@@ -100,6 +103,7 @@ async fn main() -> ExitCode {
             Part::Provisioning => provisioning::measure(many).await,
             Part::Settled => settled::measure(many).await,
             Part::Leaving => leaving::measure(many).await,
+            Part::Several => several::measure(many).await,
             Part::Handover => handover::measure().await,
             Part::Accounts => accounts::measure(many, options.system.as_deref()).await,
             Part::Outage => outage::measure().await,

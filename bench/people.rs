@@ -39,26 +39,49 @@ fn name(number: usize) -> String {
 
 /// The shared namespaces.
 pub fn shared_namespaces() -> Vec<String> {
-    SHARED.iter().flat_map(|environment| (0..NAMESPACES).map(move |number| format!("{environment}-{number}"))).collect()
+    SHARED.into_iter().flat_map(namespaces_of).collect()
+}
+
+fn namespaces_of(environment: &str) -> impl Iterator<Item = String> {
+    (0..NAMESPACES).map(move |number| format!("{environment}-{number}"))
+}
+
+/// The shared namespaces of an Environment, each with who may ask about it.
+pub fn places(client: &Client, environment: &str) -> Vec<(Client, String)> {
+    namespaces_of(environment).map(|name| (client.clone(), name)).collect()
 }
 
 /// Makes what people share: Environments with their namespaces, Roles and Bindings.
 pub async fn prepare(client: &Client) {
     served(client).await;
     for environment in SHARED {
-        for number in 0..NAMESPACES {
-            namespace(client, &format!("{environment}-{number}"), &[("env", environment)]).await;
-        }
+        namespaces(client, environment).await;
         let spec = json!({"namespaces": {"matchLabels": {"env": environment}}});
         declare_one(client, "Environment", environment, &spec).await;
     }
-    let workspace = json!({
+    declare_one(client, "Environment", HOME, &json!({"home": true, "workspace": workspace()})).await;
+    roles_in(client, &SHARED).await;
+}
+
+/// Makes the shared namespaces of an Environment.
+pub async fn namespaces(client: &Client, environment: &str) {
+    for name in namespaces_of(environment) {
+        namespace(client, &name, &[("env", environment)]).await;
+    }
+}
+
+/// What a workspace has.
+pub fn workspace() -> serde_json::Value {
+    json!({
         "quota": {"requests.cpu": "2", "requests.memory": "4Gi", "limits.memory": "8Gi", "pods": "20"},
         "limits": {"default": {"memory": "512Mi"}, "defaultRequest": {"cpu": "50m", "memory": "64Mi"}},
-    });
-    declare_one(client, "Environment", HOME, &json!({"home": true, "workspace": workspace})).await;
+    })
+}
+
+/// Makes the Roles, each of which gives the same in these Environments, and their Bindings.
+pub async fn roles_in(client: &Client, environments: &[&str]) {
     for (role, cluster_role, team) in ROLES {
-        let access = json!([{"name": "work", "environments": SHARED, "clusterRoles": [cluster_role]}]);
+        let access = json!([{"name": "work", "environments": environments, "clusterRoles": [cluster_role]}]);
         declare_one(client, "Role", role, &json!({"access": access})).await;
         declare_one(client, "Binding", role, &json!({"role": role, "teams": [team]})).await;
     }
@@ -170,8 +193,8 @@ pub struct Shared {
     pub bound: usize,
 }
 
-/// Counts the RoleBindings in shared namespaces, and makes sure that each holder is named exactly once in each.
-pub async fn shared_bindings(client: &Client, people: usize) -> Shared {
+/// Counts the RoleBindings in a cluster's shared namespaces, those of so many Environments, and makes sure that each holder is named exactly once in each.
+pub async fn shared_bindings(client: &Client, people: usize, environments: usize) -> Shared {
     let api: Api<RoleBinding> = Api::all(client.clone());
     let list = api.list(&ListParams::default().labels("usher.dev/role")).await.expect("a list");
     let mut named: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
@@ -189,9 +212,9 @@ pub async fn shared_bindings(client: &Client, people: usize) -> Shared {
         };
         // A hash does not divide evenly: what nearly fills its shards may need twice as many.
         let shards = if holders <= 500 { 1 } else { 2 * holders.div_ceil(500).next_power_of_two() };
-        bound += shards * NAMESPACES * SHARED.len();
+        bound += shards * NAMESPACES * environments;
         let places: Vec<_> = named.iter().filter(|((role, _), _)| role == cluster_role).collect();
-        assert_eq!(places.len(), NAMESPACES * SHARED.len(), "{cluster_role} is given in every shared namespace");
+        assert_eq!(places.len(), NAMESPACES * environments, "{cluster_role} is given in every shared namespace");
         for (place, subjects) in places {
             let each: BTreeSet<_> = subjects.iter().collect();
             assert!(subjects.len() == holders && each.len() == holders, "{place:?} names {} of {holders}", each.len());

@@ -95,7 +95,7 @@ async fn usher(people: usize) -> Measured {
     let (server_cpu, server_peak_mib) = (usage::cpu_seconds(server) - before.2, usage::peak_mib(server));
     eprintln!("usher: all are Ready after {seconds:.2} s");
     let events = settled(&audit).await;
-    let shared = people::shared_bindings(&admin, people).await;
+    let shared = people::shared_bindings(&admin, people, people::SHARED.len()).await;
     let measured =
         Measured { seconds, events, ready_at, cpu, all_cpu, peak_mib: usage::peak_mib(pid), server_cpu, server_peak_mib, shared };
     drop(operator);
@@ -104,7 +104,7 @@ async fn usher(people: usize) -> Measured {
 }
 
 /// What the operator has asked, once it has stopped writing.
-async fn settled(audit: &Audit) -> Vec<Event> {
+pub async fn settled(audit: &Audit) -> Vec<Event> {
     let mut writes = 0;
     loop {
         tokio::time::sleep(QUIET).await;

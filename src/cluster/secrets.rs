@@ -47,6 +47,13 @@ pub struct Brought {
     token: Token,
 }
 
+impl Brought {
+    /// The token.
+    pub fn token(&self) -> &Token {
+        &self.token
+    }
+}
+
 /// Issues a token for a kubeconfig in another cluster.
 ///
 /// # Errors

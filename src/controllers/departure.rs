@@ -15,6 +15,7 @@ use crate::api::departure::{DepartureState, Leftover, Sealed};
 use crate::api::{ConditionType, Departure, DepartureStatus, Reason};
 use crate::cluster::ask::Naming;
 use crate::cluster::error::Error;
+use crate::cluster::pen::Urgency;
 use crate::cluster::secrets::accepted;
 use crate::plan::access::Standing;
 use crate::plan::cluster::ClusterKey;
@@ -112,6 +113,8 @@ impl Departures {
             }
             return Ok(Done { soon, ..Done::default() });
         }
+        // Others need not wait for what only tells of it.
+        Urgency::ease();
         self.tell(departure, view, here, soon).await
     }
 

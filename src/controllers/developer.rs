@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use crate::api::{ConditionType, Developer, DeveloperStatus, Reason};
 use crate::cluster::crds;
 use crate::cluster::error::Error;
+use crate::cluster::pen::Urgency;
 use crate::cluster::secrets::{tokens_of, write_kubeconfig};
 use crate::plan::access::held_roles;
 use crate::plan::cell::{ToldAccounts, tells_of_accounts, told_accounts};
@@ -152,6 +153,8 @@ impl Developers {
         self.wake_what_names_her(&progress);
         // What is looked at before her receipt is there says nothing of her leaving.
         self.receipt(developer, &mut progress).await;
+        // What is left tells of it.
+        Urgency::ease();
         accounts::look(context, developer);
         self.accounts(developer, &mut progress, now);
         self.record(developer, &mut progress).await;
@@ -202,7 +205,12 @@ impl Developers {
             progress.plan = self.plan(developer, context.now());
         }
         super::triggers::receipts_of(context, name, Lane::Departure);
-        context.there.forget_tokens(&developer.uid().unwrap_or_default());
+        let uid = developer.uid().unwrap_or_default();
+        // Nobody has them yet; but they are to be dead as well.
+        let on_their_way = context.there.take_tokens(&uid);
+        if progress.plan.standing.departs() && !on_their_way.is_empty() {
+            context.tokens.lock().entry(uid).or_default().extend(on_their_way);
+        }
         if progress.plan.access_gone() && self.cluster == ClusterKey::Home {
             let mut leaving = context.leaving.lock();
             if let Some(leaver) = leaving.get_mut(name).filter(|leaver| !leaver.gone) {

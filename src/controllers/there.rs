@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::cluster::secrets::Brought;
+use crate::cluster::secrets::{Brought, Token};
 use crate::plan::cluster::ClusterKey;
 use crate::plan::elsewhere::TokenNotes;
 use crate::plan::finding::Finding;
@@ -89,9 +89,10 @@ impl There {
         }
     }
 
-    /// Forgets all tokens of a Developer.
-    pub fn forget_tokens(&self, developer: &str) {
-        self.tokens.lock().remove(developer);
+    /// Forgets the tokens that were issued to a Developer and are not known to be in her kubeconfig. Returns them, by the cluster that issued each.
+    pub fn take_tokens(&self, developer: &str) -> BTreeMap<ClusterKey, Arc<Token>> {
+        let hers = self.tokens.lock().remove(developer).unwrap_or_default();
+        hers.into_iter().map(|(cluster, brought)| (cluster, Arc::new(brought.token().clone()))).collect()
     }
 
     /// Forgets a cluster.

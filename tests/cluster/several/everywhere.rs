@@ -42,9 +42,13 @@ async fn one_person_gets_keeps_and_loses_everything_in_three_clusters() {
     several.settle(&ada, [&[], &[], &["get pods"]]).await;
     several.give_all(&role).await;
     several.settle(&ada, FULL).await;
-    let running = grants(home, &person).await.into_iter().flat_map(|grant| grant.targets).filter(|target| target.until.is_none());
-    let running: BTreeSet<String> = running.map(|target| target.name).collect();
-    assert_eq!(running, ENVIRONMENTS.map(|name| format!("environment/{name}")).into());
+    // A Grant is written after the access is there.
+    wait_until("her Grant tells of all three", SOON, async || {
+        let running = grants(home, &person).await.into_iter().flat_map(|grant| grant.targets).filter(|target| target.until.is_none());
+        let running: BTreeSet<String> = running.map(|target| target.name).collect();
+        if running == ENVIRONMENTS.map(|name| format!("environment/{name}")).into() { Ok(()) } else { Err(format!("{running:?}")) }
+    })
+    .await;
 
     // A Lock takes everything everywhere, and gives it back.
     declare(home, "Lock", &person, json!({"developer": person, "reason": "a test"})).await;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use kube::Client;
 
 use crate::calls::{Call, Schedule};
@@ -89,7 +88,7 @@ async fn usher(people: usize) -> Measured {
     let since = Instant::now();
     tokio::join!(people::all_ready(&admin, people, "usher", || usage::runs(pid)), people::declare(&admin, 0..people, |_| {}));
     let seconds = since.elapsed().as_secs_f64();
-    let ready_at = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string();
+    let ready_at = replay::moment();
     let cpu = usage::cpu_seconds(pid) - before.0;
     let all_cpu = cpu + cpu_without_operator(&plane) - before.1;
     let (server_cpu, server_peak_mib) = (usage::cpu_seconds(server) - before.2, usage::peak_mib(server));

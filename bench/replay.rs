@@ -1,5 +1,6 @@
 //! The operator's writes as requests to send again, taken from the audit log.
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::calls::Call;
@@ -8,6 +9,11 @@ use crate::support::audit::Event;
 /// Whether it counts as a write of the operator's work: it changed something, and is neither a Lease nor an Event.
 pub fn counts(event: &Event) -> bool {
     event.is_write() && !event.is_lease() && event.resource != "events" && event.code < 300
+}
+
+/// This moment, as the audit log writes it.
+pub fn moment() -> String {
+    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
 }
 
 /// The writes to send again, in the order in which the API server got them.

@@ -4,7 +4,6 @@
 use std::time::Instant;
 
 use futures::future::join_all;
-use jiff::Timestamp;
 use kube::Client;
 use serde_json::json;
 
@@ -24,24 +23,36 @@ use crate::table::Row;
 const MOST: usize = 500;
 /// How many of them leave, one after another.
 const LEAVERS: usize = 50;
-/// Issue and DESIGN.md, "Numbers".
+/// docs/benchmarks.md.
 const MUST_TIME: f64 = 1.3;
 const MUST_LEAVE_MS: f64 = 500.0;
+
+/// What was measured of usher.
+struct Measured {
+    /// Until all were Ready.
+    seconds: f64,
+    /// What it wrote until then, in each cluster.
+    writes: Vec<Vec<Event>>,
+    cpu: f64,
+    peak_mib: f64,
+    /// How long each took to leave, in milliseconds.
+    leaving: Vec<f64>,
+}
 
 /// Measures usher, then a bare client, each on three control planes of its own.
 pub async fn measure(people: usize) -> Vec<Row> {
     let people = people.min(MOST);
     eprintln!("several: three control planes, the chart and the operator");
-    let (usher, seconds, events, leaving) = usher(people).await;
-    let writes: usize = events.iter().map(Vec::len).sum();
-    let replayed = bare(people, &events).await;
+    let usher = usher(people).await;
+    let writes: usize = usher.writes.iter().map(Vec::len).sum();
+    let replayed = bare(people, &usher.writes).await;
     vec![
-        Row::at_most(format!("{people} people in three clusters, s, vs replay to all three at once"), seconds, replayed, MUST_TIME),
+        Row::at_most(format!("{people} people in three clusters, s, vs replay to all three at once"), usher.seconds, replayed, MUST_TIME),
         Row::note("writes a person in three clusters", writes as f64 / people as f64),
-        Row::note("CPU of the operator, s", usher.0),
-        Row::note("peak memory of the operator, three clusters, MiB", usher.1),
-        Row::note("One person leaves, three clusters deny: p50, ms", percentile(&leaving, 0.5)),
-        Row::below("One person leaves, three clusters deny: p99, ms", percentile(&leaving, 0.99), MUST_LEAVE_MS),
+        Row::note("CPU of the operator, s", usher.cpu),
+        Row::note("peak memory of the operator, three clusters, MiB", usher.peak_mib),
+        Row::note("One person leaves, three clusters deny: p50, ms", percentile(&usher.leaving, 0.5)),
+        Row::below("One person leaves, three clusters deny: p99, ms", percentile(&usher.leaving, 0.99), MUST_LEAVE_MS),
     ]
 }
 
@@ -81,8 +92,7 @@ async fn prepare(clients: &[&Client], kubeconfigs: &[&String]) {
     people::roles_in(home, &environments()).await;
 }
 
-/// What usher takes: its CPU and memory, the time until all are Ready, its writes until then in each cluster, and how long each took to leave.
-async fn usher(people: usize) -> ((f64, f64), f64, Vec<Vec<Event>>, Vec<f64>) {
+async fn usher(people: usize) -> Measured {
     let audit = AuditLevel::Request;
     let ((one, of_one), (two, of_two)) = tokio::join!(remote(audit), remote(audit));
     let Opened { operator, plane, admin, .. } = Opened::with(audit, &[]).await;
@@ -94,22 +104,22 @@ async fn usher(people: usize) -> ((f64, f64), f64, Vec<Vec<Event>>, Vec<f64>) {
     let (cpu, since) = (usage::cpu_seconds(pid), Instant::now());
     tokio::join!(people::all_ready(&clients[0], people, "several", || usage::runs(pid)), people::declare(&clients[0], 0..people, |_| {}));
     let seconds = since.elapsed().as_secs_f64();
-    let ready_at = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string();
+    let ready_at = replay::moment();
     eprintln!("several: all are Ready after {seconds:.2} s");
     let events = join_all(audits.iter().map(settled)).await;
     let in_time = |events: Vec<Event>| events.into_iter().filter(|event| replay::counts(event) && event.received <= ready_at).collect();
-    let events = events.into_iter().map(in_time).collect();
-    let used = (usage::cpu_seconds(pid) - cpu, usage::peak_mib(pid));
+    let writes = events.into_iter().map(in_time).collect();
+    let (cpu, peak_mib) = (usage::cpu_seconds(pid) - cpu, usage::peak_mib(pid));
     for client in &clients {
         people::shared_bindings(client, people, 1).await;
     }
     let places: Vec<_> =
         environments().into_iter().zip(&clients).flat_map(|(environment, client)| people::places(client, environment)).collect();
     let names = people::names(people);
-    let times = leaving::all_leave_from(&clients[0], &names[..LEAVERS.min(people)], &places).await;
+    let leaving = leaving::all_leave_from(&clients[0], &names[..LEAVERS.min(people)], &places).await;
     drop(operator);
     stop(planes).await;
-    (used, seconds, events, times)
+    Measured { seconds, writes, cpu, peak_mib, leaving }
 }
 
 /// Declares the same people while bare clients send these requests to the three clusters at once. Returns the seconds until all is done.

@@ -3,18 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use kube::Client;
 use serde_json::json;
 
 use crate::api::environment::Difference;
 use crate::cluster::memory::Memory;
-use crate::plan::cluster::ClusterKey;
 use crate::plan::consistency::{Cells, Tally, cells, difference};
 
 use super::connect::Connect;
-use super::everywhere::everywhere;
-use super::settings::Values;
-use super::table::table;
+use super::everywhere::{everywhere, opened};
+use super::table::{Output, table};
 use super::{Failure, complain, print};
 
 /// Say whether people have in every Environment what their Roles give them there, and nothing more; and name where not.
@@ -44,14 +41,6 @@ pub struct Consistency {
     /// How to print it
     #[arg(long, short = 'o', default_value = "table")]
     output: Output,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Output {
-    /// For terminals.
-    Table,
-    /// For programs.
-    Json,
 }
 
 /// A percentage with at most one decimal, in thousandths.
@@ -118,10 +107,7 @@ impl Consistency {
 
     /// Reads what people wrote, and what every cluster holds.
     async fn read(&self) -> Result<Memory, Failure> {
-        let config = self.connect.config().await?;
-        let client = Client::try_from(config.clone())?;
-        let values = Values::read(&client, &self.namespace).await?;
-        let memory = Memory::new(values.settings(&client, &config, &self.namespace).await?, [ClusterKey::Home]);
+        let (client, values, memory) = opened(&self.connect, &self.namespace).await?;
         everywhere(&memory, &client, values.terms()?, std::iter::empty()).await?;
         memory.read(|content, _| {
             for (cluster, trouble) in content.links.iter().filter_map(|(cluster, link)| Some((cluster, link.trouble.as_ref()?))) {

@@ -13,8 +13,18 @@ use crate::plan::cluster::ClusterKey;
 use crate::plan::link::{Claims, Trouble, named};
 
 use super::Failure;
-use super::connect::chain;
+use super::connect::{Connect, chain};
+use super::settings::Values;
 use super::snapshot::{Where, declared, observed};
+
+/// A client of the home cluster, what the installation decides, and a memory that knows nothing yet.
+pub async fn opened(connect: &Connect, namespace: &str) -> Result<(Client, Values, Memory), Failure> {
+    let config = connect.config().await?;
+    let client = Client::try_from(config.clone())?;
+    let values = Values::read(&client, namespace).await?;
+    let settings = values.settings(&client, &config, namespace).await?;
+    Ok((client, values, Memory::new(settings, [ClusterKey::Home])))
+}
 
 /// Reads what people wrote, the home cluster, the clusters of all Environments, and more. Of one that cannot be read it is kept why; that is no error.
 pub async fn everywhere(memory: &Memory, home: &Client, terms: Terms, more: impl Iterator<Item = ClusterKey>) -> Result<(), Failure> {

@@ -18,7 +18,7 @@ use crate::plan::orphan::{Orphan, Owner, orphans};
 use super::connect::Connect;
 use super::read::{list, told};
 use super::snapshot::{Where, snapshot};
-use super::table::table;
+use super::table::{Output, table};
 use super::{Failure, complain, print};
 
 /// List what usher made and whose owner it does not know any more, and remove it only if you say so.
@@ -46,14 +46,6 @@ pub struct Orphans {
     /// How to print them
     #[arg(long, short = 'o', default_value = "table")]
     output: Output,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Output {
-    /// For terminals.
-    Table,
-    /// For programs.
-    Json,
 }
 
 /// How often what changed between reading and removing is read again.

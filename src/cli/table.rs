@@ -1,5 +1,14 @@
 //! Rows for eyes and for spreadsheets.
 
+/// How rows are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Output {
+    /// For terminals.
+    Table,
+    /// For programs.
+    Json,
+}
+
 /// Columns under their headings, as kubectl prints them; what has nothing to say is a dash.
 pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     let cell = |text: &str| if text.is_empty() { "-".to_owned() } else { text.replace(['\n', '\r', '\t'], " ") };

@@ -4,24 +4,18 @@ use jiff::Timestamp;
 use kube::Client;
 
 use crate::cluster::crds::{self, Health};
-use crate::cluster::memory::Memory;
 use crate::plan::cluster::ClusterKey;
 use crate::plan::forecast::Stage;
 use crate::plan::manifests::Manifests;
 
 use super::super::connect::Connect;
-use super::super::everywhere::everywhere;
-use super::super::settings::Values;
+use super::super::everywhere::{everywhere, opened};
 use super::Failure;
 
 /// Reads everything that a plan depends on.
 pub async fn stage(connect: &Connect, namespace: &str, manifests: &Manifests, now: Timestamp) -> Result<Stage, Failure> {
-    let config = connect.config().await?;
-    let client = Client::try_from(config.clone())?;
-    let values = Values::read(&client, namespace).await?;
-    let settings = values.settings(&client, &config, namespace).await?;
+    let (client, values, memory) = opened(connect, namespace).await?;
     let epoch = epoch(&client).await?;
-    let memory = Memory::new(settings, [ClusterKey::Home]);
     let more = manifests.environments.iter().map(ClusterKey::of).filter(|cluster| *cluster != ClusterKey::Home);
     everywhere(&memory, &client, values.terms()?, more).await?;
     let (content, settings) = memory.into_parts();

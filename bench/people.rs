@@ -11,6 +11,7 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, ResourceExt};
 use serde_json::json;
 use usher::api::Developer;
+use usher::plan::rbac::SUBJECTS_PER_BINDING;
 
 use crate::support::client::{apply, condition, kind, namespace};
 use crate::support::wait_until;
@@ -210,9 +211,7 @@ pub async fn shared_bindings(client: &Client, people: usize, environments: usize
             "left" => people.div_ceil(2),
             _ => people / 2,
         };
-        // A hash does not divide evenly: what nearly fills its shards may need twice as many.
-        let shards = if holders <= 500 { 1 } else { 2 * holders.div_ceil(500).next_power_of_two() };
-        bound += shards * NAMESPACES * environments;
+        bound += holders.div_ceil(SUBJECTS_PER_BINDING) * NAMESPACES * environments;
         let places: Vec<_> = named.iter().filter(|((role, _), _)| role == cluster_role).collect();
         assert_eq!(places.len(), NAMESPACES * environments, "{cluster_role} is given in every shared namespace");
         for (place, subjects) in places {

@@ -75,7 +75,7 @@ impl Known {
         self.text().len() + 80
     }
 
-    /// The text that divides subjects into shards.
+    /// Its name.
     pub fn text(&self) -> &str {
         match self {
             Self::ServiceAccount(name) | Self::User(name) => name,

@@ -32,14 +32,6 @@ pub fn fraction(text: &str) -> f64 {
     f64::from(u32::from_be_bytes(bytes)) / f64::from(u32::MAX)
 }
 
-/// A stable 32-bit hash for dividing subjects into shards.
-pub fn bucket(text: &str) -> u32 {
-    let hash = Sha256::digest(text.as_bytes());
-    let mut bytes = [0_u8; 4];
-    bytes.iter_mut().zip(hash.iter()).for_each(|(byte, from)| *byte = *from);
-    u32::from_be_bytes(bytes)
-}
-
 /// The name of a RoleBinding of a Role: the same in every namespace.
 pub fn role_binding(role: &str, cluster_role: &str, environment: &str, shard: usize) -> String {
     format!("{ROLE_PREFIX}{role}:{}", digest(&[cluster_role, environment, &shard.to_string()]))

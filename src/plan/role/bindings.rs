@@ -14,14 +14,13 @@ use crate::plan::change::{Change, Step};
 use crate::plan::cluster::ClusterKey;
 use crate::plan::finding::Finding;
 use crate::plan::identity::Known;
-use crate::plan::name;
-use crate::plan::rbac::{self, Named, Origin, issued_to, shards, subject_digest};
+use crate::plan::rbac::{self, Named, Origin, issued_to, subject_digest};
 use crate::plan::subjects::{Owner, owner};
 use crate::plan::world::deleting;
 
 use super::desired::Desired;
-use super::seen::{Seen, SeenBinding, Slot, behind, delete, seen_in, without};
-use super::{Additions, Ends, Others, Phases, RoleInputs, RolePlan};
+use super::seen::{Seen, SeenBinding, Series, Slot, behind, delete, named_in, seen_in, without};
+use super::{Additions, Ends, Others, Phases, RoleInputs, RolePlan, division};
 
 /// Every binding by slot and name, with those whom the plan names in it.
 type Targets = BTreeMap<(Slot, String), People>;
@@ -117,7 +116,7 @@ impl<'a> Planner<'a, '_> {
         for (cluster, state) in self.inputs.scene.planned() {
             seen.extend(seen_in(self.inputs, cluster, state));
         }
-        let targets = self.targets();
+        let targets = self.targets(&seen);
         let names: BTreeSet<(Slot, String)> = seen.iter().map(|binding| (binding.slot.clone(), binding.name.clone())).collect();
         let mut writes = Writes::default();
         for ((slot, name), subjects) in &targets {
@@ -201,29 +200,32 @@ impl<'a> Planner<'a, '_> {
     }
 
     /// Every binding by slot and name, with those whom the plan names in it.
-    fn targets(&self) -> Targets {
-        let role = self.inputs.role.name_any();
+    fn targets(&self, seen: &[SeenBinding<'_>]) -> Targets {
+        let named = named_in(seen);
+        let mut divided: BTreeMap<Series<'_>, (&People, Vec<(String, People)>)> = BTreeMap::new();
         let mut targets = BTreeMap::new();
-        // Namespaces of one Environment have the same people and stand one after another.
-        let mut divided: Option<(&People, Vec<People>)> = None;
         for (slot, subjects) in &self.desired.slots {
-            let (_, parts) = match divided.take().filter(|(same, _)| Arc::ptr_eq(same, subjects)) {
-                Some(known) => divided.insert(known),
-                None => divided.insert((subjects, shards(subjects))),
-            };
-            let state = self.inputs.scene.clusters.get(&slot.cluster);
-            for (shard, subjects) in parts.iter_mut().enumerate() {
-                let name = match &slot.place {
-                    Some((environment, _)) => name::role_binding(&role, &slot.cluster_role, environment, shard),
-                    None => name::cluster_role_binding(&role, &slot.cluster_role, shard),
-                };
-                if let Some(state) = state {
-                    *subjects = state.kept(&name, subjects.clone());
-                }
-                targets.insert((slot.clone(), name), subjects.clone());
+            let series = slot.series();
+            if divided.get(&series).is_none_or(|(same, _)| !Arc::ptr_eq(same, subjects)) {
+                divided.insert(series, (subjects, self.divided(slot, subjects, named.get(&series))));
             }
+            let parts = divided.get(&series).into_iter().flat_map(|(_, parts)| parts);
+            targets.extend(parts.map(|(name, people)| ((slot.clone(), name.clone()), people.clone())));
         }
         targets
+    }
+
+    /// People of a place by the names of the bindings among which they are divided there.
+    fn divided(&self, slot: &Slot, subjects: &People, named: Option<&BTreeMap<&str, Vec<&People>>>) -> Vec<(String, People)> {
+        let role = self.inputs.role.name_any();
+        let names: Vec<String> = (0..division::most(subjects)).map(|shard| slot.binding(&role, shard)).collect();
+        let there = names.iter().enumerate().flat_map(|(shard, name)| {
+            let people = named.and_then(|named| named.get(name.as_str())).into_iter().flatten();
+            people.map(move |people| (shard, people.as_ref()))
+        });
+        let state = self.inputs.scene.clusters.get(&slot.cluster);
+        let parts = division::divide(subjects, there).into_iter().filter_map(|(shard, people)| Some((names.get(shard)?.clone(), people)));
+        parts.map(|(name, people)| if let Some(state) = state { (name.clone(), state.kept(&name, people)) } else { (name, people) }).collect()
     }
 
     /// What a binding that was seen should hold.

@@ -5,6 +5,7 @@
 
 mod bindings;
 mod desired;
+mod division;
 mod rules;
 mod seen;
 

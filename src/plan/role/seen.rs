@@ -12,6 +12,7 @@ use crate::plan::bound::{Bound, People, RbacBinding};
 use crate::plan::change::Change;
 use crate::plan::cluster::{ClusterKey, ClusterState};
 use crate::plan::identity::Known;
+use crate::plan::name;
 use crate::plan::placement::Scene;
 use crate::plan::rbac::issued_to;
 use crate::plan::subjects;
@@ -38,7 +39,22 @@ impl SeenBinding<'_> {
     }
 }
 
+/// Where people are divided among bindings of the same names: a ClusterRole in all namespaces of an Environment, or everywhere.
+pub(super) type Series<'a> = (&'a ClusterKey, Option<&'a str>, &'a str);
+
 impl Slot {
+    pub(super) fn series(&self) -> Series<'_> {
+        (&self.cluster, self.place.as_ref().map(|(environment, _)| environment.as_str()), &self.cluster_role)
+    }
+
+    /// The name of one of the bindings of a Role here.
+    pub(super) fn binding(&self, role: &str, shard: usize) -> String {
+        match &self.place {
+            Some((environment, _)) => name::role_binding(role, &self.cluster_role, environment, shard),
+            None => name::cluster_role_binding(role, &self.cluster_role, shard),
+        }
+    }
+
     /// Nothing stands for everywhere.
     pub(super) fn namespace(&self) -> Option<&str> {
         self.place.as_ref().map(|(_, namespace)| namespace.as_str())
@@ -87,6 +103,18 @@ fn seen_binding<'a, K: RbacBinding>(
         annotations: bound.annotations(),
         seen,
     }
+}
+
+/// Who is named in bindings that were seen, by the names of these: the same people in several namespaces once.
+pub(super) fn named_in<'a>(seen: &'a [SeenBinding<'_>]) -> BTreeMap<Series<'a>, BTreeMap<&'a str, Vec<&'a People>>> {
+    let mut named: BTreeMap<Series<'_>, BTreeMap<&str, Vec<&People>>> = BTreeMap::new();
+    for binding in seen {
+        let people = named.entry(binding.slot.series()).or_default().entry(&binding.name).or_default();
+        if !people.iter().any(|known| Arc::ptr_eq(known, &binding.subjects)) {
+            people.push(&binding.subjects);
+        }
+    }
+    named
 }
 
 /// The Developers whose name was found in a binding: the one it was issued to, whatever her name is now, and the one who has it now.

@@ -1,27 +1,24 @@
-//! Six hundred people in one Role are more than one binding holds: dividing them anew leaves no gap.
+//! More people in one Role than one binding holds: dividing them, and bringing them together when most have left, leaves no gap.
 
 use std::collections::BTreeMap;
 
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
+use usher::plan::rbac::SUBJECTS_PER_BINDING;
 
 use super::{Stage, VIEW};
 
-/// As many as one binding holds.
-const FULL: usize = 500;
-/// And some more.
-const MANY: usize = 600;
-/// Who is asked about all the time: enough that some of those who move are among them, and few, so that they are asked often.
+/// As many as fill two bindings and a half.
+const MANY: usize = 2 * SUBJECTS_PER_BINDING + SUBJECTS_PER_BINDING / 2;
+/// Who is asked about all the time: of those who have to move; few, so that they are asked often.
 const ASKED: usize = 8;
-/// How often they are joined and divided.
-const CROSSINGS: usize = 4;
 
 fn person(number: usize) -> String {
     format!("p{number}")
 }
 
 /// Makes or changes people, some at a time. They are known by their user names, so that each costs little.
-async fn people(stage: &Stage, numbers: std::ops::Range<usize>, team: Option<&str>) {
+async fn people(stage: &Stage, numbers: impl Iterator<Item = usize>, team: Option<&str>) {
     let team = team.map(|team| vec![stage.name(team)]).unwrap_or_default();
     let writes = numbers.map(|number| {
         let user = format!("oidc:{}", stage.name(&person(number)));
@@ -59,39 +56,39 @@ async fn held_by(stage: &Stage, count: usize) {
 }
 
 #[tokio::test]
-async fn six_hundred_people_are_divided_and_joined_without_a_gap() {
+async fn people_are_divided_and_brought_together_without_a_gap() {
     let mut stage = Stage::alone().await;
-    // Nobody needs a workspace here, and six hundred of them take their time.
+    // Nobody needs a workspace here, and so many of them take their time.
     stage.environment("dev", json!({"home": null, "workspace": null})).await;
     stage.role("viewer", json!([stage.entry(&["dev"], json!({"clusterRoles": ["view"]}))])).await;
     stage.bind("all", "viewer", &[], json!({"teams": [stage.name("big")]})).await;
-    people(&stage, 0..FULL, Some("big")).await;
-    held_by(&stage, FULL).await;
-    let whole: Vec<String> = shards(&stage).await.into_keys().collect();
-    people(&stage, FULL..MANY, Some("big")).await;
+    people(&stage, 0..MANY, Some("big")).await;
     held_by(&stage, MANY).await;
     let divided = shards(&stage).await;
-    assert!(divided.len() > 1 && divided.values().all(|people| people.len() <= FULL), "{:?}", sizes(&stage).await);
+    assert!(divided.len() == 3 && divided.values().all(|people| people.len() <= SUBJECTS_PER_BINDING), "{:?}", sizes(&stage).await);
 
-    // Back and forth over the edge: each time about half of them move. The one who comes and goes belongs where all were, so that this binding gains as it loses.
-    let [whole] = whole.try_into().expect("one binding holds them all");
-    let belongs = |number: &usize| divided[&whole].contains(&format!("oidc:{}", stage.name(&person(*number))));
-    let last = (FULL..MANY).find(belongs).expect("some of them");
-    people(&stage, FULL..MANY, None).await;
-    held_by(&stage, FULL).await;
-    let asked: Vec<String> = (0..ASKED).map(person).collect();
+    // The first two bindings lose all, and the third, beyond what so few may have, loses those who stay to them.
+    let (last, lonely) = divided.iter().min_by_key(|(_, people)| people.len()).expect("three bindings");
+    let stays: Vec<usize> = (0..MANY).filter(|number| lonely.contains(&format!("oidc:{}", stage.name(&person(*number))))).collect();
+    assert_eq!(stays.len(), SUBJECTS_PER_BINDING / 2);
+    let asked: Vec<String> = stays.iter().take(ASKED).map(|number| person(*number)).collect();
     let asked: Vec<&str> = asked.iter().map(String::as_str).collect();
     stage.ask_users(&asked, &["dev-pay"], VIEW).await;
     let held = stage.cells(&asked, &["dev-pay"], VIEW);
     stage.stands(held.clone()).await;
-    for _ in 0..CROSSINGS {
-        for (what, team, count, parts) in [("divided", Some("big"), FULL + 1, 2), ("joined", None, FULL, 1)] {
-            let edit = async |stage: &Stage| {
-                people(stage, last..last + 1, team).await;
-                held_by(stage, count).await;
-            };
-            stage.step(what, held.clone(), edit).await;
-            assert_eq!(sizes(&stage).await.len(), parts, "{what}");
-        }
-    }
+    let edit = async |stage: &Stage| {
+        people(stage, (0..MANY).filter(|number| !stays.contains(number)), None).await;
+        held_by(stage, stays.len()).await;
+    };
+    stage.step("brought together", held.clone(), edit).await;
+    let together = shards(&stage).await;
+    assert!(!together.contains_key(last) && together.len() <= 2, "{:?} are left of {:?}", together.keys(), divided.keys());
+
+    // And they grow out of it again, while those are asked.
+    let edit = async |stage: &Stage| {
+        people(stage, (0..MANY).filter(|number| !stays.contains(number)), Some("big")).await;
+        held_by(stage, MANY).await;
+    };
+    stage.step("divided", held, edit).await;
+    assert_eq!(sizes(&stage).await.len(), 3);
 }

@@ -7,6 +7,7 @@ use kube::ResourceExt;
 use usher::api::role::Access;
 use usher::api::{Developer, DeveloperSpec, Role, RoleSpec};
 use usher::plan::cluster::ClusterKey;
+use usher::plan::rbac::SUBJECTS_PER_BINDING;
 
 use crate::cluster_model::{Model, Task};
 use crate::crowd::held_by_everybody;
@@ -66,14 +67,14 @@ fn a_role_that_grows_and_shrinks_is_divided_without_a_gap() {
     let mut model = with_people(400);
     settle(&mut model, &mut |_| {});
     let few = held(&model);
-    assert_eq!(bindings(&model), [400, 400]);
+    assert_eq!(bindings(&model), [SUBJECTS_PER_BINDING; 8]);
 
     set_people(&mut model, 1_200);
     settle(&mut model, &mut |model| assert!(held(model).is_superset(&few), "somebody had a gap while the Role grew"));
     let many = held(&model);
     assert_eq!(names(&many).len(), 1_200);
     assert_eq!(many.len(), 2 * 1_200);
-    assert!(bindings(&model).len() > 4 && bindings(&model).iter().all(|size| *size <= 500), "{:?}", bindings(&model));
+    assert_eq!(bindings(&model), [SUBJECTS_PER_BINDING; 24]);
 
     // The Binding names fewer people: those who are not meant any more stay as Developers, so theirs is taken, not left.
     for number in 400..1_200 {
@@ -87,7 +88,8 @@ fn a_role_that_grows_and_shrinks_is_divided_without_a_gap() {
         assert!(now.is_subset(&many));
     });
     assert_eq!(held(&model), few);
-    assert_eq!(bindings(&model), [400, 400]);
+    let few = bindings(&model);
+    assert!(few.len() <= 2 * 8 && few.iter().all(|size| *size <= SUBJECTS_PER_BINDING), "{few:?}");
 }
 
 #[test]
@@ -97,5 +99,5 @@ fn the_number_of_bindings_does_not_depend_on_the_number_of_people() {
         settle(&mut model, &mut |_| {});
         bindings(&model).len()
     };
-    assert_eq!([1, 2, 50, 500].map(count), [2, 2, 2, 2]);
+    assert_eq!([1, 2, 50, SUBJECTS_PER_BINDING].map(count), [2, 2, 2, 2]);
 }

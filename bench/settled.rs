@@ -39,6 +39,10 @@ const QUIET: Duration = Duration::from_secs(5);
 const REST: Duration = Duration::from_mins(10);
 const SHORT_REST: Duration = Duration::from_mins(1);
 const GIVE_UP: Duration = Duration::from_mins(2);
+/// The pause between two questions about what nobody may lack, which must not take the API server's time from the move.
+const ASK_AGAIN: Duration = Duration::from_millis(5);
+/// The pause between two lists of hundreds of bindings, which would keep the API server from the move itself.
+const ASK_FOR_ALL: Duration = Duration::from_millis(50);
 /// Who holds Role A and no other, so that what it gives is seen by her.
 const WITNESS: &str = "witness";
 
@@ -164,7 +168,7 @@ impl House {
         let since = Instant::now();
         let done = async {
             self.edit(json!({"access": [{"name": "work", "environments": SHARED, "clusterRoles": [to]}]})).await;
-            until(since, "the Role is moved", async || {
+            until_after(ASK_FOR_ALL, since, "the Role is moved", async || {
                 let now = names().await;
                 now.len() == before.len() && now.is_disjoint(&before)
             })
@@ -182,6 +186,7 @@ impl House {
                         !can(&self.admin, &witness, "create", "rolebindings.rbac.authorization.k8s.io", Some(place)).await,
                         "neither gives this"
                     );
+                    tokio::time::sleep(ASK_AGAIN).await;
                 }
             }
         };
@@ -291,9 +296,14 @@ fn is_ready(developer: &Developer) -> bool {
 
 /// Asks again and again until it is so. What is measured must not be stretched by pauses.
 async fn until(since: Instant, what: &str, so: impl AsyncFn() -> bool) {
+    until_after(Duration::from_millis(2), since, what, so).await;
+}
+
+/// The same with a pause of its own, for a question that is much work to answer.
+async fn until_after(pause: Duration, since: Instant, what: &str, so: impl AsyncFn() -> bool) {
     while !so().await {
         assert!(since.elapsed() < GIVE_UP, "after {GIVE_UP:?} still not: {what}");
-        tokio::time::sleep(Duration::from_millis(2)).await;
+        tokio::time::sleep(pause).await;
     }
 }
 

@@ -31,7 +31,7 @@ use super::accounts;
 use super::context::Context;
 use super::frame::{Done, Pass};
 use super::queue::Lane;
-use super::seal::{ACCOUNTS_GO_AFTER, SOON, Scans, TOKENS_REMEMBERED, denied_everywhere, milliseconds, take_accounts};
+use super::seal::{ACCOUNTS_GO_AFTER, Cleared, SOON, Scans, TOKENS_REMEMBERED, denied_everywhere, milliseconds, take_accounts};
 
 /// How soon to ask again whether a token is refused.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
@@ -54,9 +54,11 @@ pub struct Departures {
 type Tries = BTreeMap<ClusterKey, (u32, Timestamp)>;
 
 /// What is remembered of a departure until it is complete.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Progress {
     since: Instant,
+    /// What is known of the ServiceAccounts in her workspaces.
+    cleared: Cleared,
     /// Since when her ServiceAccounts are gone.
     accounts_gone: Option<Instant>,
     /// Since when all that was asked is denied.
@@ -211,8 +213,8 @@ impl Departures {
         let name = departure.name_any();
         let mut found = FoundIn::default();
         let started = self.context.leaving.lock().get(&departure.spec.developer.name).map_or_else(Instant::now, |leaving| leaving.since);
-        let mut progress =
-            *self.progress.lock().entry(name.clone()).or_insert(Progress { since: started, accounts_gone: None, denied: None, tries: 0 });
+        let new = Progress { since: started, cleared: Cleared::default(), accounts_gone: None, denied: None, tries: 0 };
+        let mut progress = self.progress.lock().entry(name.clone()).or_insert(new).clone();
         let outcome = self.steps(departure, view, &mut found, &mut progress).await;
         progress.tries = if outcome.is_err() { progress.tries.saturating_add(1) } else { 0 };
         found.attempts = progress.tries;
@@ -241,13 +243,17 @@ impl Departures {
             tracing::warn!(departure = departure.name_any(), error = error.chain(), "a binding that usher did not make still names her");
         }
         let carried = context.carry_out(vec![view.debts.clone()]).await;
-        let denied = progress.denied.filter(|_| found.access_gone).map_or_else(|| context.now(), |(_, at)| at);
-        let accounts = take_accounts(context, &view.sites, denied).await?;
+        let denied = progress.denied.filter(|_| found.access_gone);
+        if denied.is_none() {
+            progress.cleared = Cleared::default();
+        }
+        let at = denied.map_or_else(|| context.now(), |(_, at)| at);
+        let cleared = take_accounts(context, &view.sites, at, &mut progress.cleared).await?;
         carried.failure()?;
         if !found.access_gone {
             return Ok(());
         }
-        if view.accounts || accounts > 0 {
+        if view.accounts || !cleared {
             progress.accounts_gone = None;
             return Ok(());
         }
@@ -352,7 +358,7 @@ impl Departures {
 
     /// When to look again.
     fn next(&self, name: &str, found: &FoundIn) -> Option<Duration> {
-        let progress = self.progress.lock().get(name).copied()?;
+        let progress = self.progress.lock().get(name).cloned()?;
         if found.error.is_some() {
             return Some(patience(progress.tries));
         }

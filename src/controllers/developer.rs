@@ -35,7 +35,7 @@ use super::context::{Carried, Context, Leaving};
 use super::frame::{Done, Pass};
 use super::purge::GRANTS;
 use super::queue::Lane;
-use super::report::{announce, error_findings};
+use super::report::{News, error_findings};
 
 /// Credentials go after access; but not later than this, whatever keeps access from going.
 const CREDENTIALS_GO_AFTER: Duration = Duration::from_secs(5);
@@ -43,6 +43,9 @@ const CREDENTIALS_GO_AFTER: Duration = Duration::from_secs(5);
 const DEBTS_GO_AFTER: Duration = Duration::from_secs(10);
 /// Work that is under way is not told in the status before this.
 pub const SETTLES_WITHIN: Duration = Duration::from_secs(1);
+/// The same where she was told how she stands, and nobody changed what is declared of her: what her Roles give may be on its way to thousands, each of whom would
+/// be told twice.
+const OTHERS_SETTLE_WITHIN: Duration = Duration::from_secs(5);
 /// The same of accounts of somebody who has been told how she stands: outside systems take their time, and each word of it is a write in the way of others.
 const ACCOUNTS_SETTLE_WITHIN: Duration = Duration::from_secs(5);
 /// How soon to look again for what takes longer; changes that are seen wake a pass sooner.
@@ -87,6 +90,8 @@ pub(super) struct Progress {
     pub(super) errors: Vec<Error>,
     pub(super) recheck_at: Option<Timestamp>,
     pub(super) wrote: bool,
+    /// What she was granted in this pass, and was not told of yet.
+    granted: Vec<String>,
 }
 
 impl Progress {
@@ -99,6 +104,7 @@ impl Progress {
             held: BTreeMap::new(),
             findings: Vec::new(),
             accounts: ToldAccounts::default(),
+            granted: Vec::new(),
             plan,
         }
     }
@@ -158,7 +164,11 @@ impl Developers {
         accounts::look(context, developer);
         self.accounts(developer, &mut progress, now);
         self.record(developer, &mut progress).await;
-        let soon = self.finish(developer, &mut progress).await?;
+        let finished = self.finish(developer, &mut progress).await;
+        if !progress.granted.is_empty() {
+            self.context.event(developer.as_ref(), true, "Granted", &progress.granted.join("; "));
+        }
+        let soon = finished?;
         Ok(Done { recheck_at: progress.recheck_at, soon, errors: progress.errors, wrote: progress.wrote, ..Done::default() })
     }
 
@@ -391,18 +401,14 @@ impl Developers {
                 now,
             })
         });
-        let mut granted = Vec::new();
         for grant in &plan.create {
             match context.objects.begin(grant).await {
                 Ok(()) => {
                     context.metrics.granted("begun");
-                    granted.push(format!("urole/{} in {}", grant.spec.role, grant.spec.summary.targets));
+                    progress.granted.push(format!("urole/{} in {}", grant.spec.role, grant.spec.summary.targets));
                 }
                 Err(error) => progress.errors.push(error),
             }
-        }
-        if !granted.is_empty() {
-            context.event(developer.as_ref(), true, "Granted", &granted.join("; "));
         }
         for grant in &plan.update {
             match context.objects.change_grant(grant).await {
@@ -455,7 +461,12 @@ impl Developers {
         }
         if context.objects.write_status(developer.as_ref(), previous, &status).await? {
             self.measure(&developer, &status, now);
-            announce(context, developer.as_ref(), previous.map(|status| status.conditions.as_slice()), &status.conditions);
+            if let Some(news) = News::of(previous.map(|status| status.conditions.as_slice()), &status.conditions) {
+                // What she was granted meanwhile is no Event of its own then.
+                let granted = std::mem::take(&mut progress.granted);
+                let news = if granted.is_empty() { news } else { news.and(&format!("granted {}", granted.join("; "))) };
+                news.tell(context, developer.as_ref());
+            }
         }
         Ok(under_way.and_then(|it| it.look_again))
     }
@@ -490,7 +501,14 @@ impl Developers {
         }
         let waited = since.entry(name).or_insert_with(Instant::now).elapsed();
         let only_accounts = findings.iter().all(|finding| finding.condition == ConditionType::AccountsSynced);
-        let settles = if only_accounts && developer.status.is_some() { ACCOUNTS_SETTLE_WITHIN } else { SETTLES_WITHIN };
+        let told = developer.status.as_ref().and_then(|status| status.observed_generation);
+        let settles = if only_accounts && told.is_some() {
+            ACCOUNTS_SETTLE_WITHIN
+        } else if told.is_some() && told == developer.metadata.generation {
+            OTHERS_SETTLE_WITHIN
+        } else {
+            SETTLES_WITHIN
+        };
         if findings.iter().all(passing) && waited < settles {
             return Some(UnderWay { told: false, look_again: Some(settles.saturating_sub(waited)) });
         }

@@ -25,7 +25,7 @@ use super::context::Context;
 use super::frame::{Done, Pass};
 use super::queue::Lane;
 use super::report::announce;
-use super::seal::{ACCOUNTS_GO_AFTER, SOON, TOKENS_REMEMBERED, denied_everywhere, take_accounts};
+use super::seal::{ACCOUNTS_GO_AFTER, Cleared, SOON, TOKENS_REMEMBERED, denied_everywhere, take_accounts};
 
 /// Passes over Locks.
 pub struct Locks {
@@ -36,9 +36,11 @@ pub struct Locks {
 }
 
 /// What is remembered of a Lock while it is being applied.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Progress {
     since: Instant,
+    /// What is known of the ServiceAccounts in her workspaces.
+    cleared: Cleared,
     /// Since when all that was asked is denied.
     denied: Option<(Instant, Timestamp)>,
     accounts_gone: Option<Instant>,
@@ -162,7 +164,8 @@ impl Locks {
         let name = lock.name_any();
         let mut progress = {
             let started = self.context.leaving.lock().get(&lock.spec.developer).map_or_else(Instant::now, |leaving| leaving.since);
-            *self.progress.lock().entry(name.clone()).or_insert(Progress { since: started, denied: None, accounts_gone: None })
+            let new = Progress { since: started, cleared: Cleared::default(), denied: None, accounts_gone: None };
+            self.progress.lock().entry(name.clone()).or_insert(new).clone()
         };
         let before = lock.status.clone().unwrap_or_default();
         let mut found = LockFound { sealed: view.seal.record.clone(), places: view.places(), ..LockFound::default() };
@@ -199,10 +202,13 @@ impl Locks {
             return Ok(());
         }
         found.access_gone_ms = denied.and_then(|denied| milliseconds(lock, progress.since, denied));
-        let accounts =
-            if applied { 0 } else { take_accounts(context, &view.sites, denied.map_or_else(|| context.now(), |it| it.1)).await? };
-        found.access_gone = !view.named && (applied || denied.is_some()) && accounts == 0;
-        if view.accounts || accounts > 0 {
+        if denied.is_none() {
+            progress.cleared = Cleared::default();
+        }
+        let at = denied.map_or_else(|| context.now(), |(_, at)| at);
+        let cleared = applied || take_accounts(context, &view.sites, at, &mut progress.cleared).await?;
+        found.access_gone = !view.named && (applied || denied.is_some()) && cleared;
+        if view.accounts || !cleared {
             progress.accounts_gone = None;
         } else {
             let gone = *progress.accounts_gone.get_or_insert_with(Instant::now);

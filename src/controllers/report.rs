@@ -18,14 +18,39 @@ pub fn error_findings(condition: ConditionType, errors: &[Error]) -> Vec<Finding
         .collect()
 }
 
+/// An Event that says whether something is ready.
+pub struct News {
+    good: bool,
+    reason: String,
+    note: String,
+}
+
+impl News {
+    /// What there is to say when `Ready` changed its status or reason.
+    pub fn of(old: Option<&[Condition]>, new: &[Condition]) -> Option<Self> {
+        let ready = |conditions: &[Condition]| conditions.iter().find(|condition| condition.type_ == "Ready").cloned();
+        let before = old.and_then(ready).map(|condition| (condition.status, condition.reason));
+        let after = ready(new)?;
+        let changed = before.as_ref() != Some(&(after.status.clone(), after.reason.clone()));
+        let note = if after.message.is_empty() { "as asked".to_owned() } else { after.message };
+        changed.then(|| Self { good: after.status == "True", reason: after.reason, note })
+    }
+
+    /// Says more with it.
+    pub fn and(mut self, more: &str) -> Self {
+        self.note = format!("{}; {more}", self.note);
+        self
+    }
+
+    /// Writes it.
+    pub fn tell<K: Resource<DynamicType = ()>>(self, context: &Context, object: &K) {
+        context.event(object, self.good, &self.reason, &self.note);
+    }
+}
+
 /// Writes an Event when `Ready` changed its status or reason.
 pub fn announce<K: Resource<DynamicType = ()>>(context: &Context, object: &K, old: Option<&[Condition]>, new: &[Condition]) {
-    let ready = |conditions: &[Condition]| conditions.iter().find(|condition| condition.type_ == "Ready").cloned();
-    let before = old.and_then(ready).map(|condition| (condition.status, condition.reason));
-    let Some(after) = ready(new) else { return };
-    if before.as_ref() != Some(&(after.status.clone(), after.reason.clone())) {
-        let good = after.status == "True";
-        let note = if after.message.is_empty() { "as asked".to_owned() } else { after.message.clone() };
-        context.event(object, good, &after.reason, &note);
+    if let Some(news) = News::of(old, new) {
+        news.tell(context, object);
     }
 }

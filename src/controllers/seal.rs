@@ -1,11 +1,12 @@
 //! What sealing workspaces and reading clusters again needs, for Departures and Locks alike.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::{Client, ResourceExt};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Client;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -54,22 +55,48 @@ pub fn milliseconds(asked: Option<Timestamp>, seen: Instant, (denied, at): (Inst
     Some(in_all.filter(|in_all| *in_all > took + 2_000).unwrap_or(took))
 }
 
-/// Deletes the ServiceAccounts of sealed workspaces that were there while their person still had something, read live. Returns how many there were.
-pub async fn take_accounts(context: &Context, sites: &[Site], denied: Timestamp) -> Result<usize, Error> {
-    let mut steps = Vec::new();
+/// What is remembered of the ServiceAccounts in somebody's sealed workspaces, from when all else is denied.
+#[derive(Clone, Debug, Default)]
+pub struct Cleared {
+    /// The UIDs of those that were deleted. One of the same name with another UID was made later, by Kubernetes.
+    deleted: BTreeMap<(Site, String), String>,
+    /// The workspaces where none of them is left.
+    sites: Option<Vec<Site>>,
+}
+
+impl Cleared {
+    /// Whether an account is not what Kubernetes made in place of one that was deleted.
+    fn may_be_hers(&self, site: &Site, account: &ObjectMeta) -> bool {
+        let known = self.deleted.get(&(site.clone(), account.name.clone().unwrap_or_default()));
+        known.is_none_or(|uid| account.uid.as_ref() == Some(uid))
+    }
+}
+
+/// Deletes the ServiceAccounts of sealed workspaces that were there while their person still had something, read live. Returns whether none of them is left.
+pub async fn take_accounts(context: &Context, sites: &[Site], denied: Timestamp, cleared: &mut Cleared) -> Result<bool, Error> {
+    if cleared.sites.as_deref() == Some(sites) {
+        return Ok(true);
+    }
+    let mut hers = Vec::new();
     for site in sites {
         let Some(cluster) = context.cluster(&site.cluster) else { continue };
-        let accounts = service_accounts(cluster.client(), &site.namespace).await?;
-        let old = accounts.into_iter().filter(|account| before(account.creation_timestamp().as_ref(), denied));
-        steps.extend(old.map(|account| Step {
-            cluster: site.cluster.clone(),
-            environment: Some(site.environment.clone()),
-            change: Change::ServiceAccount(Write::Delete(account.metadata)),
-        }));
+        let accounts = service_accounts(cluster.client(), &site.namespace).await?.into_iter().map(|account| account.metadata);
+        let old = accounts.filter(|account| before(account.creation_timestamp.as_ref(), denied) && cleared.may_be_hers(site, account));
+        hers.extend(old.map(|account| (site.clone(), account)));
     }
-    let count = steps.len();
-    context.carry_out(vec![steps]).await.failure()?;
-    Ok(count)
+    if hers.is_empty() {
+        cleared.sites = Some(sites.to_vec());
+        return Ok(true);
+    }
+    let steps = hers.iter().map(|(site, account)| Step {
+        cluster: site.cluster.clone(),
+        environment: Some(site.environment.clone()),
+        change: Change::ServiceAccount(Write::Delete(account.clone())),
+    });
+    context.carry_out(vec![steps.collect()]).await.failure()?;
+    let deleted = hers.into_iter().filter_map(|(site, account)| Some(((site, account.name?), account.uid?)));
+    cleared.deleted.extend(deleted);
+    Ok(false)
 }
 
 /// Whether the API server of a cluster, asked, denies all of this, but for what others gave.

@@ -23,7 +23,11 @@ use super::context::{ClusterQueues, Context, Leaving};
 use super::purge::{DEPARTURES, RECORDS, REVISIONS};
 use super::queue::Lane;
 
-/// How long changes of many receipts are gathered before all are looked at.
+/// How long somebody who is named or not named in a binding any more waits to be looked at, for each one of whom that is so, and how long at most: where many
+/// are, more of their bindings are on their way, and each look at each of them would be in the way of those.
+const GATHER: std::time::Duration = std::time::Duration::from_millis(10);
+const GATHER_MOST: std::time::Duration = std::time::Duration::from_secs(1);
+/// How long changes of many receipts, or workspaces, are gathered before all are looked at.
 const BATCH: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Wakes all that a change concerns.
@@ -439,7 +443,8 @@ fn namespace(context: &Context, old: Option<&Namespace>, new: Option<&Namespace>
     let workspace = |namespace: Option<&Namespace>| namespace.is_none_or(|namespace| owner(namespace).is_some());
     if workspace(old) && workspace(new) {
         let environments = [old, new].into_iter().flatten().filter_map(|namespace| namespace.labels().get(ENVIRONMENT));
-        environments.for_each(|environment| queues.environments.push(environment, Lane::Sweep));
+        // How many there are is told together: hundreds may come in a minute.
+        environments.for_each(|environment| queues.environments.push_after(environment, Lane::Sweep, BATCH));
         return;
     }
     context.memory.read(|content, _| {
@@ -514,23 +519,28 @@ fn bound<K: RbacBinding>(context: &Context, old: Option<&Bound<K>>, new: Option<
         return;
     }
     let of_others = [old, new].into_iter().flatten().any(|bound| !bound.ours);
+    let wait = u32::try_from(changed.len()).map_or(GATHER_MOST, |count| GATHER.saturating_mul(count).min(GATHER_MOST));
+    let leaving: BTreeSet<String> = context.leaving.lock().keys().cloned().collect();
     context.memory.read(|_, scene| {
-        for known in changed {
+        for known in &changed {
             if let Some(developer) = scene.clusters.keys().find_map(|cluster: &ClusterKey| behind(scene, cluster, known)) {
-                queues.developers.push(&developer.name_any(), Lane::Drift);
+                let name = developer.name_any();
+                let wait = if leaving.contains(&name) { std::time::Duration::ZERO } else { wait };
+                queues.developers.push_after(&name, Lane::Drift, wait);
                 if of_others {
                     roles_of_developer(scene.world, developer).iter().for_each(|role| context.consistency.look(role));
                 }
             }
-            // What names somebody who left contradicts her receipt.
-            let subject = known.subject();
-            let hers = scene.world.departures().all().filter(|(_, departure)| {
-                let identities = departure.status.iter().flat_map(|status| &status.identities);
-                lasts(departure)
-                    && identities.into_iter().any(|identity| identity.name == subject.name && identity.namespace == subject.namespace)
-            });
-            hers.for_each(|(name, _)| queues.departures.push(name, Lane::Drift));
         }
+        // What names somebody who left contradicts her receipt.
+        let subjects: BTreeSet<(Option<String>, String)> =
+            changed.iter().map(|known| known.subject()).map(|subject| (subject.namespace, subject.name)).collect();
+        let hers = scene.world.departures().all().filter(|(_, departure)| {
+            let identities = departure.status.iter().flat_map(|status| &status.identities);
+            lasts(departure)
+                && identities.into_iter().any(|identity| subjects.contains(&(identity.namespace.clone(), identity.name.clone())))
+        });
+        hers.for_each(|(name, _)| queues.departures.push(name, Lane::Drift));
     });
 }
 

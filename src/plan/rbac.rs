@@ -13,7 +13,7 @@ use super::identity::Known;
 use super::name::digest;
 
 /// At most this many subjects in one binding. Each costs an API server some 35 µs whenever the binding is written: a write for one who leaves or comes stays small.
-pub const SUBJECTS_PER_BINDING: usize = 100;
+pub const SUBJECTS_PER_BINDING: usize = 160;
 /// At most this many bytes of subjects in one binding.
 pub const BYTES_PER_BINDING: usize = 64 * 1_024;
 

@@ -225,7 +225,9 @@ impl<'a> Planner<'a, '_> {
         });
         let state = self.inputs.scene.clusters.get(&slot.cluster);
         let parts = division::divide(subjects, there).into_iter().filter_map(|(shard, people)| Some((names.get(shard)?.clone(), people)));
-        parts.map(|(name, people)| if let Some(state) = state { (name.clone(), state.kept(&name, people)) } else { (name, people) }).collect()
+        parts
+            .map(|(name, people)| if let Some(state) = state { (name.clone(), state.kept(&name, people)) } else { (name, people) })
+            .collect()
     }
 
     /// What a binding that was seen should hold.

@@ -17,7 +17,10 @@ pub(super) fn most(subjects: &BTreeSet<Known>) -> usize {
 }
 
 /// Divides people among bindings, by number. `seen`: who is named in which of them now, in the order of their numbers.
-pub(super) fn divide<'a>(subjects: &'a BTreeSet<Known>, seen: impl Iterator<Item = (usize, &'a BTreeSet<Known>)>) -> BTreeMap<usize, People> {
+pub(super) fn divide<'a>(
+    subjects: &'a BTreeSet<Known>,
+    seen: impl Iterator<Item = (usize, &'a BTreeSet<Known>)>,
+) -> BTreeMap<usize, People> {
     let most = most(subjects);
     let mut seats = Seats::default();
     let mut left: BTreeSet<&Known> = subjects.iter().collect();

@@ -5,6 +5,7 @@
 mod consistency;
 mod edges;
 mod everywhere;
+mod hub;
 mod live_plan;
 mod page;
 mod refused;

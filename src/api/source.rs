@@ -19,10 +19,17 @@ fn spec_rules() -> serde_json::Value {
 }
 
 fn template_rules() -> serde_json::Value {
-    rules(&[Rule::new(
-        "self.matches('^[^{}]*([{][A-Za-z][A-Za-z0-9_.;-]*[}][^{}]*)+$')",
-        "write attributes of the source in braces, for example {username} or {firstName} {lastName}",
-    )])
+    rules(&[
+        Rule::new(
+            "self.matches('^[^{}]*([{][A-Za-z][A-Za-z0-9_.;-]*[}][^{}]*)+$')",
+            "write attributes of the source in braces, for example {username} or {firstName} {lastName}",
+        ),
+        // Whoever may look at Developers would see it.
+        Rule::new(
+            "!self.matches('(?i)[{][^}]*(password|pwd|secret|principalkey|nthash)')",
+            "passwords and their digests are no part of a Developer: take that attribute out",
+        ),
+    ])
 }
 
 fn team_rules() -> serde_json::Value {
@@ -160,7 +167,8 @@ pub struct SourceSpec {
     pub absence: Absence,
 
     /// How many people may lose something within 10 minutes by what is read: be missing or deactivated, or lose a team. If there are more, nothing of the read is
-    /// carried out until somebody says that it was meant. The larger of the two counts.
+    /// carried out until somebody says that it was meant. The larger of the two counts. Where several people came from the source and it tells of none of them any
+    /// more, that is too many however few they are.
     #[serde(default)]
     pub brake: BrakeLimits,
 

@@ -23,7 +23,7 @@ use crate::plan::access::paused;
 use crate::plan::source::belief::{Belief, Remembered, judge};
 use crate::plan::source::claim::{Effect, Write};
 use crate::plan::source::status::{Done as Carried, Outcome, Told, first_status, pending, source_status};
-use crate::plan::source::{Read, SourcePlan, plan_source, still_means};
+use crate::plan::source::{Read, SourcePlan, plan_source, rests, still_means};
 
 use super::context::Context;
 use super::frame::{Done, Pass};
@@ -147,7 +147,7 @@ impl Sources {
             self.tell(source, source_status(source, told, context.now())).await?;
             return Ok(Done { soon: Some(Duration::ZERO), ..Done::default() });
         }
-        match read.filter(|_| !paused(source.as_ref())) {
+        match read.filter(|_| !rests(source)) {
             Some(read) => self.act(source, &reader, &read, told).await,
             None => self.tell(source, source_status(source, told, context.now())).await,
         }
@@ -164,7 +164,7 @@ impl Sources {
         let emptied = std::mem::take(&mut told.remembered.emptied);
         let mut plan = context.memory.read(|content, _| plan_source(source, &content.world, read, (&emptied, word)));
         let enforced = source.spec.mode == Mode::Enforce;
-        let limits = (source.spec.brake, plan.population);
+        let limits = (plan.limits(source.spec.brake), plan.population);
         let may = enforced && read.is_fresh(context.now());
         let admitted = may && reader.admits((&plan.losing, &plan.missing), limits.0, limits.1, context.now());
         let (problems, findings) = (std::mem::take(&mut plan.problems), std::mem::take(&mut plan.findings));
@@ -186,6 +186,8 @@ impl Sources {
                 written.errors.iter().filter(|error| !error.is_no_failure()).map(|error| (error.reason(), error.chain())).collect();
             after.errors = written.errors;
         } else {
+            // What it did before it grew old is still what came of it.
+            (done.created, done.changed) = reader.wrote(read, BTreeSet::new(), 0);
             done.pending = Some(pending(&plan)).filter(|pending| *pending != PendingPeople::default());
         }
         let (brake, removals) = reader.brake(plan.population);
@@ -256,7 +258,8 @@ impl Written {
     fn take(&mut self, write: &Write) {
         match write.effect {
             Effect::Makes => drop(self.made.insert(write.person_id())),
-            Effect::TakesOver | Effect::Ends => (self.changed, self.unfinished) = (self.changed + 1, true),
+            // What she gives up by it may be another one's now.
+            Effect::TakesOver | Effect::Ends | Effect::Readdresses => (self.changed, self.unfinished) = (self.changed + 1, true),
             _ => self.changed += 1,
         }
     }

@@ -16,12 +16,11 @@ use crate::api::{Reason, Source};
 use crate::connectors::directory::open;
 use crate::connectors::error::Retry;
 use crate::connectors::throttle::Throttle;
-use crate::plan::access::paused;
 use crate::plan::account_brake::Ledger;
 use crate::plan::name::fraction;
 use crate::plan::provider::backoff;
 use crate::plan::source::mapping::Mapping;
-use crate::plan::source::{Found, Read, known};
+use crate::plan::source::{Found, Read, known, rests};
 
 use super::super::context::Context;
 use super::super::outside::{self, Trouble, told};
@@ -222,7 +221,7 @@ async fn run(context: Weak<Context>, reader: Arc<Reader>) {
     loop {
         let Some(context) = context.upgrade() else { return };
         let source = context.memory.read(|content, _| content.world.source(&reader.name).cloned());
-        let wait = match source.filter(|source| reader.is_of(source) && !paused(source.as_ref())) {
+        let wait = match source.filter(|source| reader.is_of(source) && !rests(source)) {
             Some(source) => reader.read(&context, &source).await,
             None => RESTING,
         };

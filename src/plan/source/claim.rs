@@ -14,6 +14,9 @@ use crate::api::{DesiredState, Developer, Source};
 use super::super::developer::seconds;
 use super::mapping::Wanted;
 
+/// The fields that a Source says, but for teams.
+const SAID: [&str; 4] = ["displayName", "email", "personId", "state"];
+
 /// One apply.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Write {
@@ -101,12 +104,7 @@ impl Claim {
     }
 
     fn of(manager: &str, developer: &Developer) -> Self {
-        let applied = |entry: &&ManagedFieldsEntry| {
-            entry.manager.as_deref() == Some(manager)
-                && entry.operation.as_deref() == Some("Apply")
-                && entry.subresource.as_deref().unwrap_or_default().is_empty()
-        };
-        let entry = developer.metadata.managed_fields.iter().flatten().find(applied);
+        let entry = applied(developer).find(|entry| entry.manager.as_deref() == Some(manager));
         let spec = entry.and_then(|entry| entry.fields_v1.as_ref()?.0.get("f:spec")?.as_object().cloned()).unwrap_or_default();
         let fields = spec.keys().filter_map(|key| key.strip_prefix("f:")).filter(|key| *key != "teams").map(str::to_owned).collect();
         let teams = spec.get("f:teams").and_then(Value::as_object).into_iter().flatten();
@@ -256,8 +254,17 @@ impl Write {
 /// The field managers of other Sources that own something of a Developer. Whoever asks knows that she is theirs no more.
 fn former(source: &Source, developer: &Developer) -> BTreeSet<String> {
     let own = manager(&source.name_any());
-    let managers = developer.metadata.managed_fields.iter().flatten().filter_map(|entry| entry.manager.clone());
-    managers.filter(|manager| manager.starts_with(SOURCE_MANAGER) && *manager != own).collect()
+    let managers = applied(developer).filter_map(|entry| entry.manager.clone());
+    let others = managers.filter(|manager| manager.starts_with(SOURCE_MANAGER) && *manager != own);
+    // Who owns what no Source says only has the name of one, and what is hers is not given up for her.
+    others.filter(|manager| Claim::of(manager, developer).fields.iter().all(|field| SAID.contains(&field.as_str()))).collect()
+}
+
+/// What was said of a Developer by server-side apply. What somebody wrote otherwise under the name of a field manager is no claim: an apply cannot give it up.
+fn applied(developer: &Developer) -> impl Iterator<Item = &ManagedFieldsEntry> {
+    let whole = |entry: &&ManagedFieldsEntry| entry.subresource.as_deref().unwrap_or_default().is_empty();
+    let entries = developer.metadata.managed_fields.iter().flatten();
+    entries.filter(|entry| entry.operation.as_deref() == Some("Apply")).filter(whole)
 }
 
 /// What a Source says of somebody, but for her teams.

@@ -52,19 +52,21 @@ pub(super) fn match_up(
     matched.take_unknown((source, mapping), world, &unknown, problems);
     for (id, persons) in persons_by_id {
         matched.told.insert(id.clone());
-        let [person] = persons.as_slice() else {
-            problems.push(conflict(
-                &id,
-                format!("{} people of the source have this personId; set spec.people.personId to what is somebody's own", persons.len()),
-            ));
-            continue;
-        };
         let developer = by_id.get(id.as_str()).copied();
         if let Some((developer, other)) = developer.and_then(|developer| Some((developer, other_source(source, world, developer)?))) {
             let message = format!("dev/{} is of usource/{other}; let one of the two Sources leave her out", developer.name_any());
             problems.push(conflict(&id, message));
             continue;
         }
+        let [person] = persons.as_slice() else {
+            let message = "people of the source have this personId; set spec.people.personId to what is somebody's own";
+            problems.push(conflict(&id, format!("{} {message}", persons.len())));
+            // Whichever of them she is.
+            matched.off.extend(
+                developer.filter(|it| !deleting(it.as_ref()) && persons.iter().all(|person| person.active == Some(false))).cloned(),
+            );
+            continue;
+        };
         match (mapping.wanted(person, &id, assigned), developer) {
             (_, Some(developer)) if deleting(developer.as_ref()) => {}
             (Err(problem), _) => {
@@ -173,6 +175,7 @@ fn by_person_id<'a>(mapping: &Mapping, people: &'a [Person]) -> (BTreeMap<String
     (by_id, unknown)
 }
 
-fn conflict(id: &str, message: String) -> PersonProblem {
+/// Somebody who clashes with somebody else.
+pub(super) fn conflict(id: &str, message: String) -> PersonProblem {
     PersonProblem { person: id.to_owned(), reason: Reason::Conflict.as_str(), message }
 }

@@ -1,8 +1,9 @@
 //! What follows from a complete read of a Source: Developers that are made, changed, missing; who is held by the brake; who clashes.
 //!
 //! [`plan_source`] is the entry point. `belief` says whether a read is to be believed at all, `emptied` whether a team is, `mapping` and `teams` what a person is as
-//! a Developer, `claim` what the Source owns of one, `status` what is told.
+//! a Developer, `claim` what the Source owns of one, `status` what is told, `address` that nobody gets another one's address.
 
+mod address;
 pub mod belief;
 pub mod claim;
 mod emptied;
@@ -17,7 +18,7 @@ use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 use sha2::{Digest, Sha256};
 
-use crate::api::source::{AbsenceAction, EmptiedTeam, PersonProblem};
+use crate::api::source::{AbsenceAction, BrakeLimits, EmptiedTeam, PersonProblem};
 use crate::api::{ConditionType, DesiredState, Developer, Reason, Source};
 
 use super::access::paused;
@@ -90,9 +91,14 @@ pub fn known(world: &World) -> BTreeSet<String> {
     world.developers().filter_map(|(_, developer)| developer.spec.person_id.clone()).collect()
 }
 
-/// Whether what was planned for a Source is still meant, given what it is now: not if it is gone, is another one, is paused or only observed, or says something else.
+/// Whether nothing follows from a Source now: it is paused, or going.
+pub fn rests(source: &Source) -> bool {
+    deleting(source) || paused(source)
+}
+
+/// Whether what was planned for a Source is still meant, given what it is now: not if it is gone, is another one, rests or is only observed, or says something else.
 pub fn still_means(planned: &Source, now: Option<&Source>) -> bool {
-    now.is_some_and(|now| now.uid() == planned.uid() && now.spec == planned.spec && !deleting(now) && !paused(now))
+    now.is_some_and(|now| now.uid() == planned.uid() && now.spec == planned.spec && !rests(now))
 }
 
 fn digest(people: &[Person]) -> String {
@@ -118,6 +124,8 @@ pub struct SourcePlan {
     pub due: Option<Timestamp>,
     /// How many Developers the Source has that have not departed.
     pub population: usize,
+    /// Whether it tells of none of them, who are several, as another directory would: then nobody loses anything without a word, however few they are.
+    pub strange: bool,
     /// Who does not become a Developer, or not by all that is told, and why.
     pub problems: Vec<PersonProblem>,
     /// What is told besides.
@@ -134,6 +142,7 @@ pub fn plan_source(source: &Source, world: &World, read: &Read, (emptied, word):
     let mapping = Mapping::of(&source.spec);
     let assigned = mapping.teams.assign(&read.found.groups);
     let mut matched = match_up((source, &mapping, &assigned), world, read, &mut plan.problems);
+    address::keep_apart(world, &mut matched, &mut plan.problems);
     plan.hold_teams((source, &mapping, &assigned), &mut matched, emptied, (read.at, word));
     for (developer, wanted) in &matched.there {
         plan.adopt(Claim::diff(source, developer, wanted), developer);
@@ -142,11 +151,7 @@ pub fn plan_source(source: &Source, world: &World, read: &Read, (emptied, word):
         plan.adopt(Some(Claim::end(source, developer, DesiredState::Suspended)), developer);
     }
     plan.writes.extend(matched.new.iter().map(|(name, wanted)| Claim::make(name, wanted)));
-    for (_, developer) in world.developers().filter(|(_, developer)| is_of(developer, source) && !deleting(developer.as_ref())) {
-        if !matched.tells_of(developer) {
-            plan.miss(source, developer, read.at);
-        }
-    }
+    plan.look_for_missing(source, world, &matched, read.at);
     plan.find_again(source, world, &matched);
     // Leaving goes first; the rest by name, so that a plan is the same whatever the source's order.
     plan.writes.sort_by(|one, other| (one.effect != Effect::Ends, &one.name).cmp(&(other.effect != Effect::Ends, &other.name)));
@@ -211,11 +216,25 @@ impl SourcePlan {
         self.writes.extend(found);
     }
 
+    /// Looks for those whom the source does not tell of.
+    fn look_for_missing(&mut self, source: &Source, world: &World, matched: &Matched, at: Timestamp) {
+        let lasts = |developer: &Developer| !deleting(developer) && developer.spec.state != DesiredState::Departed;
+        let hers = world.developers().map(|(_, developer)| developer).filter(|it| is_of(it, source) && lasts(it));
+        let (told, missing): (Vec<_>, Vec<_>) = hers.partition(|developer| matched.tells_of(developer));
+        let newly = missing.iter().filter(|developer| claim::missing_since(developer).is_none()).count();
+        self.strange = told.is_empty() && newly > 1;
+        for developer in missing {
+            self.miss(source, developer, at);
+        }
+    }
+
+    /// How many may lose something by it, where the Source has these limits.
+    pub fn limits(&self, limits: BrakeLimits) -> BrakeLimits {
+        if self.strange { BrakeLimits { max_removals: 0, max_percent: 0 } } else { limits }
+    }
+
     /// Somebody whom the source does not tell of.
     fn miss(&mut self, source: &Source, developer: &Developer, at: Timestamp) {
-        if developer.spec.state == DesiredState::Departed {
-            return;
-        }
         let name = developer.name_any();
         self.missing.insert(name.clone());
         let absence = &source.spec.absence;

@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::House;
+use super::{House, READS, Realm, credentials};
 use crate::accounts::says;
+use crate::support::name;
+use crate::support::people::edit;
 
 #[tokio::test]
 async fn too_many_who_would_lose_something_wait_for_exactly_one_word() {
@@ -43,4 +45,29 @@ async fn too_many_who_would_lose_something_wait_for_exactly_one_word() {
         let developer = house.developer(person).await.expect("they are there");
         assert_eq!((&developer.data["spec"]["teams"], &developer.data["spec"]["state"]), (&Value::Null, &json!("Active")));
     }
+}
+
+#[tokio::test]
+async fn another_directory_takes_nothing_from_few_people_either_and_makes_nobody() {
+    let house = House::new(json!({"absence": {"after": "1s"}})).await;
+    let viewers = house.team("view").await;
+    let (ada, _) = house.person(&[&format!("teams/{viewers}")]).await;
+    house.person(&[]).await;
+    let known = house.known(&ada).await;
+    house.may(&known, &["get"]).await;
+    house.settles(2).await;
+
+    let (other, mistake, stranger) = (Realm::with(&READS, |_| {}).await, name("mistake"), name("eve"));
+    other.admin("POST", "/users", json!({"username": stranger, "email": format!("{stranger}@example.com"), "enabled": true})).await;
+    credentials(&house.client, &mistake, &other.secret, &other.ca).await;
+    let realm = |realm: &str, secret: &str| json!({"keycloak": {"realm": realm, "credentialsSecret": {"name": secret}}});
+    edit(&house.client, "Source", &house.source, realm(&other.name, &mistake)).await;
+    let status = house.is("Braked").await;
+    assert_eq!((&status["brake"]["removals"], &status["brake"]["population"]), (&json!(2), &json!(2)), "{status}");
+    house.may_still(&known, &["get"]).await;
+    assert!(house.developer(&stranger).await.is_none());
+
+    edit(&house.client, "Source", &house.source, realm(&house.realm.name, &house.source)).await;
+    house.settles(2).await;
+    house.may_still(&known, &["get"]).await;
 }

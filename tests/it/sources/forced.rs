@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use usher::api::metadata::PAUSED;
 use usher::plan::source::claim::Effect;
-use usher::plan::source::{plan_source, still_means};
+use usher::plan::source::{plan_source, rests, still_means};
 use usher::plan::world::World;
 
 use super::model::{Cluster, follow, person, read, source};
@@ -64,5 +64,7 @@ fn what_was_planned_is_not_meant_any_more_once_the_source_is_gone_paused_or_anot
         ("observed", Some(&observed), false),
     ] {
         assert_eq!(still_means(&planned, now), meant, "{what}");
+        let resting = ["going", "paused"].contains(&what);
+        assert_eq!(now.is_some_and(rests), resting, "{what}: nothing is planned for it either");
     }
 }

@@ -141,6 +141,23 @@ fn a_clash_is_a_conflict_and_never_a_merge() {
 }
 
 #[test]
+fn who_is_there_twice_has_nothing_once_both_are_deactivated() {
+    let (hr, mut cluster) = (source("hr", &json!({})), Cluster::default());
+    let mut twins = [person("1", "ada", &["payments"]), person("1", "ada-king", &["search"])];
+    follow(&mut cluster, &hr, &read(0, &twins[..1]));
+    for (hour, off, state) in [(1, 0, "Active"), (2, 1, "Active"), (3, 2, "Suspended")] {
+        twins.iter_mut().take(off).for_each(|person| person.active = Some(false));
+        let plan = follow(&mut cluster, &hr, &read(hour, &twins));
+        assert_eq!(
+            (plan.problems.len(), cluster.0["ada"].state(), cluster.0["ada"].teams()),
+            (1, state, set(&["payments"])),
+            "{off} of two"
+        );
+    }
+    assert!(follow(&mut cluster, &hr, &read(4, &twins)).writes.is_empty());
+}
+
+#[test]
 fn who_has_a_name_keeps_it_when_another_wants_it() {
     let (hr, mut cluster) = (source("hr", &json!({})), Cluster::default());
     follow(&mut cluster, &hr, &read(0, &[person("1", "a.b", &[])]));

@@ -206,22 +206,28 @@ pub fn plan(cluster: &Cluster, sources: &[&Source], read: &Read, word: Option<&s
     plan_source(sources[0], &cluster.world(sources), read, (&cluster.1, word))
 }
 
-/// Plans and carries out, one pass after another, until nobody is taken over any more; and once more if somebody was ended, as that is all that was done to her.
+/// Plans and carries out, one pass after another, until nobody is taken over or gets another address any more; and once more if somebody was ended, as that is all
+/// that was done to her.
 pub fn follow_beside(cluster: &mut Cluster, sources: &[&Source], read: &Read, word: Option<&str>) -> SourcePlan {
-    loop {
+    let name = sources[0].metadata.name.as_deref().expect("a name");
+    let some = |plan: &SourcePlan, effect: Effect| plan.writes.iter().any(|write| write.effect == effect);
+    let pass = |cluster: &mut Cluster| {
         let plan = plan(cluster, sources, read, word);
-        cluster.carry_out(sources[0].metadata.name.as_deref().expect("a name"), &plan);
+        cluster.carry_out(name, &plan);
         cluster.1.clone_from(&plan.emptied);
-        let some = |effect: Effect| plan.writes.iter().any(|write| write.effect == effect);
-        if some(Effect::TakesOver) {
-            continue;
-        }
-        if some(Effect::Ends) {
-            let rest = self::plan(cluster, sources, read, word);
-            cluster.carry_out(sources[0].metadata.name.as_deref().expect("a name"), &rest);
-        }
-        return plan;
+        plan
+    };
+    let mut first = pass(cluster);
+    while some(&first, Effect::TakesOver) {
+        first = pass(cluster);
     }
+    let mut goes_on = some(&first, Effect::Ends) || some(&first, Effect::Readdresses);
+    while goes_on {
+        let rest = pass(cluster);
+        goes_on = some(&rest, Effect::Readdresses);
+        first.losing.extend(rest.losing);
+    }
+    first
 }
 
 /// The same where there is no other Source.

@@ -1,10 +1,13 @@
 //! Who is told of only half, twice, or by something else than before.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use serde_json::json;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
+use serde_json::{Value, json};
+use usher::api::Source;
 use usher::plan::source::claim::Effect;
-use usher::plan::source::{Read, known};
+use usher::plan::source::{Person, Read, SourcePlan, known, plan_source};
 
 use super::model::{Cluster, HAND, follow, follow_beside, person, plan, read, source};
 use super::set;
@@ -51,6 +54,52 @@ fn another_address_counts_as_a_loss() {
     cluster.by_hand("ada", &json!({"email": "ada@hand.example"}));
     moved.attributes.insert("email".to_owned(), "ada@third.example".to_owned());
     assert!(follow(&mut cluster, &hr, &read(2, &[moved])).losing.is_empty(), "what is somebody else's does not change");
+}
+
+/// Where a cluster knows people by their address, of two with the same one only the older has any access: in many directories people write their own.
+#[test]
+fn nobody_gets_an_address_that_somebody_else_has_or_gets() {
+    let (hr, mut cluster) = (source("hr", &json!({})), Cluster::default());
+    let mut people = [person("1", "ada", &[]), person("2", "bob", &[]), person("3", "eve", &[])];
+    follow(&mut cluster, &hr, &read(0, &people));
+    cluster.by_hand("root", &json!({"email": "root@example.com"}));
+    let mut hour = 0;
+    let mut after = |addresses: [&str; 3], conflicts: usize| {
+        for (person, address) in people.iter_mut().zip(addresses) {
+            person.attributes.insert("email".to_owned(), address.to_owned());
+        }
+        hour += 1;
+        let plan = follow(&mut cluster, &hr, &read(hour, &people));
+        assert_eq!(plan.problems.iter().filter(|it| it.reason == "Conflict").count(), conflicts, "{addresses:?}: {:?}", plan.problems);
+        assert!(follow(&mut cluster, &hr, &read(hour, &people)).writes.is_empty(), "{addresses:?}");
+        ["ada", "bob", "eve"].map(|name| cluster.0[name].text("email").to_owned())
+    };
+    assert_eq!(
+        after(["Bob@example.com", "bob@example.com", "root@example.com"], 2),
+        ["ada@example.com", "bob@example.com", "eve@example.com"]
+    );
+    assert_eq!(
+        after(["new@example.com", "new@example.com", "eve@example.com"], 2),
+        ["ada@example.com", "bob@example.com", "eve@example.com"]
+    );
+    assert_eq!(
+        after(["ada@example.com", "bob@example.com", "eve@new.example"], 0),
+        ["ada@example.com", "bob@example.com", "eve@new.example"]
+    );
+}
+
+#[test]
+fn an_address_that_is_given_up_is_another_ones_after_that() {
+    let (hr, mut cluster) = (source("hr", &json!({})), Cluster::default());
+    let mut people = [person("1", "ada", &[]), person("2", "bob", &[])];
+    follow(&mut cluster, &hr, &read(0, &people));
+    for (person, address) in people.iter_mut().zip(["bob@example.com", "robert@example.com"]) {
+        person.attributes.insert("email".to_owned(), address.to_owned());
+    }
+    let first = plan(&cluster, &[&hr], &read(1, &people), None);
+    assert_eq!(first.writes.iter().map(|write| write.name.as_str()).collect::<Vec<_>>(), ["bob"], "never both of them at once");
+    follow(&mut cluster, &hr, &read(1, &people));
+    assert_eq!((cluster.0["ada"].text("email"), cluster.0["bob"].text("email")), ("bob@example.com", "robert@example.com"));
 }
 
 #[test]
@@ -104,6 +153,27 @@ fn what_somebody_says_as_well_stays_when_a_source_that_is_gone_is_followed_by_an
     assert!(follow(&mut cluster, &new, &read(2, &[person("1", "king", &["search"])])).writes.is_empty());
 }
 
+/// Another directory, of another company, has people, too.
+#[test]
+fn that_none_of_several_is_told_of_is_too_many_however_few_they_are() {
+    let hr = source("hr", &json!({"brake": {"maxRemovals": 1000}}));
+    let (ada, bob, eve) = (person("1", "ada", &[]), person("2", "bob", &[]), person("3", "eve", &[]));
+    let brakes = |plan: &SourcePlan| (plan.strange, plan.limits(hr.spec.brake).max_removals);
+    for (there, told, strange) in [
+        (vec![&ada, &bob], vec![&eve], true),
+        (vec![&ada, &bob], vec![&bob, &eve], false),
+        (vec![&ada], vec![&eve], false),
+        (vec![], vec![&eve], false),
+    ] {
+        let (mut cluster, told): (_, Vec<Person>) = (Cluster::default(), told.into_iter().cloned().collect());
+        follow(&mut cluster, &hr, &read(0, &there.iter().copied().cloned().collect::<Vec<_>>()));
+        let plan = follow(&mut cluster, &hr, &read(1, &told));
+        assert_eq!(brakes(&plan), (strange, if strange { 0 } else { 1000 }), "{there:?} {told:?}");
+        // Once it was said that this is meant they are missing like anybody.
+        assert_eq!(brakes(&plan_of(&cluster, &hr, &told)), (false, 1000));
+    }
+}
+
 #[test]
 fn one_without_an_id_stops_nobody_and_is_not_taken_for_gone() {
     let (hr, mut cluster) = (source("hr", &json!({})), Cluster::default());
@@ -122,9 +192,38 @@ fn one_without_an_id_stops_nobody_and_is_not_taken_for_gone() {
     assert_eq!(told, [("1", "InvalidPerson"), ("2", "InvalidPerson")]);
     // Who is not there at all is missing all the same.
     people.remove(3);
-    assert_eq!(plan_missing(&cluster, &hr, &people), BTreeSet::from(["gus".to_owned()]));
+    assert_eq!(plan_of(&cluster, &hr, &people).missing, BTreeSet::from(["gus".to_owned()]));
 }
 
-fn plan_missing(cluster: &Cluster, hr: &usher::api::Source, people: &[usher::plan::source::Person]) -> BTreeSet<String> {
-    plan(cluster, &[hr], &read(2, people), None).missing
+fn plan_of(cluster: &Cluster, hr: &Source, people: &[Person]) -> SourcePlan {
+    plan(cluster, &[hr], &read(2, people), None)
+}
+
+/// Whoever edits Developers chooses the name under which the API server writes that down.
+#[test]
+fn who_writes_under_the_name_of_a_source_is_none() {
+    let (hr, mut cluster) = (source("hr", &json!({})), Cluster::default());
+    let people = [person("1", "ada", &["payments"])];
+    follow(&mut cluster, &hr, &read(0, &people));
+    let entry = |operation: &str, subresource: &str, spec: Value| ManagedFieldsEntry {
+        manager: Some("usher-source/other".to_owned()),
+        operation: Some(operation.to_owned()),
+        subresource: Some(subresource.to_owned()),
+        fields_v1: Some(FieldsV1(json!({"f:spec": spec}))),
+        ..ManagedFieldsEntry::default()
+    };
+    for (what, entry, former) in [
+        ("another Source", entry("Apply", "", json!({"f:email": {}, "f:teams": {"v:\"payments\"": {}}})), true),
+        ("an edit", entry("Update", "", json!({"f:email": {}})), false),
+        ("a status", entry("Apply", "status", json!({"f:email": {}})), false),
+        ("more than a Source says", entry("Apply", "", json!({"f:email": {}, "f:sshKeys": {}})), false),
+    ] {
+        let mut world = cluster.world(&[&hr]);
+        let mut ada = world.developer("ada").expect("she is there").as_ref().clone();
+        ada.metadata.managed_fields.get_or_insert_default().push(entry);
+        world.set_developer("ada", Some(Arc::new(ada)));
+        let plan = plan_source(&hr, &world, &read(1, &people), (&[], None));
+        let effects: Vec<Effect> = plan.writes.iter().map(|write| write.effect).collect();
+        assert_eq!(effects, if former { vec![Effect::TakesOver] } else { vec![] }, "{what}");
+    }
 }

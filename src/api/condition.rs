@@ -11,7 +11,7 @@ pub enum ConditionType {
     Accepted,
     /// Every object that the spec names exists.
     ReferencesResolved,
-    /// The Environment's cluster, or the Provider's system, answers.
+    /// The Environment's cluster, the Provider's system, or what the Source reads, answers.
     Connected,
     /// Workspaces are as planned.
     WorkspaceReady,
@@ -58,7 +58,7 @@ pub enum Reason {
     Departed,
     /// usher.dev/paused stops work.
     Paused,
-    /// The Environment or Provider is only observed.
+    /// The Environment, Provider or Source is only observed.
     Observing,
     /// The spec contradicts itself or something else.
     InvalidSpec,
@@ -112,6 +112,10 @@ pub enum Reason {
     Unsupported,
     /// An account owns something that keeps it from being deleted.
     OwnsObjects,
+    /// A source of people did not tell everything, or what it told cannot be believed.
+    Incomplete,
+    /// Somebody lacks at the source of people what a Developer needs.
+    InvalidPerson,
 }
 
 impl Reason {

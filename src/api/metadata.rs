@@ -25,9 +25,13 @@ pub const WORKSPACE: &str = "usher.dev/workspace";
 pub const ISOLATION: &str = "usher.dev/isolation";
 /// Label: the access entry whose rules a ClusterRole holds.
 pub const ENTRY: &str = "usher.dev/entry";
+/// Label on Developers: the Source that made her, or claimed her by her personId. Nobody but usher may write it.
+pub const SOURCE: &str = "usher.dev/source";
 /// Label on Grants: `Active` or `Ended`.
 pub const STATE: &str = "usher.dev/state";
 
+/// Annotation on Developers: since when her Source does not tell of her.
+pub const MISSING_SINCE: &str = "usher.dev/missing-since";
 /// Annotation: the UID of the Developer object that an object was last made for.
 pub const DEVELOPER_UID: &str = "usher.dev/developer-uid";
 /// Annotation: the UID of the Role that a RoleBinding was last written for.
@@ -80,6 +84,8 @@ pub const APPLIED: &str = "usher.dev/applied";
 pub const FINALIZER: &str = "usher.dev/offboard";
 /// The field manager of usher's writes.
 pub const FIELD_MANAGER: &str = "usher";
+/// The beginning of the field manager of what a Source says of Developers; its name follows.
+pub const SOURCE_MANAGER: &str = "usher-source/";
 
 /// The namespace, in each cluster, that holds the ServiceAccounts by which people are known.
 pub const IDENTITIES_NAMESPACE: &str = "usher-identities";

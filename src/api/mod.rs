@@ -16,6 +16,7 @@ pub mod provider;
 pub mod removals;
 pub mod role;
 mod schema;
+pub mod source;
 pub mod span;
 
 pub use binding::{Binding, BindingSpec, BindingState, BindingStatus};
@@ -28,4 +29,5 @@ pub use grant::{Grant, GrantSpec, GrantState};
 pub use lock::{Lock, LockSpec, LockState, LockStatus};
 pub use provider::{Provider, ProviderSpec, ProviderState, ProviderStatus};
 pub use role::{Role, RoleSpec, RoleStatus};
+pub use source::{Source, SourceSpec, SourceState, SourceStatus};
 pub use span::Span;

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::environment::{Mode, SecretKey};
-pub use super::removals::{ProviderBrake, RecentRemovals};
+pub use super::removals::{BrakeLimits, ProviderBrake, RecentRemovals};
 use super::schema::{Rule, conditions, rules};
 use super::span::Span;
 
@@ -41,7 +41,7 @@ fn departure_rules() -> serde_json::Value {
     ])
 }
 
-fn https_rules() -> serde_json::Value {
+pub(super) fn https_rules() -> serde_json::Value {
     rules(&[
         Rule::new(
             "isURL(self) && url(self).getScheme() == 'https'",
@@ -55,7 +55,7 @@ fn https_rules() -> serde_json::Value {
     ])
 }
 
-fn ldap_url_rules() -> serde_json::Value {
+pub(super) fn ldap_url_rules() -> serde_json::Value {
     rules(&[Rule::new(
         "self.matches('^ldaps?://[^/?#@]+/?$')",
         "write ldaps://host or ldap://host, with a port if it is not 636 or 389; ldap:// is upgraded by StartTLS before anything is sent",
@@ -79,10 +79,6 @@ fn default_verify_every() -> Span {
 
 fn default_client_id() -> String {
     "usher".to_owned()
-}
-
-fn ten() -> i32 {
-    10
 }
 
 /// An outside system in which people get accounts.
@@ -389,26 +385,6 @@ pub enum OwnedObjects {
     Transfer,
     /// It is archived, where the system can.
     Archive,
-}
-
-/// How many accounts may lose something at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct BrakeLimits {
-    /// This many.
-    #[serde(default = "ten")]
-    #[schemars(range(min = 0, max = 100_000))]
-    pub max_removals: i32,
-    /// This share of the accounts that usher keeps there.
-    #[serde(default = "ten")]
-    #[schemars(range(min = 0, max = 100))]
-    pub max_percent: i32,
-}
-
-impl Default for BrakeLimits {
-    fn default() -> Self {
-        Self { max_removals: ten(), max_percent: ten() }
-    }
 }
 
 /// What usher found and did at an outside system.

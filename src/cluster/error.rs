@@ -1,5 +1,6 @@
 //! What can go wrong with the Kubernetes API, and what to do about it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::api::Reason;
@@ -33,6 +34,16 @@ pub enum Error {
         /// The object: namespace/name, or name.
         name: String,
     },
+    /// Somebody else owns what nobody but usher may say of the object.
+    #[error("{kind} {name}: somebody else owns what is usher's to say ({what}); take it off there, or remove that field manager")]
+    Owned {
+        /// The kind of object.
+        kind: String,
+        /// The object: namespace/name, or name.
+        name: String,
+        /// What the API server said of each field.
+        what: String,
+    },
     /// The object changed since it was seen: look again.
     #[error("{kind} {name} changed meanwhile")]
     Stale {
@@ -51,7 +62,7 @@ impl Error {
                 kube::Error::Api(_) => Reason::ApplyFailed,
                 _ => Reason::Unreachable,
             },
-            Self::Conflict { .. } => Reason::Conflict,
+            Self::Conflict { .. } | Self::Owned { .. } => Reason::Conflict,
             Self::Stale { .. } | Self::NotLeading | Self::MadeWay => Reason::Progressing,
         }
     }
@@ -59,7 +70,7 @@ impl Error {
     /// The kind of object that it is about.
     pub fn kind(&self) -> &str {
         match self {
-            Self::Request { kind, .. } | Self::Conflict { kind, .. } | Self::Stale { kind, .. } => kind,
+            Self::Request { kind, .. } | Self::Conflict { kind, .. } | Self::Owned { kind, .. } | Self::Stale { kind, .. } => kind,
             Self::NotLeading | Self::MadeWay => "",
         }
     }
@@ -76,7 +87,7 @@ impl Error {
             Self::NotLeading => Duration::from_secs(1),
             Self::MadeWay => Duration::ZERO,
             // Most are settled soon, by whoever caused them; not all kinds of strangers are watched.
-            Self::Conflict { .. } => Duration::from_secs(2).saturating_mul(1 << failures.min(4)),
+            Self::Conflict { .. } | Self::Owned { .. } => Duration::from_secs(2).saturating_mul(1 << failures.min(4)),
             Self::Request { source, .. } => asked_to_wait(source)
                 .unwrap_or_else(|| Duration::from_secs(1).saturating_mul(1 << failures.min(8)).min(Duration::from_mins(5))),
         }
@@ -109,6 +120,14 @@ fn asked_to_wait(error: &kube::Error) -> Option<Duration> {
 /// Whether the API server said that there is no such object.
 pub fn not_found(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 404)
+}
+
+/// The fields that server-side apply did not take, as somebody else owns them, each with what the API server said of it
+/// (<https://kubernetes.io/docs/reference/using-api/server-side-apply/#conflicts>).
+pub fn owned_by_others(error: &kube::Error) -> BTreeMap<String, String> {
+    let kube::Error::Api(status) = error else { return BTreeMap::new() };
+    let causes = status.details.iter().flat_map(|details| &details.causes).filter(|cause| cause.reason == "FieldManagerConflict");
+    causes.map(|cause| (cause.field.clone(), format!("{}: {}", cause.field, cause.message))).collect()
 }
 
 /// Whether the API server said that the object exists or has changed.

@@ -17,8 +17,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use crate::api::metadata::{DEVELOPER, ROLE, WORKSPACE};
-use crate::api::{Binding, Departure, Developer, Environment, Grant, Lock, Provider, Role};
+use crate::api::metadata::{DEVELOPER, ROLE, SOURCE_MANAGER, WORKSPACE};
+use crate::api::{Binding, Departure, Developer, Environment, Grant, Lock, Provider, Role, Source};
 use crate::plan::bound::Bound;
 use crate::plan::cluster::{ClusterKey, ClusterState, Key};
 use crate::plan::identity::developer_of_service_account;
@@ -43,7 +43,9 @@ pub enum Seen {
     Environment(String, Option<Arc<Environment>>, Option<Arc<Environment>>),
     /// A Provider, before and after.
     Provider(String, Option<Arc<Provider>>, Option<Arc<Provider>>),
-    /// A Secret of usher's own namespace, in which a Provider's credentials may be.
+    /// A Source, before and after.
+    Source(String, Option<Arc<Source>>, Option<Arc<Source>>),
+    /// A Secret of usher's own namespace, in which the credentials of a Provider or Source may be.
     OwnSecret(String),
     /// A Lock, before and after.
     Lock(String, Option<Arc<Lock>>, Option<Arc<Lock>>),
@@ -224,8 +226,7 @@ impl Memory {
     }
 
     fn take_in<K: Kept>(&self, cluster: &ClusterKey, mut object: K, by: By) {
-        // The answer to a write has them, and nobody reads them: they would be most of what is kept.
-        object.meta_mut().managed_fields = None;
+        keep_claims(&mut object);
         let key = key_of(&object);
         let mut content = self.content.write();
         let buried = content.gone.holds(&object);
@@ -267,6 +268,14 @@ impl Memory {
             let _ = listener.send((seen, by));
         }
     }
+}
+
+/// Of who manages which field only the word of Sources is read: all of them would be most of what is kept.
+fn keep_claims(object: &mut impl Resource) {
+    let of_source = |manager: &Option<String>| manager.as_ref().is_some_and(|manager| manager.starts_with(SOURCE_MANAGER));
+    let claims = object.meta_mut().managed_fields.take();
+    let claims: Vec<_> = claims.into_iter().flatten().filter(|entry| of_source(&entry.manager)).collect();
+    object.meta_mut().managed_fields = Some(claims).filter(|claims| !claims.is_empty());
 }
 
 /// The key of an object.
@@ -326,6 +335,15 @@ impl Kept for Provider {
     }
     fn put(content: &mut Content, _: &Settings, _: &ClusterKey, (_, name): &Key, object: Option<Arc<Self>>) -> Option<Seen> {
         Some(Seen::Provider(name.clone(), content.world.set_provider(name, object.clone()), object))
+    }
+}
+
+impl Kept for Source {
+    fn get(content: &Content, _: &ClusterKey, (_, name): &Key) -> Option<Arc<Self>> {
+        content.world.source(name).cloned()
+    }
+    fn put(content: &mut Content, _: &Settings, _: &ClusterKey, (_, name): &Key, object: Option<Arc<Self>>) -> Option<Seen> {
+        Some(Seen::Source(name.clone(), content.world.set_source(name, object.clone()), object))
     }
 }
 

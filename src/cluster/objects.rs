@@ -3,18 +3,20 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::object::HasStatus;
 use kube::{Api, Client, ResourceExt};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::api::Grant;
 use crate::api::metadata::{FIELD_MANAGER, FINALIZER};
+use crate::api::{Developer, Grant};
 use crate::plan::cluster::ClusterKey;
+use crate::plan::source::claim::{Write, manager};
 
 use super::apply::{Written, failed};
-use super::error::{Error, conflict, not_found};
+use super::error::{Error, conflict, not_found, owned_by_others};
 use super::memory::{FOR_GOOD, Memory, key_of};
 use super::pen::Pen;
 
@@ -132,6 +134,46 @@ impl Objects {
         Ok(())
     }
 
+    /// Says of a Developer what a Source says of her, as its field manager. What somebody else owns and says otherwise stays as it is, but that she has nothing.
+    pub async fn apply_developer(&self, source: &str, write: &Write) -> Result<(), Error> {
+        self.claim_developer(source, write).await?;
+        for gone in &write.former {
+            let (parameters, body) = (PatchParams::apply(gone), Patch::Apply(write.farewell()));
+            match self.pen.write::<Developer, _>("apply", self.api::<Developer>().patch(&write.name, &parameters, &body)).await? {
+                Ok(applied) => self.memory.put(&ClusterKey::Home, applied),
+                Err(error) => {
+                    let meta = ObjectMeta { name: Some(write.name.clone()), ..ObjectMeta::default() };
+                    return Err(failed::<Developer>("apply", &meta, error));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn claim_developer(&self, source: &str, write: &Write) -> Result<(), Error> {
+        let parameters = PatchParams::apply(&manager(source));
+        let parameters = if write.is_forced() { parameters.force() } else { parameters };
+        let mut write = write.clone();
+        // Each try leaves fields out, so it ends.
+        loop {
+            let body = Patch::Apply(write.body(source));
+            let answer = self.pen.write::<Developer, _>("apply", self.api::<Developer>().patch(&write.name, &parameters, &body)).await?;
+            let error = match answer {
+                Ok(applied) => {
+                    self.memory.put(&ClusterKey::Home, applied);
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            let owned = owned_by_others(&error);
+            let fields = owned.keys().filter_map(|field| field.strip_prefix(".spec.").map(str::to_owned)).collect();
+            match write.without(&fields) {
+                Some(less) => write = less,
+                None => return Err(not_claimed(write.name, owned.into_values().collect(), error)),
+            }
+        }
+    }
+
     /// Keeps what a Role contains. One of that name that is there already is the same: its name is made from what it is for.
     pub async fn keep_revision(&self, revision: &ControllerRevision) -> Result<(), Error> {
         let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
@@ -196,6 +238,19 @@ fn difference<S: Serialize>(old: Option<&S>, new: &S) -> Value {
         new.retain(|key, value| old.get(key) != Some(value));
     }
     new
+}
+
+/// Why a Source could not say something of a Developer.
+fn not_claimed(name: String, owned: Vec<String>, error: kube::Error) -> Error {
+    let kind = "Developer".to_owned();
+    if !owned.is_empty() {
+        Error::Owned { kind, name, what: owned.join("; ") }
+    } else if conflict(&error) {
+        Error::Stale { kind, name }
+    } else {
+        let meta = ObjectMeta { name: Some(name), ..ObjectMeta::default() };
+        failed::<Developer>("apply", &meta, error)
+    }
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::api::metadata::{ACCOUNTS_SECRET, IDENTITIES_NAMESPACE, KUBECONFIG_SECRET, MANAGED_BY, MANAGER, WELCOME_CONFIG_MAP};
-use crate::api::{Binding, Departure, Developer, Environment, Grant, Lock, Provider, Role};
+use crate::api::{Binding, Departure, Developer, Environment, Grant, Lock, Provider, Role, Source};
 use crate::plan::change::ours;
 use crate::plan::cluster::{ClusterKey, Key};
 use crate::plan::name::fingerprint;
@@ -88,6 +88,7 @@ impl Watches {
         self.guarded::<Binding>();
         self.guarded::<Environment>();
         self.guarded::<Provider>();
+        self.guarded::<Source>();
         self.guarded::<Grant>();
         self.guarded::<Departure>();
         self.locks();
@@ -160,7 +161,7 @@ impl Watches {
         let (installation, namespace) = (settings.installation.clone(), settings.namespace.clone());
         let revisions = move |client| Api::<ControllerRevision>::namespaced(client, &namespace);
         self.spawn("ControllerRevision", revisions, own(), move |revision| ours(&revision, &installation).then(|| remembered(revision)));
-        // That they change is enough to know; what is in those that Providers name is read when it is needed.
+        // That they change is enough to know; what is in those that Providers and Sources name is read when it is needed.
         let secrets = move |client| Api::<PartialObjectMeta<Secret>>::namespaced(client, &settings.namespace);
         self.spawn("Secret", secrets, Config::default(), Some);
     }
@@ -368,8 +369,7 @@ impl Feed {
         false
     }
 
-    fn put<T: Resource, K: Kept>(&self, mut object: T, keep: &impl Fn(T) -> Option<K>) {
-        object.meta_mut().managed_fields = None;
+    fn put<T: Resource, K: Kept>(&self, object: T, keep: &impl Fn(T) -> Option<K>) {
         if let Some(object) = keep(object) {
             self.memory.put(&self.cluster, object);
         }

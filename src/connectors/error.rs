@@ -17,7 +17,7 @@ pub enum ConnectorError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The system does not accept usher's own credentials, or they do not allow it.
-    #[error("{operation}: refused to usher itself ({status}); look at the credentials that the Provider names, and at what they allow")]
+    #[error("{operation}: refused to usher itself ({status}); look at what credentialsSecret names, and at what that allows")]
     Unauthorized {
         /// What was asked for.
         operation: String,
@@ -59,7 +59,7 @@ pub enum ConnectorError {
     /// The settings are of no use, such as a CA that is no certificate.
     #[error("{field}: {message}")]
     InvalidSettings {
-        /// The field of the Provider.
+        /// The field of the Provider or Source.
         field: &'static str,
         /// What is wrong with it, and the remedy.
         message: String,

@@ -3,6 +3,7 @@
 //! [`connect`] is the entry point. What should happen to an account is decided by [`crate::plan::account`].
 
 pub mod bounded;
+pub mod directory;
 pub mod error;
 pub mod gitea;
 pub mod http;

@@ -1,4 +1,4 @@
-//! TLS towards outside systems: always verified, against the public CAs or the one that the Provider names.
+//! TLS towards outside systems: always verified, against the public CAs or the one that the Provider or Source names.
 
 use std::sync::Arc;
 

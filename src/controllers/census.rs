@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::api::SourceState;
 use crate::api::departure::DepartureState;
 use crate::api::provider::ProviderState;
 use crate::plan::departures::{lasts, overdue};
-use crate::telemetry::metrics::Census;
+use crate::telemetry::metrics::{Census, SourceCensus};
 
 use super::context::Context;
 
@@ -18,7 +19,7 @@ const STATES: [DepartureState; 5] = [
     DepartureState::CompleteWithWaivers,
 ];
 
-/// Counts Departures and Providers by their states.
+/// Counts Departures, Providers and Sources by their states.
 pub fn take(context: &Context) -> Census {
     let now = context.now();
     context.memory.read(|content, _| {
@@ -31,7 +32,13 @@ pub fn take(context: &Context) -> Census {
         }
         let state_of = |provider: &crate::api::Provider| provider.status.as_ref().and_then(|status| status.state);
         let told = content.world.live_providers().filter_map(|(name, provider)| Some((name.clone(), provider_word(state_of(provider)?))));
-        Census { departures, overdue: late, providers: told.collect(), consistency: context.consistency.ratios() }
+        let providers = told.collect();
+        let state_of = |source: &crate::api::Source| source.status.as_ref().and_then(|status| status.state);
+        let sources = content.world.sources().map(|(name, source)| {
+            let age = context.sources.complete_at(name).map(|at| now.duration_since(at).as_secs_f64());
+            SourceCensus { name: name.clone(), state: state_of(source).map(source_word), age }
+        });
+        Census { departures, overdue: late, providers, sources: sources.collect(), consistency: context.consistency.ratios() }
     })
 }
 
@@ -52,5 +59,15 @@ const fn provider_word(state: ProviderState) -> &'static str {
         ProviderState::Quarantined => "Quarantined",
         ProviderState::Braked => "Braked",
         ProviderState::Observing => "Observing",
+    }
+}
+
+const fn source_word(state: SourceState) -> &'static str {
+    match state {
+        SourceState::Reading => "Reading",
+        SourceState::InSync => "InSync",
+        SourceState::Incomplete => "Incomplete",
+        SourceState::Braked => "Braked",
+        SourceState::Observing => "Observing",
     }
 }

@@ -34,6 +34,7 @@ use super::consistency::Consistency;
 use super::doorbell::Doorbell;
 use super::export::Exporter;
 use super::queue::Queue;
+use super::sources::Readers;
 use super::there::There;
 
 /// At most this many writes of one phase are under way at once.
@@ -56,6 +57,8 @@ pub struct Queues {
     pub environments: Queue,
     /// Providers.
     pub providers: Queue,
+    /// Sources.
+    pub sources: Queue,
     /// Workspaces whose end has come.
     pub workspaces: Queue,
     /// Kinds of records, of which the oldest may be over.
@@ -74,6 +77,7 @@ impl Default for Queues {
             bindings: Queue::new(REPORT_GAP),
             environments: Queue::new(REPORT_GAP),
             providers: Queue::new(PROVIDER_GAP),
+            sources: Queue::new(REPORT_GAP),
             workspaces: Queue::new(Duration::ZERO),
             records: Queue::new(PURGE_GAP),
             locks: Queue::new(Duration::ZERO),
@@ -184,6 +188,8 @@ pub struct Context {
     pub consistency: Consistency,
     /// How accounts in outside systems are.
     pub desks: Desks,
+    /// What was read of people's sources.
+    pub sources: Readers,
     /// Since when somebody is seen to be leaving.
     pub leaving: Mutex<HashMap<String, Leaving>>,
     /// The last tokens of people who left, by the UID of the Developer and by cluster, until they were seen to be refused.
@@ -243,6 +249,7 @@ impl Context {
             roles: Mutex::default(),
             consistency: Consistency::default(),
             desks: Desks::default(),
+            sources: Readers::default(),
             leaving: Mutex::default(),
             tokens: Mutex::default(),
             pending: Mutex::default(),

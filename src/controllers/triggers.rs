@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{Resource, ResourceExt};
 
 use crate::api::metadata::{CLUSTER_PREFIX, DELETE_AT, DEVELOPER, ENVIRONMENT, PAUSED, RELEASE, ROLE, ROLE_PREFIX, WORKSPACE};
-use crate::api::{Binding, Departure, Developer, Environment, Grant, Lock, Provider, Role};
+use crate::api::{Binding, Departure, Developer, Environment, Grant, Lock, Provider, Role, Source};
 use crate::cluster::memory::{By, Seen};
 use crate::plan::access::{active_people, holders, lock_holds, roles_of_binding, roles_of_developer, standing};
 use crate::plan::bound::{Bound, RbacBinding};
@@ -38,7 +38,8 @@ pub fn wake(context: &Context, seen: &Seen, by: By) {
         Seen::Binding(name, old, new) => binding(context, name, old.as_deref(), new.as_deref()),
         Seen::Environment(name, old, new) => environment(context, name, old.as_ref(), new.as_ref()),
         Seen::Provider(name, old, new) => provider(context, name, old.as_ref(), new.as_ref()),
-        Seen::OwnSecret(_) => context.desks.secret_changed(),
+        Seen::Source(name, old, new) => source(context, name, old.as_deref(), new.as_deref()),
+        Seen::OwnSecret(name) => own_secret(context, name),
         Seen::Namespace(old, new) => namespace(context, old.as_deref(), new.as_deref()),
         Seen::RoleBinding(old, new) => bound(context, old.as_ref(), new.as_ref()),
         Seen::ClusterRoleBinding(old, new) => bound(context, old.as_ref(), new.as_ref()),
@@ -114,6 +115,7 @@ pub fn wake_all(context: &Context) {
         content.world.bindings().for_each(|(name, _)| context.queues.bindings.push(name, Lane::New));
         content.world.environments().for_each(|(name, _)| context.queues.environments.push(name, Lane::New));
         content.world.providers().for_each(|(name, _)| context.queues.providers.push(name, Lane::New));
+        content.world.sources().for_each(|(name, _)| context.queues.sources.push(name, Lane::New));
         RECORDS.iter().for_each(|name| context.queues.records.push(name, Lane::Sweep));
         content.world.locks().for_each(|(name, _)| context.queues.locks.push(name, Lane::Departure));
         content.world.departures().all().for_each(|(name, _)| context.queues.departures.push(name, Lane::Sweep));
@@ -280,6 +282,24 @@ fn provider(context: &Context, name: &str, old: Option<&Arc<Provider>>, new: Opt
         }
     }
     super::accounts::look_at_all(context, std::iter::once(&name.to_owned()));
+}
+
+/// A Secret of usher's own namespace may be what a system or a source of people is waited for with.
+fn own_secret(context: &Context, name: &str) {
+    context.desks.secret_changed();
+    let sources: Vec<Arc<Source>> = context.memory.read(|content, _| content.world.sources().map(|(_, source)| source.clone()).collect());
+    context.sources.secret_changed(name, sources.into_iter());
+}
+
+/// A Source that is something else now, or of which somebody said a word of release, is read at once: what was read before may be old.
+fn source(context: &Context, name: &str, old: Option<&Source>, new: Option<&Source>) {
+    count(context, old, new);
+    let released = |source: Option<&Source>| source.and_then(|source| source.annotations().get(RELEASE).cloned());
+    if released(old) == released(new) && !matters(old, new, |old, new| old.spec == new.spec) {
+        return;
+    }
+    context.sources.look_again(name);
+    context.queues.sources.push(name, Lane::New);
 }
 
 /// Wakes the receipts that tell of an account at a Provider: when that is gone nobody looks after it any more.

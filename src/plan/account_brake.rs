@@ -1,4 +1,4 @@
-//! Too many accounts that would lose something at once, because of an edit: those above the limit wait until somebody says that it was meant.
+//! Too many accounts, or people of a Source, that would lose something at once: those above the limit wait until somebody says that it was meant.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -80,19 +80,61 @@ impl Ledger {
 
     /// Whether somebody may lose something now; if not she waits. `population` counts the accounts that usher keeps there.
     pub fn admits(&mut self, who: &str, limits: BrakeLimits, population: usize, now: Timestamp) -> bool {
-        while self.lately.front().is_some_and(|(at, _)| now.duration_since(*at) > BRAKE_WINDOW) {
-            self.lately.pop_front();
-        }
-        let counted = self.lately.iter().any(|(_, name)| name == who);
-        // Until it is done: what fails at first is still meant.
-        if self.released.contains(who) || counted && !self.held.contains(who) {
+        self.pass_time(now);
+        if self.is_settled(who) {
             return true;
         }
-        let open = self.closed_until.is_none_or(|until| until <= now);
+        let open = self.is_open(now);
         if open && !self.held.contains(who) && self.lately.len() < limit(limits, population) {
             self.count(who, now);
             return true;
         }
+        self.hold(who, open, now);
+        false
+    }
+
+    /// Whether all of these may lose something now; if not all of them wait who were not let through before, and whoever waited and is none of them waits no
+    /// more. `keeps` are others for whom a word that was said still counts.
+    pub fn admits_all(
+        &mut self,
+        (who, keeps): (&BTreeSet<String>, &BTreeSet<String>),
+        limits: BrakeLimits,
+        population: usize,
+        now: Timestamp,
+    ) -> bool {
+        self.pass_time(now);
+        let known = self.held.iter().chain(&self.released);
+        let over: Vec<String> = known.filter(|name| !who.contains(*name) && !keeps.contains(*name)).cloned().collect();
+        over.iter().for_each(|name| self.forget(name));
+        // Who is kept has nothing to wait for now.
+        self.held.retain(|name| who.contains(name));
+        let new: Vec<&String> = who.iter().filter(|name| !self.is_settled(name)).collect();
+        let open = self.is_open(now);
+        if open && self.held.is_empty() && self.lately.len() + new.len() <= limit(limits, population) {
+            new.iter().for_each(|name| self.count(name, now));
+            return true;
+        }
+        new.iter().for_each(|name| self.hold(name, open, now));
+        new.is_empty()
+    }
+
+    fn pass_time(&mut self, now: Timestamp) {
+        while self.lately.front().is_some_and(|(at, _)| now.duration_since(*at) > BRAKE_WINDOW) {
+            self.lately.pop_front();
+        }
+    }
+
+    /// Whether somebody was counted or let through already, until it is done: what fails at first is still meant.
+    fn is_settled(&self, who: &str) -> bool {
+        let counted = || self.lately.iter().any(|(_, name)| name == who);
+        self.released.contains(who) || !self.held.contains(who) && counted()
+    }
+
+    fn is_open(&self, now: Timestamp) -> bool {
+        self.closed_until.is_none_or(|until| until <= now)
+    }
+
+    fn hold(&mut self, who: &str, open: bool, now: Timestamp) {
         if self.held.is_empty() && open {
             self.since = None;
         }
@@ -102,7 +144,6 @@ impl Ledger {
             self.last = self.since;
         }
         self.held.insert(who.to_owned());
-        false
     }
 
     /// Somebody waits no more: there is nothing to take from her.
@@ -267,6 +308,30 @@ mod tests {
                 assert!(later.admits("y", limits, 0, at(minute + 16)), "that is over");
             }
         }
+    }
+
+    #[test]
+    fn of_a_batch_all_go_or_nobody_does() {
+        let batch = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
+        let (few, many, nobody) = (batch(&["a", "b"]), batch(&["c", "d", "e"]), batch(&[]));
+        let mut ledger = Ledger::default();
+        assert!(
+            ledger.admits_all((&few, &nobody), LIMITS, 5, at(0)) && ledger.admits_all((&few, &nobody), LIMITS, 5, at(1)),
+            "counted once"
+        );
+        assert!(!ledger.admits_all((&batch(&["c"]), &nobody), LIMITS, 5, at(2)), "two were counted lately");
+        assert!(ledger.admits_all((&nobody, &nobody), LIMITS, 5, at(3)) && ledger.told(5).is_none(), "nobody would lose anything any more");
+        assert!(!ledger.admits_all((&many, &nobody), LIMITS, 5, at(60)) && !ledger.admits_all((&many, &nobody), LIMITS, 5, at(600)));
+        let told = ledger.told(5).expect("braked");
+        assert_eq!((told.removals, ledger.release(&told.digest).len()), (3, 3));
+        assert!(ledger.admits_all((&many, &nobody), LIMITS, 5, at(601)));
+        assert!(
+            ledger.admits_all((&nobody, &many), LIMITS, 5, at(602)) && ledger.admits_all((&many, &many), LIMITS, 5, at(3000)),
+            "they are kept"
+        );
+        assert!(ledger.admits_all((&nobody, &nobody), LIMITS, 5, at(3001)) && !ledger.admits_all((&many, &nobody), LIMITS, 5, at(3002)));
+        let mut resumed = Ledger::resumed(ledger.told(5).as_ref(), ledger.remembered().as_ref(), at(3003));
+        assert!(!resumed.admits_all((&batch(&["c"]), &nobody), LIMITS, 5, at(3003)), "a restart is no word");
     }
 
     #[test]

@@ -55,6 +55,7 @@ pub mod role;
 pub mod seal;
 pub mod settings;
 pub mod shelf;
+pub mod source;
 pub mod status;
 pub mod subjects;
 pub mod target;

@@ -209,7 +209,7 @@ impl Course {
 }
 
 /// How long to wait after so many failures in a row.
-fn backoff(failures: u32) -> Duration {
+pub fn backoff(failures: u32) -> Duration {
     FIRST_TRY.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LAST_TRY)
 }
 

@@ -210,6 +210,7 @@ pub fn short_name<K: kube::Resource<DynamicType = ()>>(object: &K) -> String {
         "Environment" => "uenv",
         "Provider" => "uprov",
         "Lock" => "ulock",
+        "Source" => "usource",
         "Departure" => "departure",
         _ => "grant",
     };

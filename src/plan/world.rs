@@ -1,11 +1,11 @@
-//! What people have written: Developers, Roles, Bindings, Environments and Providers, with the indexes that decisions need.
+//! What people have written: Developers, Roles, Bindings, Environments, Providers and Sources, with the indexes that decisions need.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use kube::ResourceExt;
 
-use crate::api::{Binding, Departure, Developer, Environment, Lock, Provider, Role};
+use crate::api::{Binding, Departure, Developer, Environment, Lock, Provider, Role, Source};
 
 use super::departures::{Departures, lasts};
 use super::identity::UserIndex;
@@ -22,6 +22,7 @@ pub struct World {
     bindings: BTreeMap<String, Arc<Binding>>,
     environments: BTreeMap<String, Arc<Environment>>,
     providers: BTreeMap<String, Arc<Provider>>,
+    sources: BTreeMap<String, Arc<Source>>,
     locks: BTreeMap<String, Arc<Lock>>,
     locks_unread: bool,
     locks_going: bool,
@@ -150,6 +151,24 @@ impl World {
     /// The Providers that are not being deleted.
     pub fn live_providers(&self) -> impl Iterator<Item = (&String, &Arc<Provider>)> {
         self.providers.iter().filter(|(_, provider)| !deleting(provider.as_ref()))
+    }
+
+    /// Takes in a Source as it is now, or its going.
+    pub fn set_source(&mut self, name: &str, source: Option<Arc<Source>>) -> Option<Arc<Source>> {
+        match source {
+            Some(new) => self.sources.insert(name.to_owned(), new),
+            None => self.sources.remove(name),
+        }
+    }
+
+    /// A Source by name.
+    pub fn source(&self, name: &str) -> Option<&Arc<Source>> {
+        self.sources.get(name)
+    }
+
+    /// All Sources.
+    pub fn sources(&self) -> impl Iterator<Item = (&String, &Arc<Source>)> {
+        self.sources.iter()
     }
 
     /// Takes in a Lock as it is now, or its going.

@@ -64,6 +64,34 @@ struct Environment {
     environment: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfSource {
+    source: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateOfSource {
+    source: String,
+    state: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SourceRead {
+    source: String,
+    outcome: String,
+}
+
+/// How a Source is.
+#[derive(Clone, Debug)]
+pub struct SourceCensus {
+    /// Its name.
+    pub name: String,
+    /// Its state, if it has one yet.
+    pub state: Option<&'static str>,
+    /// How many seconds ago all of it was read, if it was.
+    pub age: Option<f64>,
+}
+
 /// What is told of everything that is kept, when it is asked.
 #[derive(Clone, Debug, Default)]
 pub struct Census {
@@ -75,6 +103,8 @@ pub struct Census {
     pub providers: Vec<(String, &'static str)>,
     /// The consistency index of each Environment that has one, from 0 to 1.
     pub consistency: Vec<(String, f64)>,
+    /// How each Source is.
+    pub sources: Vec<SourceCensus>,
 }
 
 /// What is counted of what is kept.
@@ -85,6 +115,8 @@ struct Counted {
     overdue: Gauge,
     providers: Family<ProviderState, Gauge>,
     consistency: Family<Environment, Gauge<f64, AtomicU64>>,
+    sources: Family<StateOfSource, Gauge>,
+    read_ages: Family<OfSource, Gauge<f64, AtomicU64>>,
 }
 
 impl fmt::Debug for Counted {
@@ -162,6 +194,8 @@ pub struct Metrics {
     time_to_revoke: Histogram,
     desks: Desks,
     grants: Family<Outcome, Counter>,
+    reads: Family<SourceRead, Counter>,
+    outcomes: Mutex<BTreeMap<String, BTreeSet<String>>>,
     exported: Counter,
     export_failures: Counter,
     export_waiting: Gauge,
@@ -189,6 +223,8 @@ impl Default for Metrics {
             time_to_revoke: seconds(),
             desks: Desks::default(),
             grants: Family::default(),
+            reads: Family::default(),
+            outcomes: Mutex::default(),
             exported: Counter::default(),
             export_failures: Counter::default(),
             export_waiting: Gauge::default(),
@@ -242,6 +278,9 @@ impl Default for Metrics {
             metrics.desks.oldest.clone(),
         );
         registry.register("grants", "Grants by what was done: begun, changed", metrics.grants.clone());
+        registry.register("source_state", "1 for the state that a Source is in", metrics.counted.sources.clone());
+        registry.register("source_reads", "Tries to read a Source, by outcome", metrics.reads.clone());
+        registry.register("source_read_age_seconds", "Seconds since all of a Source was read", metrics.counted.read_ages.clone());
         registry.register("exported_lines", "Lines of the record that were exported", metrics.exported.clone());
         registry.register("export_failures", "Tries to export the record that failed or hung", metrics.export_failures.clone());
         registry.register("export_waiting", "Changes of the record that wait to be exported", metrics.export_waiting.clone());
@@ -344,6 +383,19 @@ impl Metrics {
         self.grants.get_or_create(&Outcome { kind: "Grant".to_owned(), outcome: what.to_owned() }).inc();
     }
 
+    /// It was tried to read a Source.
+    pub fn source_read(&self, source: &str, outcome: &str) {
+        self.outcomes.lock().entry(source.to_owned()).or_default().insert(outcome.to_owned());
+        self.reads.get_or_create(&SourceRead { source: source.to_owned(), outcome: outcome.to_owned() }).inc();
+    }
+
+    /// A Source is gone: it has no series any more.
+    pub fn source_gone(&self, source: &str) {
+        for outcome in self.outcomes.lock().remove(source).into_iter().flatten() {
+            self.reads.remove(&SourceRead { source: source.to_owned(), outcome });
+        }
+    }
+
     /// Lines of the record were exported.
     pub fn exported(&self, lines: u64) {
         self.exported.inc_by(lines);
@@ -384,6 +436,16 @@ impl Metrics {
         self.counted.consistency.clear();
         for (environment, ratio) in census.consistency {
             self.counted.consistency.get_or_create(&Environment { environment }).set(ratio);
+        }
+        self.counted.sources.clear();
+        self.counted.read_ages.clear();
+        for SourceCensus { name: source, state, age } in census.sources {
+            if let Some(state) = state {
+                self.counted.sources.get_or_create(&StateOfSource { source: source.clone(), state }).set(1);
+            }
+            if let Some(age) = age {
+                self.counted.read_ages.get_or_create(&OfSource { source }).set(age);
+            }
         }
     }
 

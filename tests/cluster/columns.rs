@@ -230,6 +230,36 @@ async fn provider() {
     delete(&client, &object).await;
 }
 
+fn source_spec() -> Value {
+    json!({"keycloak": {"url": "https://id.example.com", "realm": "staff", "credentialsSecret": {"name": "hr-reader", "key": "password"}}})
+}
+
+#[tokio::test]
+async fn source() {
+    let plane = bare().await;
+    let client = plane.admin_client().await;
+    let name = name("hr");
+    let read = json!({"at": jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(), "people": 2501, "complete": true, "created": 3, "changed": 1, "missing": 2, "conflicts": 0});
+    let summary = json!({"type": "keycloak", "people": "2501", "message": "braked"});
+    let status = json!({"observedGeneration": 1, "state": "Braked", "summary": summary, "lastRead": read});
+    let object = stored(&client, "Source", &name, source_spec(), Some(status)).await;
+    let row = [
+        ("NAME", name.as_str()),
+        ("TYPE", "keycloak"),
+        ("PEOPLE", "2501"),
+        ("STATE", "Braked"),
+        ("LAST-READ", YOUNG),
+        ("READY", "True"),
+        ("AGE", YOUNG),
+        ("CREATED", "3"),
+        ("CHANGED", "1"),
+        ("MISSING", "2"),
+        ("MESSAGE", "braked"),
+    ];
+    assert_printed(plane, "usource", &name, &row, 4).await;
+    delete(&client, &object).await;
+}
+
 fn grant_spec(developer: &str, role: &str, state: &str) -> Value {
     let mut spec = json!({
         "developer": {"name": developer, "uid": "00000000-0000-0000-0000-000000000000"},
@@ -369,6 +399,7 @@ async fn categories_part_input_from_record() {
         stored(&client, "Binding", &name, json!({"role": "viewer", "developers": ["ada"]}), None).await,
         stored(&client, "Environment", &name, json!({}), None).await,
         stored(&client, "Provider", &name, provider_spec(), None).await,
+        stored(&client, "Source", &name, source_spec(), None).await,
         stored(&client, "Lock", &name, json!({"developer": "ada", "reason": "x", "lifted": true}), None).await,
         stored(&client, "Grant", &name, grant_spec("ada", "viewer", "Active"), None).await,
         stored(&client, "Departure", &name, departure_spec("ada"), None).await,
@@ -380,7 +411,7 @@ async fn categories_part_input_from_record() {
         kinds.sort();
         kinds
     };
-    assert_eq!(kinds("usher").await, ["binding", "developer", "environment", "lock", "provider", "role"]);
+    assert_eq!(kinds("usher").await, ["binding", "developer", "environment", "lock", "provider", "role", "source"]);
     assert_eq!(kinds("usher-audit").await, ["departure", "grant"]);
     for object in &objects {
         delete(&client, object).await;
@@ -406,6 +437,7 @@ async fn short_names_are_ushers() {
             ["locks", "ulock", api, "false", "Lock"],
             ["providers", "uprov", api, "false", "Provider"],
             ["roles", "urole", api, "false", "Role"],
+            ["sources", "usource", api, "false", "Source"],
         ]
     );
 }

@@ -27,6 +27,7 @@
 //! | `at_rest` | a settled cluster writes nothing but the Lease | a cluster of its own |
 //! | `counts` | of every edit each write that it needs, once, and no other | a cluster of its own |
 //! | `absence`, `absent_operator`, `upgrade`, `upgrade_stored` | CRDs, chart or operator gone and back | a cluster of their own |
+//! | `sources` | people from a directory come, move and leave; what it tells by mistake hurts nobody | the operator, Keycloak, LDAP |
 //! | `rbac` | the chart's RBAC is what was used | a cluster of its own |
 //! | `attack` | what nobody may do, tried: as binder, responder, developer, and with the operator's token | the operator |
 
@@ -84,6 +85,7 @@ mod record_revisions;
 mod replicas;
 mod schema;
 mod several;
+mod sources;
 mod support;
 mod upgrade;
 mod upgrade_stored;

@@ -19,6 +19,7 @@ use crate::support::operator::Operator;
 use crate::support::pause::Paused;
 use crate::support::people::{Stage, declare, developer, edit};
 use crate::support::scrape::{Page, Scrape, page};
+use crate::support::systems::System;
 use crate::support::{AuditLevel, ControlPlane, client_as, wait_until};
 
 const SOON: Duration = Duration::from_mins(2);
@@ -172,6 +173,25 @@ impl House {
         self.shows("usher_queue_oldest_seconds", &[], |seconds| seconds == 0.0).await;
     }
 
+    /// A directory in which nobody is yet, so nothing is done by it.
+    async fn a_directory_is_read(&mut self) {
+        let directory = System::start("ldap").await;
+        let ca = std::fs::read_to_string(directory.ca_file()).expect("a CA");
+        crate::sources::credentials(&self.client, "directory", directory.env("ADMIN_PASSWORD"), &ca).await;
+        let ldap = json!({
+            "url": directory.env("URL"), "bindDN": directory.env("ADMIN_USER"), "baseDN": directory.env("PEOPLE_DN"),
+            "credentialsSecret": {"name": "directory", "key": "secret"}, "caSecret": {"name": "directory", "key": "ca.crt"},
+        });
+        declare(&self.client, "Source", "directory", json!({"ldap": ldap, "every": "1s"})).await;
+        self.shows("usher_source_reads_total", &[("source", "directory"), ("outcome", "Complete")], |reads| reads >= 2.0).await;
+        self.shows("usher_source_state", &[("source", "directory"), ("state", "Incomplete")], one).await;
+        self.shows("usher_source_read_age_seconds", &[("source", "directory")], |age| (0.0..5.0).contains(&age)).await;
+        directory.pause();
+        let labels = [("source", "directory"), ("outcome", "Unreachable")];
+        self.shows("usher_source_reads_total", &labels, |reads| reads >= 1.0).await;
+        self.shows("usher_source_read_age_seconds", &[("source", "directory")], |age| age > 5.0).await;
+    }
+
     async fn all_of_the_page(&mut self) {
         self.shows("usher_watch_restarts_total", &[("kind", "Developer")], |times| times >= 1.0).await;
         let scrape = Scrape::of(&self.operator).await.expect("a scrape");
@@ -196,6 +216,7 @@ async fn every_metric_of_the_page_is_told_as_it_says_and_moves_with_what_it_coun
     house.the_record_waits_and_is_exported().await;
     house.she_pushes().await;
     house.another_leaves_while_the_forge_hangs(&plane).await;
+    house.a_directory_is_read().await;
     house.many_come(&plane).await;
     let plane = plane.restart_apiserver().await;
     house.all_of_the_page().await;

@@ -24,11 +24,14 @@ use crate::support::{AuditLevel, ControlPlane, wait_until};
 const SOON: Duration = Duration::from_mins(1);
 
 /// What is allowed and was not used, and why it stays.
-const UNUSED: [(&str, &str, &str); 8] = [
+const UNUSED: [(&str, &str, &str); 11] = [
     ("bind", "clusterroles.rbac.authorization.k8s.io", "no request: the API server asks for it when a binding is written"),
     ("bind", "roles.rbac.authorization.k8s.io", "no request: the API server asks for it when a sealed binding of a Role is put back"),
     ("get", "departures.usher.dev", "reads the Departure that was begun just before a crash and that its watch has not brought yet"),
     ("escalate", "clusterroles.rbac.authorization.k8s.io", "no request: the API server asks for it when a ClusterRole is written"),
+    ("create", "developers.usher.dev", "no request: the API server asks for it when server-side apply (patch) finds none"),
+    ("update", "developers/identity.usher.dev", "no request: a policy asks for it when somebody of a Source is made"),
+    ("join", "teams.usher.dev", "no request: a policy asks for it when somebody of a Source is given a team"),
     ("create", "secrets", "no request: the API server asks for it when server-side apply (patch) finds none"),
     ("create", "configmaps", "no request: the API server asks for it when server-side apply (patch) finds none"),
     ("get", "configmaps", "reads what was put in the place of a ConfigMap that it was about to delete"),
@@ -159,6 +162,14 @@ impl House {
         put(&self.client, object("Binding", "db", &json!({"role": "db", "developers": ["ada"]}))).await;
     }
 
+    /// A Source that waits for its Secret: what it tells is told all the same.
+    async fn source(&self) {
+        let key = json!({"name": "hr", "key": "password"});
+        let realm = json!({"url": "https://id.example.com", "realm": "staff", "credentialsSecret": key});
+        put(&self.client, object("Source", "hr", &json!({"keycloak": realm}))).await;
+        reaches(&self.client, "Source", "hr", "/status/state", "Incomplete").await;
+    }
+
     /// Changes an object as somebody would with `kubectl patch`. One that was replaced by another meanwhile is left alone.
     async fn edit(&self, of: &DynamicObject, change: &Value) {
         let api = api_for(&self.client, of).await.expect("a known kind");
@@ -203,6 +214,7 @@ impl House {
         )
         .await;
         self.provider().await;
+        self.source().await;
         for name in ["ada", "bob"] {
             ready(&self.client, name).await;
         }

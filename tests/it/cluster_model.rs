@@ -471,6 +471,7 @@ impl Model {
             "Binding" => self.set_binding(&name, Some(read(document))),
             "Environment" => self.set_environment(&name, Some(read(document))),
             "Provider" => drop(self.world.set_provider(&name, Some(Arc::new(read::<Provider>(document))))),
+            "Source" => drop(self.world.set_source(&name, Some(Arc::new(read::<usher::api::Source>(document))))),
             "Namespace" => {
                 let labels = serde_json::from_value(document["metadata"]["labels"].clone()).unwrap_or_default();
                 self.set_namespace(&ClusterKey::Home, &name, Some(labels));

@@ -29,5 +29,6 @@ mod record;
 mod retention;
 mod scenarios;
 mod silent;
+mod sources;
 mod unseen;
 mod worlds;

@@ -83,7 +83,7 @@ impl Keycloak {
 
     pub(super) async fn create(&self, profile: &Profile, owner: &Owner) -> Result<Applied, ConnectorError> {
         let operation = format!("make account {}", profile.username);
-        let marks = self.session().await?.marks;
+        let marks = self.administration().await?.marks;
         let (first, last) = names(profile);
         let mut user = json!({ "username": profile.username, "firstName": first, "lastName": last, "enabled": true });
         if let Some(user) = user.as_object_mut() {
@@ -168,7 +168,7 @@ impl Keycloak {
     async fn adopt(&self, id: &str, owner: &Owner) -> Result<(), ConnectorError> {
         let operation = format!("adopt account {id}");
         // Where no mark is kept there is nothing to write, and usher remembers the id.
-        if !self.session().await?.marks {
+        if !self.administration().await?.marks {
             return Ok(());
         }
         there(&operation, self.note(&operation, id, (OWNER, Some(owner.mark())), &[]).await?)
@@ -256,7 +256,7 @@ impl Keycloak {
         for consent in self.of_user::<Consent>(id, "consents").await? {
             self.remove(&operation, &["users", id, "consents", &consent.client_id]).await?;
         }
-        if self.session().await?.marks && !user.is_revoked() {
+        if self.administration().await?.marks && !user.is_revoked() {
             self.note(&operation, id, (REVOKED, Some(Timestamp::now().to_string())), &[]).await?;
         }
         Ok(())

@@ -21,19 +21,24 @@ const OVERLAP: usize = 50;
 struct Place {
     first: usize,
     before: Vec<String>,
+    /// Whether it begins with some of them.
+    overlaps: bool,
 }
 
 impl Place {
-    /// What follows on a page; nothing at the end.
-    fn after(&self, ids: &[String]) -> Option<Self> {
-        let first = self.first + PAGE - OVERLAP;
-        let before = ids.get(PAGE - OVERLAP..).filter(|_| ids.len() >= PAGE)?;
-        Some(Self { first, before: before.to_vec() })
+    /// What follows on a page; nothing at the end. A page that is not full is the end only where all are counted: else only one on which nobody is new is, as
+    /// something between may have cut a page short.
+    fn after(&self, ids: &[String], counted: bool) -> Option<Self> {
+        if let Some(before) = ids.get(PAGE - OVERLAP..).filter(|_| ids.len() >= PAGE) {
+            return Some(Self { first: self.first + PAGE - OVERLAP, before: before.to_vec(), overlaps: true });
+        }
+        let new = ids.iter().any(|id| !self.before.contains(id));
+        (new && !counted).then(|| Self { first: self.first + ids.len(), before: ids.to_vec(), overlaps: false })
     }
 
     /// Whether there is nothing between a page and the one before.
     fn joins(&self, ids: &[String]) -> bool {
-        self.before.is_empty() || ids.first().is_some_and(|id| self.before.contains(id))
+        !self.overlaps || ids.first().is_some_and(|id| self.before.contains(id))
     }
 }
 
@@ -92,7 +97,7 @@ impl Keycloak {
 
     /// The account in our terms, with all that Keycloak tells elsewhere.
     async fn told(&self, user: User) -> Result<Account, ConnectorError> {
-        let marks = self.session().await?.marks;
+        let marks = self.administration().await?.marks;
         let groups: Vec<Group> = self.of_user(&user.id, "groups").await?;
         let administers = !self.management_roles(&["users", &user.id]).await?.is_empty() || self.is_service(&user).await?;
         let credentials = self.anything_issued(&user).await?;
@@ -140,7 +145,7 @@ impl Keycloak {
     }
 
     pub(super) async fn look_at_all(&self, managed: &Managed) -> Result<Vec<Account>, ConnectorError> {
-        let marks = self.session().await?.marks;
+        let marks = self.administration().await?.marks;
         let users = self.users("list accounts", &["users"], true).await?;
         let administrators = self.administrators().await?;
         let mut groups = self.memberships(managed).await?;
@@ -158,12 +163,12 @@ impl Keycloak {
     }
 
     /// All users below a path.
-    async fn users(&self, operation: &str, path: &[&str], counted: bool) -> Result<Vec<User>, ConnectorError> {
+    pub(super) async fn users(&self, operation: &str, path: &[&str], counted: bool) -> Result<Vec<User>, ConnectorError> {
         self.all(operation, path, counted, |user: &User| user.id.clone()).await
     }
 
     /// All groups below a path. Where it is not asked for more, Keycloak tells ten or a hundred, and not that there are others.
-    async fn groups(&self, operation: &str, path: &[&str]) -> Result<Vec<Group>, ConnectorError> {
+    pub(super) async fn groups(&self, operation: &str, path: &[&str]) -> Result<Vec<Group>, ConnectorError> {
         self.all(operation, path, false, |group: &Group| group.id.clone()).await
     }
 
@@ -187,7 +192,7 @@ impl Keycloak {
                 let message = "the list moved while it was read; it is read again".to_owned();
                 return Err(ConnectorError::Garbled { operation: operation.to_owned(), message });
             }
-            let next = place.after(&ids);
+            let next = place.after(&ids, counted);
             let after = if counted && next.is_none() { Some(self.count().await?) } else { None };
             let total = before.into_iter().chain(after).min();
             Ok(Page { items, next, total })
@@ -202,8 +207,8 @@ impl Keycloak {
     /// The ids of those who have a role by which one administers the realm, themselves or through a group. Roles within roles of the realm's own making are seen by
     /// [`Self::look_for`] only, which every change comes after.
     async fn administrators(&self) -> Result<HashSet<String>, ConnectorError> {
-        let session = self.session().await?;
-        let roles = ["clients", session.management.as_str(), "roles"];
+        let administration = self.administration().await?;
+        let roles = ["clients", administration.management.as_str(), "roles"];
         let operation = "list who administers the realm";
         let all: Vec<Role> = self.ask(operation, self.admin(Method::GET, &roles)).await?.success()?.json()?;
         let mut ids = HashSet::new();
@@ -238,13 +243,13 @@ impl Keycloak {
         Ok(memberships)
     }
 
-    async fn members(&self, group: &Group) -> Result<Vec<String>, ConnectorError> {
+    pub(super) async fn members(&self, group: &Group) -> Result<Vec<String>, ConnectorError> {
         let users = self.users("list members of a group", &["groups", &group.id, "members"], false).await?;
         Ok(users.into_iter().map(|user| user.id).collect())
     }
 
     /// These groups and all within them.
-    async fn below(&self, groups: Vec<Group>) -> Result<Vec<Group>, ConnectorError> {
+    pub(super) async fn below(&self, groups: Vec<Group>) -> Result<Vec<Group>, ConnectorError> {
         let mut open = groups;
         let mut seen = Vec::new();
         while let Some(group) = open.pop() {

@@ -4,6 +4,7 @@
 
 mod change;
 mod look;
+mod people;
 mod person;
 mod session;
 
@@ -16,6 +17,7 @@ use secrecy::SecretString;
 use tokio::sync::Mutex;
 
 use crate::api::provider::Keycloak as Settings;
+use crate::api::source::KeycloakRealm;
 use crate::plan::account::{Account, AccountChange, AccountKey, Capability, Managed, Profile};
 
 use super::error::ConnectorError;
@@ -25,6 +27,10 @@ use super::{Applied, Connector, Secrets};
 
 use self::session::Session;
 
+/// The roles of the client `realm-management` that let usher keep accounts, and those that let it read people.
+const MANAGES: &str = "the roles manage-users and view-clients";
+const READS: &str = "the role view-users";
+
 /// A realm of a Keycloak.
 #[derive(Debug)]
 pub struct Keycloak {
@@ -32,6 +38,8 @@ pub struct Keycloak {
     realm: String,
     client_id: String,
     secret: SecretString,
+    /// What its service account needs, as words.
+    needs: &'static str,
     /// Whoever holds this logs in; the others wait and use the same token.
     session: Mutex<Option<Arc<Session>>>,
 }
@@ -48,8 +56,16 @@ impl Keycloak {
             realm: settings.realm.clone(),
             client_id: settings.client_id.clone(),
             secret: secrets.credential,
+            needs: MANAGES,
             session: Mutex::default(),
         })
+    }
+
+    /// A realm that people come from, and that is only read.
+    pub fn reader(settings: &KeycloakRealm, secrets: Secrets, throttle: Arc<Throttle>) -> Result<Self, ConnectorError> {
+        let KeycloakRealm { url, realm, client_id, .. } = settings.clone();
+        let settings = Settings { url, realm, client_id, ..Settings::default() };
+        Ok(Self { needs: READS, ..Self::new(&settings, secrets, throttle)? })
     }
 
     /// A request to the realm's administration.
@@ -81,9 +97,8 @@ fn absent(answer: &Answer, operation: &str) -> Result<bool, ConnectorError> {
     if ABSENT.contains(&words.as_str()) || words.ends_with("ession not found") {
         return Ok(true);
     }
-    let message = format!(
-        "404 that does not speak of a person or a group ({words}); look at the Provider's url and realm, and at what stands before Keycloak"
-    );
+    let message =
+        format!("404 that does not speak of a person or a group ({words}); look at url and realm, and at what stands before Keycloak");
     Err(ConnectorError::Garbled { operation: operation.to_owned(), message })
 }
 
@@ -109,7 +124,7 @@ impl Connector for Keycloak {
             Capability::Password,
             Capability::List,
         ]);
-        if self.session().await?.marks {
+        if self.administration().await?.marks {
             can.insert(Capability::Mark);
         }
         Ok(can)

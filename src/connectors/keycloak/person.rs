@@ -24,7 +24,7 @@ pub(super) struct User {
     pub email: String,
     first_name: String,
     last_name: String,
-    enabled: bool,
+    enabled: Option<bool>,
     attributes: BTreeMap<String, Vec<String>>,
     /// Other identity providers by which she logs in.
     pub federated_identities: Vec<Link>,
@@ -66,14 +66,32 @@ impl User {
         self.attributes.contains_key(REVOKED)
     }
 
-    /// Whether one can log in with it.
-    pub const fn is_enabled(&self) -> bool {
+    /// Whether it is told that one can log in with it.
+    pub fn is_enabled(&self) -> bool {
+        self.enabled == Some(true)
+    }
+
+    /// Whether one can log in with it, if that is told.
+    pub const fn enabled(&self) -> Option<bool> {
         self.enabled
     }
 
     /// Whether it is called like the account of a client. People may be, too, where they choose their logins.
     pub fn has_name_of_service(&self) -> bool {
         self.username.starts_with(SERVICE_ACCOUNT)
+    }
+
+    /// What there is of these: the fields that every user has by their names in the Admin API, else an attribute's value; of several the first in the alphabet, as they are in no order.
+    pub fn told(&self, wanted: &BTreeSet<String>) -> BTreeMap<String, String> {
+        let value = |name: &str| match name {
+            "id" => Some(&self.id),
+            "username" => Some(&self.username),
+            "email" => Some(&self.email),
+            "firstName" => Some(&self.first_name),
+            "lastName" => Some(&self.last_name),
+            other => self.attributes.get(other).and_then(|values| values.iter().min()),
+        };
+        wanted.iter().filter_map(|name| Some((name.clone(), value(name)?.clone()))).collect()
     }
 
     /// Whose it is; nobody's in a realm where people can write marks themselves.
@@ -85,7 +103,7 @@ impl User {
     /// The account in our terms, but for what Keycloak tells elsewhere.
     pub fn account(self, marks: bool) -> Account {
         let owner = self.owner(marks);
-        let state = if self.enabled { AccountState::Enabled } else { AccountState::Disabled };
+        let state = if self.is_enabled() { AccountState::Enabled } else { AccountState::Disabled };
         let profile = Profile {
             display_name: display_name(&self.first_name, &self.last_name),
             username: self.username,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use tokio::sync::OnceCell;
 
 use super::person::{OWNER, REVOKED, Role, User};
 use super::{Answer, ConnectorError, Keycloak};
@@ -15,11 +16,18 @@ const MANAGEMENT: &str = "realm-management";
 /// A token is not used in the last part of its life: a request takes a while, too.
 const MOST_MARGIN: Duration = Duration::from_secs(10);
 
-/// What usher knows while it is logged in. It is learned anew with every token.
+/// What lets usher in for a while.
 #[derive(Debug)]
 pub(super) struct Session {
     token: SecretString,
     until: Instant,
+    /// What only who administers the realm needs to know: it is learned anew with every token.
+    administration: OnceCell<Administration>,
+}
+
+/// What usher must know to keep accounts in a realm.
+#[derive(Clone, Debug)]
+pub(super) struct Administration {
     /// The id of the client that [`MANAGEMENT`] is.
     pub management: String,
     /// Whether the realm keeps what usher writes to an account where its owner cannot change it.
@@ -130,34 +138,37 @@ impl Keycloak {
     }
 
     fn needed(&self) -> String {
-        format!(
-            "the service account of client {} in realm {} needs the roles manage-users and view-clients of the client {MANAGEMENT}",
-            self.client_id, self.realm
-        )
+        format!("the service account of client {} in realm {} needs {} of the client {MANAGEMENT}", self.client_id, self.realm, self.needs)
     }
 
     async fn log_in(&self) -> Result<Session, ConnectorError> {
         let asked = Instant::now();
         let token = self.token().await?;
         let life = Duration::from_secs(token.expires_in);
-        let mut session = Session {
+        Ok(Session {
             token: SecretString::from(token.access_token),
             until: asked + life.saturating_sub(MOST_MARGIN.min(life / 4)),
-            management: String::new(),
-            marks: false,
-        };
+            administration: OnceCell::new(),
+        })
+    }
+
+    /// What must be known to keep accounts, as the present session has it.
+    pub(super) async fn administration(&self) -> Result<Administration, ConnectorError> {
+        let session = self.session().await?;
+        session.administration.get_or_try_init(|| self.learn()).await.cloned()
+    }
+
+    async fn learn(&self) -> Result<Administration, ConnectorError> {
         let operation = format!("look for the client {MANAGEMENT}");
         let request = self.admin(Method::GET, &["clients"]).query(&[("clientId", MANAGEMENT)]);
-        let clients: Vec<Client> = self.authorized(&operation, request, &session).await?.success()?.json()?;
+        let clients: Vec<Client> = self.ask(&operation, request).await?.success()?.json()?;
         // Who may only search for clients gets an empty list.
         let Some(client) = clients.into_iter().next() else {
             return Err(ConnectorError::Unauthorized { operation, status: self.needed() });
         };
-        session.management = client.id;
         let request = self.admin(Method::GET, &["users", "profile"]);
-        let profile: UserProfile = self.authorized("read the realm's user profile", request, &session).await?.success()?.json()?;
-        session.marks = [OWNER, REVOKED].into_iter().all(|name| profile.keeps(name));
-        Ok(session)
+        let profile: UserProfile = self.ask("read the realm's user profile", request).await?.success()?.json()?;
+        Ok(Administration { management: client.id, marks: [OWNER, REVOKED].into_iter().all(|name| profile.keeps(name)) })
     }
 
     async fn token(&self) -> Result<Token, ConnectorError> {
@@ -179,7 +190,7 @@ impl Keycloak {
                 Err(ConnectorError::Unauthorized { operation, status: format!("{}: {words}", answer.status) })
             }
             status => {
-                let message = format!("no token but {status}; look at the Provider's url, and at what stands before Keycloak");
+                let message = format!("no token but {status}; look at url, and at what stands before Keycloak");
                 Err(ConnectorError::Garbled { operation, message })
             }
         }
@@ -204,9 +215,9 @@ impl Keycloak {
     /// The roles by which a user or a group, given as its path, administers the realm, those in other roles included. For a user those of groups are, too; for a
     /// group those of the groups around it are not.
     pub(super) async fn management_roles(&self, whose: &[&str]) -> Result<Vec<Role>, ConnectorError> {
-        let session = self.session().await?;
+        let administration = self.administration().await?;
         let operation = format!("look whether {} administers the realm", whose.join("/"));
-        let path = [whose, &["role-mappings", "clients", &session.management, "composite"]].concat();
+        let path = [whose, &["role-mappings", "clients", &administration.management, "composite"]].concat();
         let answer = self.ask(&operation, self.admin(Method::GET, &path)).await?;
         if super::absent(&answer, &operation)? { Ok(Vec::new()) } else { answer.success()?.json() }
     }

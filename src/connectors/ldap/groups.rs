@@ -9,6 +9,7 @@ use crate::connectors::paging::{self, Page};
 use crate::plan::account::Managed;
 
 use super::dn;
+use super::person::attribute;
 use super::refusal::{code, rejected};
 use super::wire::{Edit, Entry, Line, Search, add, delete, done_or};
 
@@ -17,7 +18,7 @@ const GROUP: &str = "(|(objectClass=groupOfNames)(objectClass=groupOfUniqueNames
 /// The attributes that members are in, and whether they are there by login instead of by DN.
 const MEMBERS: [(&str, bool); 3] = [("member", false), ("uniqueMember", false), ("memberUid", true)];
 /// What is asked of each group.
-const ATTRIBUTES: [&str; 5] = ["objectClass", "cn", "member", "uniqueMember", "memberUid"];
+const ATTRIBUTES: [&str; 6] = ["objectClass", "cn", "member", "uniqueMember", "memberUid", attribute::VERSION];
 /// So many groups are asked for in one request.
 const MOST_NAMES: usize = 100;
 
@@ -83,6 +84,8 @@ impl Kind {
 pub(super) struct Members {
     by_dn: BTreeMap<String, BTreeSet<String>>,
     by_login: BTreeMap<String, BTreeSet<String>>,
+    /// The version of each group by its DN.
+    versions: BTreeMap<String, String>,
 }
 
 impl Members {
@@ -92,7 +95,13 @@ impl Members {
         by_dn.into_iter().chain(self.by_login.get(member.username)).flatten().cloned().collect()
     }
 
+    /// The version of each group by its DN, where the directory tells it.
+    pub fn versions(&self) -> BTreeMap<String, String> {
+        self.versions.clone()
+    }
+
     fn take(&mut self, group: &Entry, names: &[String]) {
+        self.versions.extend(group.text(attribute::VERSION).map(|version| (group.dn.clone(), version.to_owned())));
         for (attribute, by_login) in MEMBERS {
             for value in group.texts(attribute) {
                 let groups = if by_login {
@@ -143,22 +152,37 @@ impl Groups {
     pub async fn all(&self, line: &Line<'_>, operation: &str, managed: &Managed) -> Result<Members, ConnectorError> {
         let mut members = Members::default();
         for named in named(managed) {
-            let filter = format!("(&{GROUP}{named})");
-            let search = self.search(&filter, &ATTRIBUTES);
-            let groups = paging::all(
-                operation,
-                Vec::new(),
-                |group: &Entry| group.dn.clone(),
-                |cookie: Vec<u8>| async {
-                    let (items, next) = line.page(operation, &search, cookie).await?;
-                    Ok(Page { items, next, total: None })
-                },
-            );
-            for group in groups.await? {
+            for group in self.entries(line, operation, &named).await? {
                 members.take(&group, &names(&group, managed));
             }
         }
         Ok(members)
+    }
+
+    /// Who is in which group, by the group's own name, and what each of them is called: below one entry two may be called the same.
+    pub async fn each(&self, line: &Line<'_>, operation: &str) -> Result<(Members, BTreeMap<String, String>), ConnectorError> {
+        let (mut members, mut called) = (Members::default(), BTreeMap::new());
+        for group in self.entries(line, operation, "").await? {
+            members.take(&group, std::slice::from_ref(&group.dn));
+            called.extend(names(&group, &Managed::All).into_iter().map(|name| (group.dn.clone(), name)));
+        }
+        Ok((members, called))
+    }
+
+    /// All groups that a filter lets pass.
+    async fn entries(&self, line: &Line<'_>, operation: &str, named: &str) -> Result<Vec<Entry>, ConnectorError> {
+        let filter = format!("(&{GROUP}{named})");
+        let search = self.search(&filter, &ATTRIBUTES);
+        let groups = paging::all(
+            operation,
+            Vec::new(),
+            |group: &Entry| group.dn.clone(),
+            |cookie: Vec<u8>| async {
+                let (items, next) = line.page(operation, &search, cookie).await?;
+                Ok(Page { items, next, total: None })
+            },
+        );
+        groups.await
     }
 
     /// Puts somebody into a group. The placeholder leaves as she comes.

@@ -6,6 +6,7 @@
 mod change;
 mod dn;
 mod groups;
+mod people;
 mod person;
 mod refusal;
 mod way;
@@ -26,6 +27,7 @@ use super::throttle::Throttle;
 use super::{Applied, Connector, Secrets, tls};
 
 use self::groups::{Groups, Member};
+pub use self::people::Tree;
 use self::person::{Manner, attribute};
 use self::refusal::{garbled, rejected};
 use self::wire::{Entry, Line, Search, Wire};

@@ -236,10 +236,7 @@ impl Line<'_> {
         let (entries, result): (Vec<Entry>, LdapResult) = read.await?;
         match result.rc {
             0 if result.refs.is_empty() => Ok((entries, result)),
-            0 => Err(garbled(
-                operation,
-                "a part of the answer is at another server, which usher does not ask; give it a Provider of its own",
-            )),
+            0 => Err(garbled(operation, "a part of the answer is at another server, which usher does not ask; name that server by itself")),
             53 => Err(ConnectorError::unreachable(operation, said(&result))),
             _ => Err(error(operation, &result)),
         }

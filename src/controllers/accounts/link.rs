@@ -6,15 +6,14 @@ use std::sync::Arc;
 use kube::ResourceExt;
 
 use crate::api::{Provider, Reason};
-use crate::cluster::accounts::own_value;
-use crate::connectors::error::{ConnectorError, Retry};
+use crate::connectors::error::Retry;
 use crate::connectors::throttle::Throttle;
-use crate::connectors::{Connector, Secrets, connect};
+use crate::connectors::{Connector, connect};
 use crate::plan::account::Capability;
-use crate::plan::cluster::ClusterKey;
 use crate::plan::provider::Call;
 
 use super::super::context::Context;
+use super::super::outside::{self, Trouble, told};
 use super::desk::Desk;
 
 /// A connection, and what it was made of.
@@ -23,9 +22,6 @@ pub(super) struct Link {
     pub(super) connector: Arc<dyn Connector>,
     pub(super) can: BTreeSet<Capability>,
 }
-
-/// Why there is no connection.
-type Trouble = (Reason, String, Retry);
 
 impl Desk {
     /// What its connector would be made of now: another credential is another connector.
@@ -65,18 +61,12 @@ impl Desk {
     }
 
     async fn connect(&self, context: &Arc<Context>, provider: &Provider) -> Result<Link, Trouble> {
-        let told = |error: ConnectorError| (error.reason(), error.chain(), error.retry());
         let Some(system) = provider.spec.system() else {
             return Err((Reason::InvalidSpec, "the spec names no system".to_owned(), Retry::OnChange));
         };
-        let credential = self.secret(context, system.credentials()).await?;
-        let ca = match system.ca() {
-            Some(key) => Some(self.secret(context, key).await?),
-            None => None,
-        };
-        let ca = ca.map(|ca| secrecy::ExposeSecret::expose_secret(&ca).to_owned());
+        let secrets = outside::secrets(context, system.credentials(), system.ca()).await?;
         let throttle = self.throttle(|| self.new_throttle(context, provider));
-        let connector = connect(system, Secrets { credential, ca }, throttle).map_err(told)?;
+        let connector = connect(system, secrets, throttle).map_err(told)?;
         let can = connector.probe().await.map_err(told)?;
         Ok(Link { connector, can })
     }
@@ -85,23 +75,6 @@ impl Desk {
     fn new_throttle(&self, context: &Arc<Context>, provider: &Provider) -> Throttle {
         let throttle = Throttle::new(u32::try_from(provider.spec.requests_per_second).unwrap_or(1));
         let (metrics, name, number) = (context.metrics.clone(), self.name().to_owned(), self.number());
-        let asked = Arc::downgrade(context);
-        let leads = move || {
-            let context = asked.upgrade();
-            context.is_some_and(|context| context.cluster(&ClusterKey::Home).is_some_and(|home| home.may_write().is_ok()))
-        };
-        throttle.heard_by(move |outcome| metrics.called(&name, number, outcome)).guarded_by(leads)
-    }
-
-    async fn secret(&self, context: &Arc<Context>, key: &crate::api::environment::SecretKey) -> Result<secrecy::SecretString, Trouble> {
-        let namespace = context.memory.settings().namespace.clone();
-        match own_value(&context.client, &namespace, key).await {
-            Ok(Some(value)) => Ok(value),
-            Ok(None) => {
-                let message = format!("Secret {namespace}/{} with key {} does not exist; make it", key.name, key.key);
-                Err((Reason::SecretNotFound, message, Retry::OnChange))
-            }
-            Err(error) => Err((Reason::Unreachable, error.chain(), Retry::Backoff)),
-        }
+        throttle.heard_by(move |outcome| metrics.called(&name, number, outcome)).guarded_by(outside::leads(context))
     }
 }

@@ -37,7 +37,7 @@ async fn an_exchanged_token_is_said_with_the_remedy_and_heals_with_the_secret() 
     let token = service.token();
     developer(client, &bob, json!({})).await;
     let message = says(client, "Provider", &service.provider, "Connected", "Unauthorized").await;
-    assert!(message.contains("look at the credentials that the Provider names"), "{message}");
+    assert!(message.contains("look at what credentialsSecret names"), "{message}");
     says(client, "Developer", &bob, "AccountsSynced", "Unauthorized").await;
     let asked = proxy.asked().len();
     developer(client, &eve, json!({})).await;

@@ -14,6 +14,7 @@ mod locks;
 mod older;
 mod record;
 mod requester;
+mod sources;
 mod tenant;
 mod values;
 

@@ -159,6 +159,7 @@ fn usher_spec(kind: &str, spec: &Value) -> Result<Value, serde_json::Error> {
         "Role" => through::<usher::api::RoleSpec>(spec),
         "Binding" => through::<usher::api::BindingSpec>(spec),
         "Environment" => through::<usher::api::EnvironmentSpec>(spec),
+        "Source" => through::<usher::api::SourceSpec>(spec),
         "Grant" => through::<usher::api::GrantSpec>(spec),
         other => panic!("no such kind: {other}"),
     }

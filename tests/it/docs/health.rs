@@ -7,15 +7,17 @@ use mlua::{Lua, LuaOptions, StdLib, Table};
 use serde_json::{Value, json};
 use usher::api::{ConditionType, Reason};
 use usher::plan::finding::Finding;
+use usher::plan::source::status::SOURCE_CONDITIONS;
 use usher::plan::status::{DEVELOPER_CONDITIONS, ENVIRONMENT_CONDITIONS, ROLE_CONDITIONS, conditions};
 
 use super::{blocks, read};
 
-const KINDS: [(&str, &[ConditionType]); 4] = [
+const KINDS: [(&str, &[ConditionType]); 5] = [
     ("Developer", &DEVELOPER_CONDITIONS),
     ("Role", &ROLE_CONDITIONS),
     ("Binding", &ROLE_CONDITIONS),
     ("Environment", &ENVIRONMENT_CONDITIONS),
+    ("Source", &SOURCE_CONDITIONS),
 ];
 
 /// The health checks by kind, as the page has them: entries of the ConfigMap argocd-cm.
@@ -97,7 +99,8 @@ fn what_is_not_judged_yet_is_progressing() {
         assert_eq!(health(script, &bare).0, "Progressing", "{kind} without a status");
         let old = object(kind, types, &[], Reason::AsPlanned, 1);
         assert_eq!(health(script, &old).0, "Progressing", "{kind} whose status is of an older spec");
-        let work = Finding::new(ConditionType::AccessApplied, Reason::Progressing, "being applied");
+        let last = *types.last().expect("conditions");
+        let work = Finding::new(last, Reason::Progressing, "being applied");
         let (status, message) = health(script, &object(kind, types, &[work], Reason::AsPlanned, 2));
         assert_eq!((status.as_str(), message.as_str()), ("Progressing", "being applied"), "{kind}");
     });

@@ -2,7 +2,7 @@
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use usher::api::{Binding, Developer, Environment, Provider, Role};
+use usher::api::{Binding, Developer, Environment, Provider, Role, Source};
 
 use super::{blocks, pages};
 
@@ -31,6 +31,7 @@ pub fn check(document: &Value) -> Result<(), String> {
         "Binding" => same::<Binding>(document),
         "Environment" => same::<Environment>(document),
         "Provider" => same::<Provider>(document),
+        "Source" => same::<Source>(document),
         other => Err(format!("{other} is not a kind that people write")),
     }
 }

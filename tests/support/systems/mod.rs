@@ -2,6 +2,8 @@
 
 #[allow(dead_code, reason = "each test binary uses some of it")]
 pub mod git;
+#[allow(dead_code, reason = "each test binary uses some of it")]
+pub mod realm;
 
 use std::collections::HashMap;
 use std::path::Path;

@@ -8,6 +8,7 @@ mod people;
 mod proxy;
 mod renaming;
 mod server;
+mod source;
 mod strangers;
 
 use std::sync::Arc;

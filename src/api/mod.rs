@@ -12,6 +12,7 @@ pub mod environment;
 pub mod grant;
 pub mod lock;
 pub mod metadata;
+mod origin;
 pub mod provider;
 pub mod removals;
 pub mod role;

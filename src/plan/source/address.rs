@@ -39,5 +39,6 @@ pub(super) fn keep_apart(world: &World, matched: &mut Matched, problems: &mut Ve
         };
         problems.push(conflict(&wanted.person_id, format!("the address {} {whose}", wanted.email)));
         wanted.email.clone_from(&developer.spec.email);
+        wanted.keeps_address = true;
     }
 }

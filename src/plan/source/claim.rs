@@ -139,9 +139,18 @@ impl Claim {
         let there = there(developer);
         let returns = missing_since(developer).is_some();
         let mut values = values(wanted);
-        if wanted.active == Some(false) || wanted.active.is_none() && !returns {
+        let untold = wanted.active.is_none() && !returns;
+        if wanted.active == Some(false) || untold {
             // She has nothing already, and a departure is no suspension; or it is not told whether she may have anything, which changes nothing.
             values.extend(there.get("state").map(|state| ("state".to_owned(), state.clone())));
+        }
+        if untold && claimed && !claim.fields.contains("state") {
+            // Somebody else's word is not the source's own by being the same as before.
+            values.remove("state");
+        }
+        if wanted.keeps_address && !claim.fields.contains("email") {
+            // The source says another one, so that somebody else's is not its own by being the same.
+            values.remove("email");
         }
         // What somebody else says otherwise is theirs; what nobody says is the Source's. The first time all is asked for, and the API server says what is whose.
         values.retain(|field, value| !claimed || claim.fields.contains(field) || there.get(field).is_none_or(|present| present == value));
@@ -151,9 +160,10 @@ impl Claim {
             return None;
         }
         let moved = claim.fields.contains("email") && values.get("email") != there.get("email");
+        // What was her address may be another one's now, whatever else she loses: that is looked at again.
         let effect = match claim.teams.iter().any(|team| !wanted.teams.contains(team)) {
+            _ if moved => Effect::Readdresses,
             true => Effect::Narrows,
-            false if moved => Effect::Readdresses,
             false => Effect::Changes,
         };
         Some(Write { spec: spec(values, &wanted.teams), ..Write::on(developer, effect) })

@@ -22,6 +22,8 @@ pub struct Wanted {
     pub name: String,
     /// Her e-mail address.
     pub email: String,
+    /// Whether that is the one which she has, and not what the source says.
+    pub keeps_address: bool,
     /// Her name as people say it.
     pub display_name: Option<String>,
     /// Her teams.
@@ -104,7 +106,7 @@ impl Mapping {
         }
         let display_name = render(&self.display_name, &person.attributes, Gaps::Left).unwrap_or_default();
         let display_name = Some(display_name.chars().take(128).collect::<String>()).filter(|name| !name.is_empty());
-        Ok(Wanted { person_id: person_id.to_owned(), name, email, display_name, teams, active: person.active })
+        Ok(Wanted { person_id: person_id.to_owned(), name, email, keeps_address: false, display_name, teams, active: person.active })
     }
 }
 

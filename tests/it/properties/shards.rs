@@ -14,6 +14,10 @@ use crate::crowd::held_by_everybody;
 use crate::effective::{Held, held};
 use crate::worlds::{finish, model};
 
+/// As many as fill four bindings in each place, and twelve.
+const FEW: usize = 4 * SUBJECTS_PER_BINDING;
+const MANY: usize = 12 * SUBJECTS_PER_BINDING;
+
 /// A Role with one ClusterRole in the two namespaces of dev.
 fn role() -> Role {
     let access =
@@ -39,7 +43,7 @@ fn with_people(count: usize) -> Model {
 }
 
 fn set_people(model: &mut Model, count: usize) {
-    for number in 0..1_200 {
+    for number in 0..MANY {
         let there = model.world.developer(&format!("person-{number}")).is_some();
         if there != (number < count) {
             model.set_developer(&format!("person-{number}"), (number < count).then(|| person(number)));
@@ -64,20 +68,20 @@ fn names(held: &BTreeSet<Held>) -> BTreeSet<&str> {
 
 #[test]
 fn a_role_that_grows_and_shrinks_is_divided_without_a_gap() {
-    let mut model = with_people(400);
+    let mut model = with_people(FEW);
     settle(&mut model, &mut |_| {});
     let few = held(&model);
     assert_eq!(bindings(&model), [SUBJECTS_PER_BINDING; 8]);
 
-    set_people(&mut model, 1_200);
+    set_people(&mut model, MANY);
     settle(&mut model, &mut |model| assert!(held(model).is_superset(&few), "somebody had a gap while the Role grew"));
     let many = held(&model);
-    assert_eq!(names(&many).len(), 1_200);
-    assert_eq!(many.len(), 2 * 1_200);
+    assert_eq!(names(&many).len(), MANY);
+    assert_eq!(many.len(), 2 * MANY);
     assert_eq!(bindings(&model), [SUBJECTS_PER_BINDING; 24]);
 
     // The Binding names fewer people: those who are not meant any more stay as Developers, so theirs is taken, not left.
-    for number in 400..1_200 {
+    for number in FEW..MANY {
         let mut developer = person(number);
         developer.spec.teams.clear();
         model.set_developer(&developer.name_any(), Some(developer));

@@ -37,6 +37,7 @@ impl News {
     }
 
     /// Says more with it.
+    #[must_use]
     pub fn and(mut self, more: &str) -> Self {
         self.note = format!("{}; {more}", self.note);
         self

@@ -25,6 +25,9 @@ use super::{Additions, Ends, Others, Phases, RoleInputs, RolePlan, division};
 /// Every binding by slot and name, with those whom the plan names in it.
 type Targets = BTreeMap<(Slot, String), People>;
 
+/// People of a place by the names of the bindings among which they are divided.
+type Parts = Vec<(String, People)>;
+
 /// What a binding should hold in the end, and until all is added.
 #[derive(Default)]
 struct Target {
@@ -202,7 +205,7 @@ impl<'a> Planner<'a, '_> {
     /// Every binding by slot and name, with those whom the plan names in it.
     fn targets(&self, seen: &[SeenBinding<'_>]) -> Targets {
         let named = named_in(seen);
-        let mut divided: BTreeMap<Series<'_>, (&People, Vec<(String, People)>)> = BTreeMap::new();
+        let mut divided: BTreeMap<Series<'_>, (&People, Parts)> = BTreeMap::new();
         let mut targets = BTreeMap::new();
         for (slot, subjects) in &self.desired.slots {
             let series = slot.series();
@@ -216,7 +219,7 @@ impl<'a> Planner<'a, '_> {
     }
 
     /// People of a place by the names of the bindings among which they are divided there.
-    fn divided(&self, slot: &Slot, subjects: &People, named: Option<&BTreeMap<&str, Vec<&People>>>) -> Vec<(String, People)> {
+    fn divided(&self, slot: &Slot, subjects: &People, named: Option<&BTreeMap<&str, Vec<&People>>>) -> Parts {
         let role = self.inputs.role.name_any();
         let names: Vec<String> = (0..division::most(subjects)).map(|shard| slot.binding(&role, shard)).collect();
         let there = names.iter().enumerate().flat_map(|(shard, name)| {

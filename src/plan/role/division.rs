@@ -70,7 +70,7 @@ impl Seats {
     /// The binding with the fewest people if there is room in it, else the first that is not there. So those who come together come into one.
     fn emptiest(&self, known: &Known) -> usize {
         let open = self.0.iter().filter(|(_, taken)| taken.room(known)).min_by_key(|(_, taken)| taken.people.len());
-        open.map_or_else(|| (0..).find(|shard| !self.0.contains_key(shard)).unwrap_or_default(), |(shard, _)| *shard)
+        open.map_or_else(|| (0..=self.0.len()).find(|shard| !self.0.contains_key(shard)).unwrap_or_default(), |(shard, _)| *shard)
     }
 }
 
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn those_who_come_together_fill_one_binding_after_another() {
-        let all = people(0..2 * SUBJECTS_PER_BINDING + 1);
+        let all = people(0..=2 * SUBJECTS_PER_BINDING);
         let divided = again(&all, &BTreeMap::new());
         assert_eq!(divided.values().map(|people| people.len()).collect::<Vec<_>>(), [SUBJECTS_PER_BINDING, SUBJECTS_PER_BINDING, 1]);
     }

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{House, READS, Realm, credentials};
-use crate::accounts::says;
-use crate::support::name;
+use crate::accounts::{SOON, says};
 use crate::support::people::edit;
+use crate::support::{name, wait_until};
 
 #[tokio::test]
 async fn too_many_who_would_lose_something_wait_for_exactly_one_word() {
@@ -19,6 +19,14 @@ async fn too_many_who_would_lose_something_wait_for_exactly_one_word() {
     let known = house.known(&people[0]).await;
     house.may(&known, &["get"]).await;
     house.settles(5).await;
+    for person in &people {
+        house.known(person).await;
+        wait_until("she is in the team", SOON, async || {
+            let developer = house.developer(person).await.ok_or("she is not there")?;
+            if developer.data["spec"]["teams"] == json!([viewers]) { Ok(()) } else { Err("she is not") }
+        })
+        .await;
+    }
 
     // Somebody deletes the group, and that lasts.
     house.realm.admin("DELETE", &format!("/groups/{}", house.realm.group_id(&group).await), Value::Null).await;

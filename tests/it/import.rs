@@ -9,9 +9,12 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 use usher::plan::account::{Account, AccountState, Owner, Profile};
 use usher::plan::cluster::ClusterKey;
+use usher::plan::forecast::Stage;
 use usher::plan::import::{Accounts, Import, Inputs, OwnerKey, Reach, Rules, Sort, import};
+use usher::plan::manifests::Others;
 
 use crate::cluster_model::{CLUSTER_ROLES, Model};
+use crate::properties::forecast::stage;
 use crate::worlds::{model, noon, remote};
 
 /// What is asked for, and the answer's owner.
@@ -334,7 +337,7 @@ fn who_is_declared_already_is_not_declared_again_and_nothing_is_taken_from_other
     bind(&mut old, "shop-api", "view", &["ada"]);
     let first = Asked::default().of(&old);
     whole(&first);
-    first.manifests().lay_over(&mut old.world, usher::plan::manifests::Others::Stay, noon());
+    first.manifests().lay_over(&mut old.world, Others::Stay, noon());
     let second = Asked::default().of(&old);
     assert_eq!((second.developers.len(), &second.roles, &second.bindings), (0, &first.roles, &first.bindings));
 
@@ -345,6 +348,19 @@ fn who_is_declared_already_is_not_declared_again_and_nothing_is_taken_from_other
     old.set_binding(&name, Some(binding));
     let third = Asked::default().of(&old);
     assert!(third.bindings.iter().all(|it| it.name_any() != name), "{:?}", third.bindings);
+}
+
+#[test]
+fn of_what_was_imported_and_is_only_observed_nothing_is_pending() {
+    let mut old = old();
+    own(&mut old, "ada", "edit");
+    bind(&mut old, "shop-api", "view", &["ada"]);
+    bind(&mut old, "ada-dev", "cluster-admin", &["bob"]);
+    let found = Asked::default().of(&old);
+    let rules = rules(&old);
+    let forecast = Stage { rules, ..stage(old) }.forecast(found.manifests(), Others::Stay);
+    assert_eq!((forecast.changes, forecast.withheld), (Vec::new(), Vec::new()));
+    assert!(!forecast.already.is_empty() && forecast.problems.is_empty(), "{:?}", forecast.problems);
 }
 
 #[test]

@@ -16,6 +16,9 @@ use crate::plan::placement::Scene;
 use crate::plan::rbac::{issued_to, rule_words};
 use crate::plan::subjects::behind;
 
+/// How words end that tell of a binding of others.
+const FOREIGN: &str = ", which usher did not make";
+
 /// What a binding gives to each whom it names.
 struct Given {
     places: Vec<Place>,
@@ -88,6 +91,13 @@ pub fn had_already(had: &Matrix, change: &mut Difference) -> Option<Difference> 
     (!already.gains.is_empty()).then_some(already)
 }
 
+/// Takes out of a difference what somebody still has by bindings that usher did not make: a namespace that becomes a workspace is told in another place by then.
+pub fn has_still(has: &Matrix, change: &mut Difference) {
+    if let Some(has) = has.get(&(change.who.clone(), change.place.clone())) {
+        change.loses.retain(|words| !(words.ends_with(FOREIGN) && has.contains(words)));
+    }
+}
+
 /// A ClusterRole in a namespace, in words.
 fn inside_words(what: &str, namespace: &str) -> String {
     format!("{what} in namespace {namespace}")
@@ -140,7 +150,7 @@ fn rights<K: RbacBinding>(state: &ClusterState, bound: &Bound<K>) -> Vec<String>
 }
 
 fn foreign<K: RbacBinding>(bound: &Bound<K>, title: &str) -> String {
-    format!("{} {} by {title}, which usher did not make", bound.role_ref().kind, bound.role_ref().name)
+    format!("{} {} by {title}{FOREIGN}", bound.role_ref().kind, bound.role_ref().name)
 }
 
 fn name_all<K: RbacBinding>(scene: Scene<'_>, cluster: &ClusterKey, bound: &Bound<K>, given: &Given, matrix: &mut Matrix) {

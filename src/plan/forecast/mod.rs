@@ -22,7 +22,7 @@ use super::placement::Scene;
 use super::settings::Settings;
 use super::world::World;
 
-use self::force::{by_others, had_already, in_force};
+use self::force::{by_others, had_already, has_still, in_force};
 use self::passes::Withheld;
 
 /// What people have written, and what clusters were seen to hold. It is used up: what is foretold happens to it.
@@ -62,9 +62,10 @@ pub struct Forecast {
 type Problems = BTreeSet<(String, String)>;
 
 impl Forecast {
-    /// Sets apart what people would be given and have already.
-    fn set_apart(&mut self, had: &Matrix) {
+    /// Sets apart what people would be given and have already; what they still have is no loss.
+    fn set_apart(&mut self, had: &Matrix, has: &Matrix) {
         for changes in [&mut self.changes, &mut self.withheld] {
+            changes.iter_mut().for_each(|change| has_still(has, change));
             self.already.extend(changes.iter_mut().filter_map(|change| had_already(had, change)));
             changes.retain(|change| !(change.gains.is_empty() && change.loses.is_empty()));
         }
@@ -95,7 +96,7 @@ impl Stage {
         let observed = differences(&after, &self.have());
         let (withheld, changes) = differences(&before, &after).into_iter().partition(|change| self.only_observed(change));
         let mut forecast = Forecast { changes, withheld: [withheld, observed].concat(), already: Vec::new(), unread, problems: found };
-        forecast.set_apart(&had);
+        forecast.set_apart(&had, &self.read(|scene| by_others(scene, &self.rules)));
         forecast
     }
 

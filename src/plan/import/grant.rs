@@ -151,11 +151,8 @@ fn wide(inputs: Inputs<'_>, held: &Held) -> Result<Grant, Why> {
             format!("set allowClusterScope in uenv/{name}, or give what is needed in namespaces"),
         );
     }
-    let rules = match access_rules(inputs, &held.cluster, &held.cluster_role) {
-        Some(rules) => rules,
-        None => {
-            return why(format!("what ClusterRole {} allows cluster-wide cannot be written as rules of a urole", held.cluster_role), stays);
-        }
+    let Some(rules) = access_rules(inputs, &held.cluster, &held.cluster_role) else {
+        return why(format!("what ClusterRole {} allows cluster-wide cannot be written as rules of a urole", held.cluster_role), stays);
     };
     let access = Access { name: "all".to_owned(), cluster: true, rules, ..Access::default() };
     match fence::refuses_rules(&inputs.scene.settings.fence, &access) {

@@ -111,6 +111,10 @@ fn place(namespaces: &BTreeSet<&str>) -> Option<String> {
     most.filter(|(_, count)| *count > 1).map(|(word, _)| word.to_owned())
 }
 
+type Words<'a> = BTreeSet<&'a str>;
+/// ClusterRoles, and the namespaces in which they are given; none: all of them.
+type Chosen<'a> = (Words<'a>, Option<Words<'a>>);
+
 /// The access entries that give just these things.
 fn entries(inputs: Inputs<'_>, grants: &BTreeSet<Grant>) -> Vec<Access> {
     let mut inside: BTreeMap<&str, BTreeMap<&str, BTreeSet<&str>>> = BTreeMap::new();
@@ -131,7 +135,7 @@ fn entries(inputs: Inputs<'_>, grants: &BTreeSet<Grant>) -> Vec<Access> {
         }
     }
     // The same namespaces, by name, of several Environments are those of several clusters.
-    let mut alike: BTreeMap<(BTreeSet<&str>, Option<BTreeSet<&str>>), BTreeSet<&str>> = BTreeMap::new();
+    let mut alike: BTreeMap<Chosen<'_>, Words<'_>> = BTreeMap::new();
     for (environment, namespaces) in inside {
         let mut by_roles: BTreeMap<BTreeSet<&str>, BTreeSet<&str>> = BTreeMap::new();
         for (namespace, roles) in namespaces {

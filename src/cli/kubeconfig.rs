@@ -9,7 +9,7 @@ use crate::cluster::remote::{Way, secret_of};
 use crate::plan::cluster::ClusterKey;
 
 use super::connect::Connect;
-use super::everywhere::opened;
+use super::settings::Values;
 use super::{Failure, print};
 
 /// Print a person's kubeconfig from her home workspace.
@@ -59,8 +59,8 @@ impl Kubeconfig {
         if cluster == ClusterKey::Home {
             return Ok(client.clone());
         }
-        let (_, values, _) = opened(&self.connect, &self.namespace).await?;
-        let way = Way { home: client, namespace: &self.namespace, secret: secret_of(&cluster), terms: values.terms()? };
+        let terms = Values::read(client, &self.namespace).await?.terms()?;
+        let way = Way { home: client, namespace: &self.namespace, secret: secret_of(&cluster), terms };
         let opened = way.open().await.map_err(|trouble| {
             format!("dev/{} is at home in uenv/{environment}, in another cluster, which cannot be read: {}", self.name, trouble.message)
         })?;

@@ -243,12 +243,8 @@ impl Departures {
             tracing::warn!(departure = departure.name_any(), error = error.chain(), "a binding that usher did not make still names her");
         }
         let carried = context.carry_out(vec![view.debts.clone()]).await;
-        let denied = progress.denied.filter(|_| found.access_gone);
-        if denied.is_none() {
-            progress.cleared = Cleared::default();
-        }
-        let at = denied.map_or_else(|| context.now(), |(_, at)| at);
-        let cleared = take_accounts(context, &view.sites, at, &mut progress.cleared).await?;
+        let denied = progress.denied.filter(|_| found.access_gone).map(|(_, at)| at);
+        let cleared = take_accounts(context, &view.sites, denied, &mut progress.cleared).await?;
         carried.failure()?;
         if !found.access_gone {
             return Ok(());
@@ -358,7 +354,8 @@ impl Departures {
 
     /// When to look again.
     fn next(&self, name: &str, found: &FoundIn) -> Option<Duration> {
-        let progress = self.progress.lock().get(name).cloned()?;
+        let progress = self.progress.lock();
+        let progress = progress.get(name)?;
         if found.error.is_some() {
             return Some(patience(progress.tries));
         }

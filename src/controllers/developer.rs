@@ -43,11 +43,9 @@ const CREDENTIALS_GO_AFTER: Duration = Duration::from_secs(5);
 const DEBTS_GO_AFTER: Duration = Duration::from_secs(10);
 /// Work that is under way is not told in the status before this.
 pub const SETTLES_WITHIN: Duration = Duration::from_secs(1);
-/// The same where she was told how she stands, and nobody changed what is declared of her: what her Roles give may be on its way to thousands, each of whom would
-/// be told twice.
-const OTHERS_SETTLE_WITHIN: Duration = Duration::from_secs(5);
-/// The same of accounts of somebody who has been told how she stands: outside systems take their time, and each word of it is a write in the way of others.
-const ACCOUNTS_SETTLE_WITHIN: Duration = Duration::from_secs(5);
+/// The same where she was told how she stands, and only her accounts are under way, or nobody changed what is declared of her: outside systems take their time,
+/// and what her Roles give may be on its way to thousands. Each word of it is a write in the way of others.
+const TOLD_SETTLES_WITHIN: Duration = Duration::from_secs(5);
 /// How soon to look again for what takes longer; changes that are seen wake a pass sooner.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
@@ -502,13 +500,8 @@ impl Developers {
         let waited = since.entry(name).or_insert_with(Instant::now).elapsed();
         let only_accounts = findings.iter().all(|finding| finding.condition == ConditionType::AccountsSynced);
         let told = developer.status.as_ref().and_then(|status| status.observed_generation);
-        let settles = if only_accounts && told.is_some() {
-            ACCOUNTS_SETTLE_WITHIN
-        } else if told.is_some() && told == developer.metadata.generation {
-            OTHERS_SETTLE_WITHIN
-        } else {
-            SETTLES_WITHIN
-        };
+        let patient = told.is_some() && (only_accounts || told == developer.metadata.generation);
+        let settles = if patient { TOLD_SETTLES_WITHIN } else { SETTLES_WITHIN };
         if findings.iter().all(passing) && waited < settles {
             return Some(UnderWay { told: false, look_again: Some(settles.saturating_sub(waited)) });
         }

@@ -202,10 +202,7 @@ impl Locks {
             return Ok(());
         }
         found.access_gone_ms = denied.and_then(|denied| milliseconds(lock, progress.since, denied));
-        if denied.is_none() {
-            progress.cleared = Cleared::default();
-        }
-        let at = denied.map_or_else(|| context.now(), |(_, at)| at);
+        let at = denied.map(|(_, at)| at);
         let cleared = applied || take_accounts(context, &view.sites, at, &mut progress.cleared).await?;
         found.access_gone = !view.named && (applied || denied.is_some()) && cleared;
         if view.accounts || !cleared {

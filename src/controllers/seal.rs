@@ -72,8 +72,13 @@ impl Cleared {
     }
 }
 
-/// Deletes the ServiceAccounts of sealed workspaces that were there while their person still had something, read live. Returns whether none of them is left.
-pub async fn take_accounts(context: &Context, sites: &[Site], denied: Timestamp, cleared: &mut Cleared) -> Result<bool, Error> {
+/// Deletes the ServiceAccounts of sealed workspaces that were there while their person still had something, read live: until `denied`, or now if that is not so
+/// yet. Returns whether none of them is left.
+pub async fn take_accounts(context: &Context, sites: &[Site], denied: Option<Timestamp>, cleared: &mut Cleared) -> Result<bool, Error> {
+    if denied.is_none() {
+        *cleared = Cleared::default();
+    }
+    let denied = denied.unwrap_or_else(|| context.now());
     if cleared.sites.as_deref() == Some(sites) {
         return Ok(true);
     }

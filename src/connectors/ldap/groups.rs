@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use ldap3::{Scope, ldap_escape};
 
 use crate::connectors::error::ConnectorError;
-use crate::connectors::paging::{self, Page};
 use crate::plan::account::Managed;
 
 use super::dn;
@@ -173,16 +172,7 @@ impl Groups {
     async fn entries(&self, line: &Line<'_>, operation: &str, named: &str) -> Result<Vec<Entry>, ConnectorError> {
         let filter = format!("(&{GROUP}{named})");
         let search = self.search(&filter, &ATTRIBUTES);
-        let groups = paging::all(
-            operation,
-            Vec::new(),
-            |group: &Entry| group.dn.clone(),
-            |cookie: Vec<u8>| async {
-                let (items, next) = line.page(operation, &search, cookie).await?;
-                Ok(Page { items, next, total: None })
-            },
-        );
-        groups.await
+        line.all(operation, &search).await
     }
 
     /// Puts somebody into a group. The placeholder leaves as she comes.

@@ -22,7 +22,6 @@ use crate::api::provider::{Ldap, LockOut};
 use crate::plan::account::{Account, AccountChange, AccountKey, AccountState, Capability, Managed, Profile};
 
 use super::error::ConnectorError;
-use super::paging::{self, Page};
 use super::throttle::Throttle;
 use super::{Applied, Connector, Secrets, tls};
 
@@ -210,16 +209,7 @@ impl Connector for Directory {
         let line = self.wire.open(operation).await?;
         let attributes = self.manner.attributes();
         let search = Search { base: &self.base, scope: Scope::Subtree, filter: PERSON, attributes: &attributes };
-        let people = paging::all(
-            operation,
-            Vec::new(),
-            |entry: &Entry| entry.dn.clone(),
-            |cookie: Vec<u8>| async {
-                let (items, next) = line.page(operation, &search, cookie).await?;
-                Ok(Page { items, next, total: None })
-            },
-        );
-        let people = people.await?;
+        let people = line.all(operation, &search).await?;
         let members = self.groups.all(&line, operation, managed).await?;
         let account = |entry: &Entry| {
             let mut account = self.account(operation, entry)?;

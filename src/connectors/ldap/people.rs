@@ -10,7 +10,6 @@ use ldap3::{Scope, parse_filter};
 use crate::api::source::LdapTree;
 use crate::connectors::directory::Directory;
 use crate::connectors::error::ConnectorError;
-use crate::connectors::paging::{self, Page};
 use crate::connectors::throttle::Throttle;
 use crate::connectors::{Secrets, tls};
 use crate::plan::source::mapping::Mapping;
@@ -67,16 +66,7 @@ impl Tree {
     async fn entries(&self, line: &Line<'_>, attributes: &[&str]) -> Result<Vec<Entry>, ConnectorError> {
         let operation = "list people";
         let search = Search { base: &self.base, scope: Scope::Subtree, filter: &self.filter, attributes };
-        let people = paging::all(
-            operation,
-            Vec::new(),
-            |entry: &Entry| entry.dn.clone(),
-            |cookie: Vec<u8>| async {
-                let (items, next) = line.page(operation, &search, cookie).await?;
-                Ok(Page { items, next, total: None })
-            },
-        );
-        people.await.map_err(|error| below("ldap.baseDN", &self.base, error))
+        line.all(operation, &search).await.map_err(|error| below("ldap.baseDN", &self.base, error))
     }
 
     async fn members(&self, line: &Line<'_>) -> Result<(Members, BTreeMap<String, String>), ConnectorError> {

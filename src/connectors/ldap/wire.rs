@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use crate::connectors::bounded::{Allowance, too_large};
 use crate::connectors::error::ConnectorError;
+use crate::connectors::paging::{self, Page};
 use crate::connectors::throttle::Throttle;
 
 use super::refusal::{broken, code, error, garbled, said, silent};
@@ -269,6 +270,20 @@ impl Line<'_> {
         let told = std::panic::catch_unwind(AssertUnwindSafe(|| told.parse::<PagedResults>()));
         let cookie = told.map_err(|_| garbled(operation, "where the list goes on cannot be understood"))?.cookie;
         Ok((entries, (!cookie.is_empty()).then_some(cookie)))
+    }
+
+    /// Everything that is searched for, page by page.
+    pub async fn all(&self, operation: &str, search: &Search<'_>) -> Result<Vec<Entry>, ConnectorError> {
+        let pages = paging::all(
+            operation,
+            Vec::new(),
+            |entry: &Entry| entry.dn.clone(),
+            |cookie: Vec<u8>| async {
+                let (items, next) = self.page(operation, search, cookie).await?;
+                Ok(Page { items, next, total: None })
+            },
+        );
+        pages.await
     }
 
     /// Makes an entry. Returns its entryUUID as well, if the directory tells it at once (RFC 4527).

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::House;
 use crate::accounts::proxy::Told;
 use crate::accounts::says;
+use crate::support::access::Subject;
 use crate::support::wait_until;
 
 /// Whether a request asks for a page of people.
@@ -17,9 +18,8 @@ fn lists_people(path: &str) -> bool {
     path.contains("/users?")
 }
 
-#[tokio::test]
-async fn a_directory_that_tells_nobody_half_of_them_or_breaks_off_takes_nobodys_access_away() {
-    let (house, proxy) = House::behind_proxy(json!({"absence": {"action": "Depart", "after": "1s"}, "brake": {"maxRemovals": 1000}})).await;
+/// Four people in a team whose members may look: the team, and one of them.
+async fn four_viewers(house: &House) -> (String, Subject) {
     let viewers = house.team("view").await;
     let group = format!("teams/{viewers}");
     let (ada, _) = house.person(&[&group]).await;
@@ -29,6 +29,13 @@ async fn a_directory_that_tells_nobody_half_of_them_or_breaks_off_takes_nobodys_
     let known = house.known(&ada).await;
     house.may(&known, &["get"]).await;
     house.settles(4).await;
+    (viewers, known)
+}
+
+#[tokio::test]
+async fn a_directory_that_tells_nobody_half_of_them_or_breaks_off_takes_nobodys_access_away() {
+    let (house, proxy) = House::behind_proxy(json!({"absence": {"action": "Depart", "after": "1s"}, "brake": {"maxRemovals": 1000}})).await;
+    let (_, known) = four_viewers(&house).await;
 
     proxy.instead(|asked| {
         let count = asked.path.contains("/users/count").then(|| Told::json(200, &json!(0)));
@@ -64,15 +71,7 @@ async fn a_directory_that_tells_nobody_half_of_them_or_breaks_off_takes_nobodys_
 #[tokio::test]
 async fn a_directory_that_tells_of_no_member_or_no_group_takes_nobodys_team() {
     let (house, proxy) = House::behind_proxy(json!({"absence": {"after": "1h"}})).await;
-    let viewers = house.team("view").await;
-    let group = format!("teams/{viewers}");
-    let (ada, _) = house.person(&[&group]).await;
-    for _ in 0..3 {
-        house.person(&[&group]).await;
-    }
-    let known = house.known(&ada).await;
-    house.may(&known, &["get"]).await;
-    house.settles(4).await;
+    let (viewers, known) = four_viewers(&house).await;
     for empty in ["/members?", "/groups?", "/children?"] {
         proxy.instead(move |asked| asked.path.contains(empty).then(|| Told::json(200, &json!([]))));
         let message = says(&house.client, "Source", &house.source, "Ready", "Incomplete").await;

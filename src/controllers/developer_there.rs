@@ -77,26 +77,33 @@ impl Developers {
         });
         if at == self.cluster {
             self.credentials(developer, progress, now).await;
-        } else if let Err(error) = self.token(developer, progress, now).await {
-            progress.findings.extend(error_findings(ConditionType::CredentialsReady, std::slice::from_ref(&error)));
-            progress.errors.push(error);
+            return;
+        }
+        match self.token(developer, progress, now).await {
+            // The pass over the home cluster is woken by what is written elsewhere; one over another cluster, where the kubeconfig is, would never know.
+            Ok(true) if at != ClusterKey::Home => self.context.queues.developers.push(&developer.name_any(), Lane::New),
+            Ok(_) => {}
+            Err(error) => {
+                progress.findings.extend(error_findings(ConditionType::CredentialsReady, std::slice::from_ref(&error)));
+                progress.errors.push(error);
+            }
         }
     }
 
-    /// Issues a token if one is due, for whoever writes her kubeconfig.
-    async fn token(&self, developer: &Arc<Developer>, progress: &mut Progress, now: Timestamp) -> Result<(), Error> {
+    /// Issues a token if one is due, for whoever writes her kubeconfig. Returns whether it did.
+    async fn token(&self, developer: &Arc<Developer>, progress: &mut Progress, now: Timestamp) -> Result<bool, Error> {
         let context = &self.context;
         let uid = developer.uid().unwrap_or_default();
         let brought = context.there.notes(&uid);
         let all = self.plan_for_all(developer, now);
         let (due, renew_at) = context.memory.read(|_, scene| due(scene, (developer, &all), &self.cluster, &brought, now));
         progress.recheck(renew_at);
-        let (Some(due), Some(cluster)) = (due, context.cluster(&self.cluster)) else { return Ok(()) };
+        let (Some(due), Some(cluster)) = (due, context.cluster(&self.cluster)) else { return Ok(false) };
         let lifetime = context.memory.settings().token_lifetime;
         let token = bring(&cluster, &due, lifetime, now).await.inspect_err(|error| context.doubt(&self.cluster, error))?;
         context.there.bring(&uid, &self.cluster, token);
         progress.wrote = true;
-        Ok(())
+        Ok(true)
     }
 
     /// What stands in the way in other clusters, and what is owed to those that do not answer.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{DEVELOP, GET, MAKE, Stage, VIEW};
-use crate::support::audit::Audit;
+use crate::support::audit::{Audit, Event};
 use crate::support::wait_until;
 
 const DEV: &[&str] = &["dev-pay", "dev-web"];
@@ -18,17 +18,20 @@ fn pods() -> Value {
     json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}])
 }
 
-/// A Role, and ada and bob who hold it.
-async fn stage(first: Value) -> Stage {
+/// A Role, and ada and bob who hold it, which gives them this in dev.
+async fn stage(first: Value, gives: &[&str]) -> Stage {
+    stage_in(first, DEV, gives).await
+}
+
+/// The same for a Role that gives in these namespaces only.
+async fn stage_in(first: Value, places: &[&str], gives: &[&str]) -> Stage {
     let mut stage = Stage::new().await;
     let entry = stage.entry(&["dev"], first);
     stage.role("backend", json!([entry])).await;
     stage.bind("all", "backend", &["ada", "bob"], json!({})).await;
-    stage.says("Role", "backend", "Ready", ("True", "AsPlanned")).await;
-    for person in ["ada", "bob"] {
-        stage.says("Developer", person, "Ready", ("True", "AsPlanned")).await;
-    }
     stage.ask_often(&["ada", "bob"], DEV, &["get pods", "create pods", GET[0], MAKE[0]]).await;
+    // The Role and both people were Ready before the Binding was there.
+    stage.stands(stage.cells(&["ada", "bob"], places, gives)).await;
     stage
 }
 
@@ -45,31 +48,33 @@ async fn moves(stage: &mut Stage, between: [(Value, &[&str]); 2]) {
 #[tokio::test]
 async fn from_one_cluster_role_to_another() {
     let view = json!({"clusterRoles": ["view"]});
-    let mut stage = stage(view.clone()).await;
+    let mut stage = stage(view.clone(), VIEW).await;
     moves(&mut stage, [(view, VIEW), (json!({"clusterRoles": ["usher-developer"]}), DEVELOP)]).await;
 }
 
 /// The same by the API server's own record of what the operator wrote: in each namespace the new binding is made before the old one goes.
 #[tokio::test]
 async fn bindings_are_made_before_those_they_replace_go() {
-    let mut stage = stage(json!({"clusterRoles": ["view"]})).await;
+    let mut stage = stage(json!({"clusterRoles": ["view"]}), VIEW).await;
     let audit = Audit::from_now(stage.plane());
     let entry = stage.entry(&["dev"], json!({"clusterRoles": ["usher-developer"]}));
     let after = stage.cells(&["ada", "bob"], DEV, DEVELOP);
     stage.step("another ClusterRole", after, async |stage| stage.role("backend", json!([entry])).await).await;
+    // By when each was asked for: an answer may be heard before its line is written.
     let written = || -> Vec<(String, String)> {
         let here = audit.writes().into_iter().filter(|event| stage.names(DEV).contains(&event.namespace));
-        let bindings = here.filter(|event| event.resource == "rolebindings" && event.code < 300);
-        bindings.map(|event| (event.namespace, event.verb)).collect()
+        let mut bindings: Vec<_> = here.filter(|event| event.resource == "rolebindings" && event.code < 300).collect();
+        bindings.sort_by_key(Event::at);
+        bindings.into_iter().map(|event| (event.namespace, event.verb)).collect()
     };
-    wait_until("two made and two deleted", std::time::Duration::from_mins(1), async || {
+    let written = wait_until("two made and two deleted", std::time::Duration::from_mins(1), async || {
         let written = written();
         let deleted = written.iter().filter(|(_, verb)| verb == "delete").count();
-        if deleted == 2 { Ok(()) } else { Err(format!("{written:?}")) }
+        if deleted == 2 && written.len() >= 4 { Ok(written) } else { Err(format!("{written:?}")) }
     })
     .await;
     for namespace in stage.names(DEV) {
-        let verbs: Vec<_> = written().into_iter().filter(|(place, _)| *place == namespace).map(|(_, verb)| verb).collect();
+        let verbs: Vec<_> = written.iter().filter(|(place, _)| *place == namespace).map(|(_, verb)| verb).collect();
         assert!(verbs.len() == 2 && verbs[0] != "delete" && verbs[1] == "delete", "{namespace}: {verbs:?}");
     }
 }
@@ -77,13 +82,13 @@ async fn bindings_are_made_before_those_they_replace_go() {
 #[tokio::test]
 async fn from_inline_rules_to_a_cluster_role() {
     let view = json!({"clusterRoles": ["view"]});
-    let mut stage = stage(view.clone()).await;
+    let mut stage = stage(view.clone(), VIEW).await;
     moves(&mut stage, [(view, VIEW), (json!({"rules": pods()}), VIEW)]).await;
 }
 
 #[tokio::test]
 async fn from_rules_to_rules_of_which_some_stay() {
-    let mut stage = stage(json!({"rules": widgets(&["get"])})).await;
+    let mut stage = stage(json!({"rules": widgets(&["get"])}), GET).await;
     moves(&mut stage, [(json!({"rules": widgets(&["get"])}), GET), (json!({"rules": widgets(&["get", "create"])}), &[GET[0], MAKE[0]])])
         .await;
 }
@@ -93,14 +98,15 @@ async fn from_rules_to_rules_of_which_some_stay() {
 async fn from_rules_and_a_cluster_role_to_others_at_once() {
     let one = json!({"rules": widgets(&["get", "create"]), "clusterRoles": ["view"]});
     let two = json!({"rules": widgets(&["get"]), "clusterRoles": ["usher-developer"]});
-    let mut stage = stage(one.clone()).await;
+    let mut stage = stage(one.clone(), &[VIEW[0], GET[0], MAKE[0]]).await;
     moves(&mut stage, [(one, &[VIEW[0], GET[0], MAKE[0]]), (two, &[DEVELOP[0], DEVELOP[1], GET[0]])]).await;
 }
 
 /// Rules are changed while the place they are given in moves.
 #[tokio::test]
 async fn from_rules_here_to_other_rules_there() {
-    let mut stage = stage(json!({"rules": widgets(&["get"]), "namespaces": {"matchLabels": {"team": "pay"}}})).await;
+    let first = json!({"rules": widgets(&["get"]), "namespaces": {"matchLabels": {"team": "pay"}}});
+    let mut stage = stage_in(first, &["dev-pay"], GET).await;
     for (verbs, team, gives) in [(["create"], "web", MAKE), (["get"], "pay", GET), (["create"], "web", MAKE)] {
         let place = format!("dev-{team}");
         let after = stage.cells(&["ada", "bob"], &[&place], gives);
@@ -113,7 +119,7 @@ async fn from_rules_here_to_other_rules_there() {
 /// An entry's new name is a new ClusterRole.
 #[tokio::test]
 async fn from_an_entry_to_one_of_another_name() {
-    let mut stage = stage(json!({"rules": widgets(&["get"])})).await;
+    let mut stage = stage(json!({"rules": widgets(&["get"])}), GET).await;
     let after = stage.cells(&["ada", "bob"], DEV, GET);
     for name in ["renamed", "work", "other"] {
         let entry = stage.entry(&["dev"], json!({"name": name, "rules": widgets(&["get"])}));
@@ -128,7 +134,7 @@ async fn from_an_entry_to_one_of_another_name() {
 /// From what a Role includes to its own entry and back: two Roles, each with a plan of its own.
 #[tokio::test]
 async fn from_an_included_role_to_its_own_entry_and_back() {
-    let mut stage = stage(json!({"clusterRoles": ["view"]})).await;
+    let mut stage = stage(json!({"clusterRoles": ["view"]}), VIEW).await;
     stage.role("viewer", json!([stage.entry(&["dev"], json!({"clusterRoles": ["view"]}))])).await;
     stage.says("Role", "viewer", "Ready", ("True", "AsPlanned")).await;
     let after = stage.cells(&["ada", "bob"], DEV, VIEW);
@@ -150,7 +156,7 @@ async fn from_an_included_role_to_its_own_entry_and_back() {
 
 #[tokio::test]
 async fn from_one_role_to_another_by_the_binding() {
-    let mut stage = stage(json!({"clusterRoles": ["view"], "rules": widgets(&["get"])})).await;
+    let mut stage = stage(json!({"clusterRoles": ["view"], "rules": widgets(&["get"])}), &[VIEW[0], GET[0]]).await;
     stage.role("other", json!([stage.entry(&["dev"], json!({"clusterRoles": ["usher-developer"]}))])).await;
     stage.says("Role", "other", "Ready", ("True", "AsPlanned")).await;
     for round in 0..6 {
@@ -163,7 +169,8 @@ async fn from_one_role_to_another_by_the_binding() {
 /// The Role that takes has two bindings to change and the one that gives has many to make, so taking has to wait.
 #[tokio::test]
 async fn from_one_role_to_another_that_has_more_to_write() {
-    let mut stage = stage(json!({"clusterRoles": ["view"], "namespaces": {"matchLabels": {"team": "web"}}})).await;
+    let first = json!({"clusterRoles": ["view"], "namespaces": {"matchLabels": {"team": "web"}}});
+    let mut stage = stage_in(first, &["dev-web"], VIEW).await;
     for number in 0..60 {
         stage.label(&format!("a{number}"), Some("dev"), "many").await;
     }
@@ -181,7 +188,7 @@ async fn from_one_role_to_another_that_has_more_to_write() {
 
 #[tokio::test]
 async fn from_one_team_to_another() {
-    let mut stage = stage(json!({"clusterRoles": ["view"]})).await;
+    let mut stage = stage(json!({"clusterRoles": ["view"]}), VIEW).await;
     stage.role("other", json!([stage.entry(&["dev"], json!({"clusterRoles": ["usher-developer"]}))])).await;
     let (pay, web) = (stage.name("pay"), stage.name("web"));
     stage.developer("ada", json!({"teams": [pay]})).await;

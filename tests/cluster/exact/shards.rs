@@ -73,7 +73,7 @@ async fn people_are_divided_and_brought_together_without_a_gap() {
     assert_eq!(stays.len(), SUBJECTS_PER_BINDING / 2);
     let asked: Vec<String> = stays.iter().take(ASKED).map(|number| person(*number)).collect();
     let asked: Vec<&str> = asked.iter().map(String::as_str).collect();
-    stage.ask_users(&asked, &["dev-pay"], VIEW).await;
+    stage.ask_users(&asked, &["dev-pay"], VIEW);
     let held = stage.cells(&asked, &["dev-pay"], VIEW);
     stage.stands(held.clone()).await;
     let edit = async |stage: &Stage| {

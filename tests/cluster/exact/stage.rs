@@ -283,35 +283,25 @@ impl Stage {
         Subject::user(&format!("oidc:{}", self.name(user)))
     }
 
-    /// The questions of this stage for fewer people, places and permissions, which are asked the more often.
+    /// The questions of this stage for fewer people, places and permissions, which are asked the more often. What they are answered is for [`Self::stands`].
     pub async fn ask_often(&mut self, people: &[&str], places: &[&str], probes: &[&str]) {
         let mut subjects = Vec::new();
         for &person in people {
             subjects.push((person, self.subject(person).await));
         }
-        self.ask_about(&subjects, places, probes).await;
+        self.ask_about(&subjects, places, probes);
     }
 
     /// The same for users of the cluster's own authenticator, Ready or not.
-    pub async fn ask_users(&mut self, people: &[&str], places: &[&str], probes: &[&str]) {
+    pub fn ask_users(&mut self, people: &[&str], places: &[&str], probes: &[&str]) {
         let subjects: Vec<_> = people.iter().map(|&person| (person, self.subject_of(person))).collect();
-        self.ask_about(&subjects, places, probes).await;
+        self.ask_about(&subjects, places, probes);
     }
 
-    async fn ask_about(&mut self, subjects: &[(&str, Subject)], places: &[&str], probes: &[&str]) {
+    fn ask_about(&mut self, subjects: &[(&str, Subject)], places: &[&str], probes: &[&str]) {
         let places: Vec<String> = places.iter().map(|&place| self.place(place)).collect();
         let places: Vec<&str> = places.iter().map(String::as_str).collect();
         self.questions = Questions::new(subjects, &places, probes);
-        // What is Ready was written; the API server's own authorizer may be a little behind that on a busy machine.
-        let mut last = None;
-        self.now = crate::support::wait_until("access stands still", std::time::Duration::from_mins(1), async || {
-            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-            let now = self.questions.ask(&self.client).await;
-            let same = last.as_ref() == Some(&now);
-            last = Some(now.clone());
-            if same { Ok(now) } else { Err(format!("{now:?}")) }
-        })
-        .await;
     }
 
     /// What `kubectl get -o wide` prints of an object, by column.

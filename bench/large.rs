@@ -4,16 +4,19 @@
 //! There are two populations. **wide**: 50 Roles in 200 shared namespaces, each Role in 20 of them; everybody holds the first Role and two others. **deep**: that of
 //! all other rows, three Roles in 20 namespaces, so that each RoleBinding is as long as it gets.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use k8s_openapi::api::rbac::v1::{RoleBinding, Subject};
 use kube::Client;
+use kube::api::{Api, ListParams, PostParams};
 use serde_json::json;
 
 use crate::leaving::percentile;
 use crate::opened::{Opened, installed};
 use crate::people::{self, HOME};
 use crate::settled::{self, House};
-use crate::support::access::{Subject, can};
+use crate::support::access::{self, can};
 use crate::support::audit::Audit;
 use crate::support::client::namespace;
 use crate::support::operator::Operator;
@@ -34,6 +37,8 @@ const QUIET: Duration = Duration::from_secs(5);
 const MUST_COST: f64 = 1.2;
 const MUST_ANSWER: f64 = 1.2;
 const MUST_MEMORY_MIB: f64 = 200.0;
+/// How many subjects a binding has that is made by hand.
+const BY_HAND: usize = 500;
 
 /// Measures what depends on the number of people.
 pub async fn measure(people: usize) -> Vec<Row> {
@@ -55,16 +60,25 @@ pub async fn measure(people: usize) -> Vec<Row> {
         Row::note("peak memory of the operator meanwhile, MiB", many.peak_mib),
     ];
     rows.extend(started_again("wide", people, &mut many.operator).await);
-    let empty = Empty::start(prepare(&shared_namespaces())).await;
-    rows.push(empty.compared("wide", people, &many.admin, &shared_namespaces()).await);
+    let empty = Bare::start(prepare(&shared_namespaces())).await;
+    let (here, none) = empty.beside(&many.admin, &shared_namespaces()).await;
+    rows.push(Row::at_most(answers("wide", people, "none"), here, none, MUST_ANSWER));
     many.end().await;
 
     eprintln!("large: the same with three Roles in 20 namespaces");
     let mut house = House::with(people).await;
     rows.push(Row::note("peak memory of the operator meanwhile, deep, MiB", usage::peak_mib(house.operator.process())));
     rows.extend(started_again("deep", people, &mut house.operator).await);
-    let empty = Empty::start(async |client: &Client| people::prepare(client).await).await;
-    rows.push(empty.compared("deep", people, &house.admin, &people::shared_namespaces()).await);
+    let places = people::shared_namespaces();
+    let empty = Bare::start(async |client: &Client| people::prepare(client).await).await;
+    let (here, none) = empty.beside(&house.admin, &places).await;
+    rows.push(Row::beside(answers("deep", people, "none"), here, none));
+    let by_hand = Bare::start(async |client: &Client| {
+        people::prepare(client).await;
+        bind_by_hand(&house.admin, client, &places).await;
+    });
+    let (here, by_hand) = by_hand.await.beside(&house.admin, &places).await;
+    rows.push(Row::at_most(answers("deep", people, "as many bound by hand"), here, by_hand, MUST_ANSWER));
     let House { operator, plane, .. } = house;
     drop(operator);
     plane.stop().await;
@@ -133,25 +147,25 @@ async fn started_again(what: &str, people: usize, operator: &mut Operator) -> [R
     ]
 }
 
-/// A cluster with the same namespaces, in which nobody is declared.
-struct Empty {
+/// A cluster with the same namespaces and without an operator.
+struct Bare {
     plane: ControlPlane,
     client: Client,
 }
 
-impl Empty {
-    async fn start(prepare: impl AsyncFn(&Client)) -> Self {
+impl Bare {
+    async fn start(prepare: impl AsyncFnOnce(&Client)) -> Self {
         let (plane, _) = installed(AuditLevel::Metadata, &[]).await;
         let client = plane.admin_client().await;
         prepare(&client).await;
         Self { plane, client }
     }
 
-    /// How long an API server takes to answer about somebody who has nothing to do with usher, beside how long this one takes.
-    async fn compared(self, what: &str, people: usize, client: &Client, places: &[String]) -> Row {
+    /// How long an API server takes to answer about somebody who has nothing to do with usher, and how long this one takes: medians, in ms.
+    async fn beside(self, client: &Client, places: &[String]) -> (f64, f64) {
         const QUESTIONS: usize = 500;
         const ROUNDS: usize = 6;
-        eprintln!("  how fast the API server answers about others, here and where nobody is declared");
+        eprintln!("  how fast the API server answers about others, here and without usher");
         let (mut here, mut there) = (Vec::new(), Vec::new());
         for round in 0..ROUNDS {
             let of_both = [(client, &mut here), (&self.client, &mut there)];
@@ -162,13 +176,35 @@ impl Empty {
             }
         }
         self.plane.stop().await;
-        let what = format!("SubjectAccessReview of somebody else with {people} developers, {what}, p50, ms, vs none");
-        Row::at_most(what, percentile(&here, 0.5), percentile(&there, 0.5), MUST_ANSWER)
+        (percentile(&here, 0.5), percentile(&there, 0.5))
+    }
+}
+
+fn answers(what: &str, people: usize, baseline: &str) -> String {
+    format!("SubjectAccessReview of somebody else with {people} developers, {what}, p50, ms, vs {baseline}")
+}
+
+/// Names everybody whom usher's bindings name in these namespaces in bindings of a hand, [`BY_HAND`] in each.
+async fn bind_by_hand(from: &Client, to: &Client, places: &[String]) {
+    for place in places {
+        let mut people: BTreeMap<String, Vec<Subject>> = BTreeMap::new();
+        let found = Api::<RoleBinding>::namespaced(from.clone(), place).list(&ListParams::default()).await.expect("a list");
+        for binding in found {
+            people.entry(binding.role_ref.name).or_default().extend(binding.subjects.unwrap_or_default());
+        }
+        for (role, subjects) in people {
+            for (number, subjects) in subjects.chunks(BY_HAND).enumerate() {
+                let role_ref = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role});
+                let binding = json!({"metadata": {"name": format!("{role}-{number}")}, "roleRef": role_ref, "subjects": subjects});
+                let binding: RoleBinding = serde_json::from_value(binding).expect("a RoleBinding");
+                Api::namespaced(to.clone(), place).create(&PostParams::default(), &binding).await.expect("it is made");
+            }
+        }
     }
 }
 
 async fn questions(client: &Client, places: &[String], count: usize) -> Vec<f64> {
-    let stranger = Subject::user("stranger@example.com");
+    let stranger = access::Subject::user("stranger@example.com");
     let mut times = Vec::new();
     for place in places.iter().cycle().take(count) {
         let since = Instant::now();

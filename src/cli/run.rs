@@ -120,7 +120,8 @@ impl Run {
         candidate.mandate().watch(end_at_once);
         let client = connection::open(config, terms)?;
         let reporter = Reporter { controller: "usher".to_owned(), instance: Some(identity.to_owned()) };
-        let recorder = Recorder::new(client.clone(), reporter);
+        let events = client.clone();
+        let recorder = move || Recorder::new(events.clone(), reporter.clone());
         let export = Exporter::new(export, digest(&[identity, &jiff::Timestamp::now().to_string()]));
         let context = Arc::new(Context::new(
             (remotes.memory.clone(), remotes.connections.clone()),

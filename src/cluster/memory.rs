@@ -26,7 +26,7 @@ use crate::plan::link::{Link, Links, readable};
 use crate::plan::placement::Scene;
 use crate::plan::settings::Settings;
 use crate::plan::shelf::Shelf;
-use crate::plan::world::World;
+use crate::plan::world::{World, redrawn};
 
 use super::records::{Grants, Revisions};
 
@@ -150,10 +150,17 @@ pub trait Kept: Resource + Clone + Send + Sync + 'static {
     fn get(content: &Content, cluster: &ClusterKey, key: &Key) -> Option<Arc<Self>>;
     /// Keeps an object, or forgets it.
     fn put(content: &mut Content, settings: &Settings, cluster: &ClusterKey, key: &Key, object: Option<Arc<Self>>) -> Option<Seen>;
+    /// The keys of all that are kept.
+    fn keys(content: &Content, cluster: &ClusterKey) -> Vec<Key>;
     /// Whether anything of an object with this UID is kept under a key.
     fn holds(content: &Content, cluster: &ClusterKey, key: &Key, uid: Option<&String>) -> bool {
         same_uid(Self::get(content, cluster, key), uid)
     }
+}
+
+/// The keys of cluster-scoped objects of these names.
+pub(super) fn named<'a>(names: impl Iterator<Item = &'a String>) -> Vec<Key> {
+    names.map(|name| (String::new(), name.clone())).collect()
 }
 
 fn same_uid<K: Resource>(kept: Option<Arc<K>>, uid: Option<&String>) -> bool {
@@ -233,7 +240,8 @@ impl Memory {
         let older = K::get(&content, cluster, &key)
             .is_some_and(|kept| kept.meta().uid == object.meta().uid && version(kept.as_ref()) >= version(&object));
         if !buried && !older {
-            let seen = K::put(&mut content, &self.settings, cluster, &key, Some(Arc::new(object)));
+            // A copy has as much room as it needs; lists that were read one by one have up to four times that.
+            let seen = K::put(&mut content, &self.settings, cluster, &key, Some(Arc::new(object.clone())));
             self.tell(seen, by);
         }
     }
@@ -254,6 +262,17 @@ impl Memory {
     /// The object that is kept under a key.
     pub fn get<K: Kept>(&self, cluster: &ClusterKey, key: &Key) -> Option<Arc<K>> {
         K::get(&self.content.read(), cluster, key)
+    }
+
+    /// The objects of a kind that are kept: their keys, and their UIDs where these are kept.
+    pub fn kept<K: Kept>(&self, cluster: &ClusterKey) -> Vec<(Key, Option<String>)> {
+        let content = self.content.read();
+        let known = |key: Key| match K::get(&content, cluster, &key) {
+            // Some are kept by name, as they are watched in one namespace.
+            Some(object) => (key_of(object.as_ref()), object.meta().uid.clone()),
+            None => (key, None),
+        };
+        K::keys(&content, cluster).into_iter().map(known).collect()
     }
 
     /// Takes in whether Locks are read, and whether their kind is going away or missing, each if known.
@@ -290,6 +309,9 @@ pub fn version(object: &impl Resource) -> u64 {
 }
 
 impl Kept for Developer {
+    fn keys(content: &Content, _: &ClusterKey) -> Vec<Key> {
+        named(content.world.developers().map(|(name, _)| name))
+    }
     fn get(content: &Content, _: &ClusterKey, (_, name): &Key) -> Option<Arc<Self>> {
         content.world.developer(name).cloned()
     }
@@ -299,6 +321,9 @@ impl Kept for Developer {
 }
 
 impl Kept for Role {
+    fn keys(content: &Content, _: &ClusterKey) -> Vec<Key> {
+        named(content.world.roles().map(|(name, _)| name))
+    }
     fn get(content: &Content, _: &ClusterKey, (_, name): &Key) -> Option<Arc<Self>> {
         content.world.role(name).cloned()
     }
@@ -308,6 +333,9 @@ impl Kept for Role {
 }
 
 impl Kept for Binding {
+    fn keys(content: &Content, _: &ClusterKey) -> Vec<Key> {
+        named(content.world.bindings().map(|(name, _)| name))
+    }
     fn get(content: &Content, _: &ClusterKey, (_, name): &Key) -> Option<Arc<Self>> {
         content.world.binding(name).cloned()
     }
@@ -317,19 +345,27 @@ impl Kept for Binding {
 }
 
 impl Kept for Environment {
+    fn keys(content: &Content, _: &ClusterKey) -> Vec<Key> {
+        named(content.world.environments().map(|(name, _)| name))
+    }
     fn get(content: &Content, _: &ClusterKey, (_, name): &Key) -> Option<Arc<Self>> {
         content.world.environment(name).cloned()
     }
     fn put(content: &mut Content, settings: &Settings, _: &ClusterKey, (_, name): &Key, object: Option<Arc<Self>>) -> Option<Seen> {
         let old = content.world.set_environment(name, object.clone());
-        for (key, state) in &mut content.clusters {
-            state.divide(&content.world, settings, key);
+        if redrawn(old.as_deref(), object.as_deref()) {
+            for (key, state) in &mut content.clusters {
+                state.divide(&content.world, settings, key);
+            }
         }
         Some(Seen::Environment(name.clone(), old, object))
     }
 }
 
 impl Kept for Provider {
+    fn keys(content: &Content, _: &ClusterKey) -> Vec<Key> {
+        named(content.world.providers().map(|(name, _)| name))
+    }
     fn get(content: &Content, _: &ClusterKey, (_, name): &Key) -> Option<Arc<Self>> {
         content.world.provider(name).cloned()
     }
@@ -339,6 +375,9 @@ impl Kept for Provider {
 }
 
 impl Kept for Source {
+    fn keys(content: &Content, _: &ClusterKey) -> Vec<Key> {
+        named(content.world.sources().map(|(name, _)| name))
+    }
     fn get(content: &Content, _: &ClusterKey, (_, name): &Key) -> Option<Arc<Self>> {
         content.world.source(name).cloned()
     }
@@ -348,6 +387,9 @@ impl Kept for Source {
 }
 
 impl Kept for PartialObjectMeta<Secret> {
+    fn keys(content: &Content, _: &ClusterKey) -> Vec<Key> {
+        named(content.own_secrets.keys())
+    }
     fn get(content: &Content, _: &ClusterKey, (_, name): &Key) -> Option<Arc<Self>> {
         content.own_secrets.get(name).cloned()
     }
@@ -361,6 +403,9 @@ impl Kept for PartialObjectMeta<Secret> {
 }
 
 impl Kept for Lock {
+    fn keys(content: &Content, _: &ClusterKey) -> Vec<Key> {
+        named(content.world.locks().map(|(name, _)| name))
+    }
     fn get(content: &Content, _: &ClusterKey, (_, name): &Key) -> Option<Arc<Self>> {
         content.world.lock(name).cloned()
     }
@@ -370,6 +415,9 @@ impl Kept for Lock {
 }
 
 impl Kept for Departure {
+    fn keys(content: &Content, _: &ClusterKey) -> Vec<Key> {
+        named(content.world.departures().all().map(|(name, _)| name))
+    }
     fn get(content: &Content, _: &ClusterKey, (_, name): &Key) -> Option<Arc<Self>> {
         content.world.departures().get(name).cloned()
     }
@@ -379,6 +427,9 @@ impl Kept for Departure {
 }
 
 impl Kept for Namespace {
+    fn keys(content: &Content, cluster: &ClusterKey) -> Vec<Key> {
+        content.clusters.get(cluster).map(|state| named(state.namespaces.keys())).unwrap_or_default()
+    }
     fn get(content: &Content, cluster: &ClusterKey, (_, name): &Key) -> Option<Arc<Self>> {
         content.clusters.get(cluster)?.namespaces.get(name).cloned()
     }
@@ -389,6 +440,9 @@ impl Kept for Namespace {
 }
 
 impl Kept for RoleBinding {
+    fn keys(content: &Content, cluster: &ClusterKey) -> Vec<Key> {
+        content.clusters.get(cluster).map(|state| state.role_bindings.keys().cloned().collect()).unwrap_or_default()
+    }
     fn get(content: &Content, cluster: &ClusterKey, key: &Key) -> Option<Arc<Self>> {
         content.clusters.get(cluster)?.role_bindings.get(key).map(|bound| bound.head().clone())
     }
@@ -400,6 +454,9 @@ impl Kept for RoleBinding {
 }
 
 impl Kept for ClusterRoleBinding {
+    fn keys(content: &Content, cluster: &ClusterKey) -> Vec<Key> {
+        content.clusters.get(cluster).map(|state| state.cluster_role_bindings.keys().cloned().collect()).unwrap_or_default()
+    }
     fn get(content: &Content, cluster: &ClusterKey, key: &Key) -> Option<Arc<Self>> {
         content.clusters.get(cluster)?.cluster_role_bindings.get(key).map(|bound| bound.head().clone())
     }
@@ -411,6 +468,10 @@ impl Kept for ClusterRoleBinding {
 }
 
 impl Kept for ClusterRole {
+    fn keys(content: &Content, cluster: &ClusterKey) -> Vec<Key> {
+        let names = |state: &ClusterState| named(state.cluster_roles.keys().chain(&state.foreign_cluster_roles));
+        content.clusters.get(cluster).map(names).unwrap_or_default()
+    }
     fn get(content: &Content, cluster: &ClusterKey, (_, name): &Key) -> Option<Arc<Self>> {
         content.clusters.get(cluster)?.cluster_roles.get(name).cloned()
     }
@@ -433,6 +494,9 @@ impl Kept for ClusterRole {
 macro_rules! personal {
     ($kind:ty, $table:ident) => {
         impl Kept for $kind {
+            fn keys(content: &Content, cluster: &ClusterKey) -> Vec<Key> {
+                content.clusters.get(cluster).map(|state| state.$table.keys().cloned().collect()).unwrap_or_default()
+            }
             fn get(content: &Content, cluster: &ClusterKey, key: &Key) -> Option<Arc<Self>> {
                 content.clusters.get(cluster)?.$table.get(key)
             }
@@ -463,6 +527,9 @@ fn put_personal<K: ResourceExt + Serialize + DeserializeOwned>(
 }
 
 impl Kept for ServiceAccount {
+    fn keys(content: &Content, cluster: &ClusterKey) -> Vec<Key> {
+        content.clusters.get(cluster).map(|state| state.service_accounts.keys().cloned().collect()).unwrap_or_default()
+    }
     fn get(content: &Content, cluster: &ClusterKey, key: &Key) -> Option<Arc<Self>> {
         content.clusters.get(cluster)?.service_accounts.get(key)
     }

@@ -1,6 +1,6 @@
 //! The record as it is kept in memory: Grants, and what Roles contained.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
@@ -14,15 +14,14 @@ use crate::plan::revision::remembered;
 use crate::plan::settings::Settings;
 use crate::plan::shelf::Shelf;
 
-use super::memory::{Content, Kept, Seen};
+use super::memory::{Content, Kept, Seen, named};
 
-/// Grants by name, and the names by Developer.
+/// Grants by name.
 #[derive(Debug, Default)]
 pub struct Grants {
     by_name: Shelf<Grant, String>,
     /// When each ran: that is asked of all of them.
     ran: BTreeMap<String, Ran>,
-    by_developer: BTreeMap<String, HashSet<String>>,
 }
 
 impl Grants {
@@ -32,27 +31,15 @@ impl Grants {
             Some(grant) => self.ran.insert(name.to_owned(), Ran::from(grant)),
             None => self.ran.remove(name),
         };
-        for (grant, present) in [(&old, false), (&grant, true)] {
-            let Some(grant) = grant else { continue };
-            let names = self.by_developer.entry(grant.spec.developer.name.clone()).or_default();
-            if present {
-                names.insert(name.to_owned());
-            } else {
-                names.remove(name);
-            }
-            if names.is_empty() {
-                self.by_developer.remove(&grant.spec.developer.name);
-            }
-        }
         old
     }
 
     /// The Grants of a Developer of that name.
     pub fn of(&self, developer: &str) -> Vec<Arc<Grant>> {
-        let names = self.by_developer.get(developer).into_iter().flatten();
-        let mut grants: Vec<_> = names.filter_map(|name| self.by_name.get(name)).collect();
-        grants.sort_by_key(|grant| grant.name_any());
-        grants
+        // The name begins with hers; what is in it says exactly whose it is.
+        let start = format!("{developer}-");
+        let from = self.by_name.beginning_with(&start);
+        from.filter(|grant| grant.spec.developer.name == developer).collect()
     }
 
     /// The names of all of them.
@@ -92,6 +79,9 @@ impl Revisions {
 }
 
 impl Kept for Grant {
+    fn keys(content: &Content, _: &ClusterKey) -> Vec<Key> {
+        named(content.grants.names())
+    }
     fn get(content: &Content, _: &ClusterKey, (_, name): &Key) -> Option<Arc<Self>> {
         content.grants.by_name.get(name)
     }
@@ -101,6 +91,9 @@ impl Kept for Grant {
 }
 
 impl Kept for ControllerRevision {
+    fn keys(content: &Content, _: &ClusterKey) -> Vec<Key> {
+        named(content.revisions.0.keys())
+    }
     fn get(content: &Content, _: &ClusterKey, (_, name): &Key) -> Option<Arc<Self>> {
         content.revisions.0.get(name).cloned()
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Debug;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -148,6 +149,7 @@ impl Watches {
             metrics: self.metrics.clone(),
             cluster: self.cluster.clone(),
             known: HashMap::new(),
+            hash: RandomState::new(),
             lists: 0,
             first: true,
             waiting: self.waiting.clone(),
@@ -311,9 +313,11 @@ struct Feed {
     metrics: Arc<Metrics>,
     cluster: ClusterKey,
     /// What is there, each with the list that has brought it: while everything is read anew this is not in memory twice.
-    known: HashMap<Id, u64>,
+    known: HashMap<u64, Brought>,
+    /// How what is known is told apart.
+    hash: RandomState,
     /// How many lists were begun.
-    lists: u64,
+    lists: u32,
     first: bool,
     /// How many kinds of all were not listed yet.
     waiting: Arc<AtomicUsize>,
@@ -342,21 +346,18 @@ impl Feed {
     fn take<T: Resource, K: Kept>(&mut self, event: Result<Event<T>, watcher::Error>, keep: &impl Fn(T) -> Option<K>) -> bool {
         match event {
             Ok(Event::Apply(object) | Event::InitApply(object)) => {
-                let id = Id::of(&object);
+                let (place, uid) = self.place(&key_of(&object), object.meta().uid.as_deref());
                 self.put(object, keep);
-                self.known.insert(id, self.lists);
+                self.known.insert(place, Brought { uid, list: self.lists });
             }
             Ok(Event::Delete(object)) => {
-                self.memory.forget::<K>(&self.cluster, &key_of(&object), object.meta().uid.as_ref(), version(&object));
-                self.known.remove(&Id::of(&object));
+                let key = key_of(&object);
+                self.memory.forget::<K>(&self.cluster, &key, object.meta().uid.as_ref(), version(&object));
+                self.known.remove(&self.place(&key, None).0);
             }
             Ok(Event::Init) => self.lists += 1,
             Ok(Event::InitDone) => {
-                let lists = self.lists;
-                for (id, _) in self.known.extract_if(|_, list| *list != lists) {
-                    let (key, uid) = id.parts();
-                    self.memory.forget::<K>(&self.cluster, &key, uid.as_ref(), 0);
-                }
+                self.forget_unlisted::<K>();
                 return true;
             }
             Err(error) => {
@@ -367,6 +368,28 @@ impl Feed {
             }
         }
         false
+    }
+
+    /// Forgets what an earlier list or watch has brought and the last list has not. Another object of that name, which usher made meanwhile, stays.
+    fn forget_unlisted<K: Kept>(&mut self) {
+        let lists = self.lists;
+        let unlisted: HashMap<u64, Brought> = self.known.extract_if(|_, brought| brought.list != lists).collect();
+        if unlisted.is_empty() {
+            return;
+        }
+        for (key, uid) in self.memory.kept::<K>(&self.cluster) {
+            let (place, uid_hash) = self.place(&key, uid.as_deref());
+            if unlisted.get(&place).is_some_and(|brought| uid.is_none() || brought.uid == uid_hash) {
+                self.memory.forget::<K>(&self.cluster, &key, uid.as_ref(), 0);
+            }
+        }
+    }
+
+    /// What stands for a key, and for a UID. There are a dozen objects for each person, of which no words are kept here.
+    fn place(&self, key: &Key, uid: Option<&str>) -> (u64, u32) {
+        #[expect(clippy::cast_possible_truncation, reason = "a part of it tells two objects of one name apart")]
+        let uid = self.hash.hash_one(uid) as u32;
+        (self.hash.hash_one(key), uid)
     }
 
     fn put<T: Resource, K: Kept>(&self, object: T, keep: &impl Fn(T) -> Option<K>) {
@@ -392,24 +415,10 @@ fn no_such_kind(error: &watcher::Error) -> bool {
     matches!(error, watcher::Error::InitialListFailed(error) if not_found(error))
 }
 
-/// Namespace, name and UID in one: there are a dozen for each person.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Id(Box<str>);
-
-impl Id {
-    fn of(object: &impl Resource) -> Self {
-        let meta = object.meta();
-        let [namespace, name, uid] = [&meta.namespace, &meta.name, &meta.uid].map(|part| part.as_deref().unwrap_or_default());
-        // None of them may have a slash in it (https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#path-segment-names).
-        Self(format!("{namespace}/{name}/{uid}").into())
-    }
-
-    fn parts(&self) -> (Key, Option<String>) {
-        let mut parts = self.0.splitn(3, '/').map(str::to_owned);
-        let mut next = || parts.next().unwrap_or_default();
-        let key = (next(), next());
-        (key, Some(next()).filter(|uid| !uid.is_empty()))
-    }
+/// What stands for the UID of an object, and which list or watch since brought it last.
+struct Brought {
+    uid: u32,
+    list: u32,
 }
 
 /// A Secret whose values are replaced by digests, so that no value stays in memory.

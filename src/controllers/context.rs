@@ -230,7 +230,7 @@ impl Context {
         client: Client,
         mandate: Mandate,
         metrics: Arc<Metrics>,
-        recorder: Recorder,
+        recorder: impl Fn() -> Recorder + Send + Sync + 'static,
         export: Exporter,
     ) -> Self {
         let pen = Pen::new(mandate.clone(), metrics.clone());

@@ -43,9 +43,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How soon to look whether the other Role has added it.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// A Role rests for so many times what its plans took: with ten thousand holders they take long, and people come one after another.
-const RESTS: u32 = 10;
+const RESTS: u32 = 20;
 /// But never longer: what somebody has no right to any more waits for it, too, unless she leaves.
-const LONGEST_REST: Duration = Duration::from_secs(1);
+const LONGEST_REST: Duration = Duration::from_secs(2);
 /// Plans are made again after they added something and when it is their turn to take; a few times is enough for any edit.
 const MOST_ROUNDS: usize = 7;
 

@@ -5,6 +5,7 @@ use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use lz4_flex::block::{compress_prepend_size_with_dict, decompress_size_prepended_with_dict};
@@ -85,6 +86,16 @@ impl<K: Serialize + DeserializeOwned, Q: Ord + Clone> Shelf<K, Q> {
     fn open(&self, packed: &[u8]) -> Option<Arc<K>> {
         let json = decompress_size_prepended_with_dict(packed, &self.dictionary).ok()?;
         serde_json::from_slice(&json).ok().map(Arc::new)
+    }
+}
+
+impl<K: Serialize + DeserializeOwned> Shelf<K, String> {
+    /// The objects whose name begins like that, in order.
+    pub fn beginning_with(&self, start: &str) -> impl Iterator<Item = Arc<K>> {
+        self.objects
+            .range::<str, _>((Bound::Included(start), Bound::Unbounded))
+            .take_while(move |(name, _)| name.starts_with(start))
+            .filter_map(|(_, packed)| self.open(packed))
     }
 }
 

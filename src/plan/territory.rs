@@ -63,7 +63,9 @@ impl Territory {
             names.remove(name);
             !names.is_empty()
         });
-        if let Some(namespace) = namespace.filter(|namespace| !deleting(*namespace)) {
+        // A workspace is never shared, and there may be thousands.
+        let counts = |namespace: &&Namespace| !deleting(*namespace) && !namespace.labels().contains_key(WORKSPACE);
+        if let Some(namespace) = namespace.filter(counts) {
             self.place(name, namespace.labels().clone());
         }
     }
@@ -80,7 +82,7 @@ impl Territory {
 
     /// The Environments whose selector matches a namespace of that name with those labels.
     fn matching(&self, name: &str, labels: &Labels) -> BTreeSet<String> {
-        if is_reserved(name, &self.own_namespace) || labels.contains_key(WORKSPACE) {
+        if is_reserved(name, &self.own_namespace) {
             return BTreeSet::new();
         }
         self.matching_labels(labels)

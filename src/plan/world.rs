@@ -60,6 +60,15 @@ pub fn deleting(object: &impl ResourceExt) -> bool {
     object.meta().deletion_timestamp.is_some()
 }
 
+/// Whether an Environment says something else than before: its status is written every second while people come.
+pub fn redrawn(old: Option<&Environment>, new: Option<&Environment>) -> bool {
+    match (old, new) {
+        (Some(old), Some(new)) => old.spec != new.spec || deleting(old) != deleting(new),
+        (None, None) => false,
+        (Some(_), None) | (None, Some(_)) => true,
+    }
+}
+
 impl World {
     /// Takes in a Developer as she is now, or her going.
     pub fn set_developer(&mut self, name: &str, developer: Option<Arc<Developer>>) -> Option<Arc<Developer>> {
@@ -122,11 +131,13 @@ impl World {
 
     /// Takes in an Environment as it is now, or its going.
     pub fn set_environment(&mut self, name: &str, environment: Option<Arc<Environment>>) -> Option<Arc<Environment>> {
-        let old = match environment {
+        let old = match environment.clone() {
             Some(new) => self.environments.insert(name.to_owned(), new),
             None => self.environments.remove(name),
         };
-        self.users = UserIndex::of(self.developers.values(), self.environments.values());
+        if redrawn(old.as_deref(), environment.as_deref()) {
+            self.users = UserIndex::of(self.developers.values(), self.environments.values());
+        }
         old
     }
 

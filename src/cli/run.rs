@@ -112,6 +112,7 @@ impl Run {
         let (terms, metrics) = (remotes.terms, &remotes.metrics);
         watches.complete().await;
         remotes.settled(REMOTES_WITHIN).await;
+        remotes.memory.compact();
         tracing::info!("the cluster is read");
         let candidate = Candidate::new(connection::open(config, terms)?, namespace, identity.to_owned(), terms);
         let Elected { lease, waited } = candidate.elected().await;

@@ -199,6 +199,13 @@ impl Memory {
         look(&content, Scene { world: &content.world, clusters: &clusters, links: &content.links, only: None, settings: &self.settings })
     }
 
+    /// Takes no more room than it needs, after everything was read.
+    pub fn compact(&self) {
+        let mut content = self.content.write();
+        content.grants.compact();
+        content.clusters.values_mut().for_each(ClusterState::compact);
+    }
+
     /// Takes in how a cluster stands besides the home cluster; what it holds is taken in from now on.
     pub fn set_link(&self, cluster: &ClusterKey, change: impl FnOnce(&mut Link)) {
         let mut content = self.content.write();

@@ -12,7 +12,7 @@ use crate::plan::cluster::{ClusterKey, Key};
 use crate::plan::purge::Ran;
 use crate::plan::revision::remembered;
 use crate::plan::settings::Settings;
-use crate::plan::shelf::Shelf;
+use crate::plan::shelf::{Shelf, compact};
 
 use super::memory::{Content, Kept, Seen, named};
 
@@ -25,6 +25,12 @@ pub struct Grants {
 }
 
 impl Grants {
+    /// Takes no more room than it needs, after everything was read.
+    pub(super) fn compact(&mut self) {
+        self.by_name.compact();
+        compact(&mut self.ran);
+    }
+
     fn set(&mut self, name: &str, grant: Option<Arc<Grant>>) -> Option<Arc<Grant>> {
         let old = self.by_name.replace(&name.to_owned(), grant.as_deref());
         match grant.as_deref() {

@@ -18,7 +18,7 @@ use super::change::ours;
 use super::identity::Known;
 use super::person::Mark;
 use super::settings::Settings;
-use super::shelf::Shelf;
+use super::shelf::{Shelf, compact};
 use super::territory::Territory;
 use super::world::World;
 
@@ -167,6 +167,18 @@ impl ClusterState {
     pub fn divide(&mut self, world: &World, settings: &Settings, cluster: &ClusterKey) {
         let here = world.environments().map(|(_, environment)| environment.as_ref());
         self.territory.set_environments(&settings.namespace, here.filter(|environment| ClusterKey::of(environment) == *cluster));
+    }
+
+    /// Takes no more room than it needs, after everything was read.
+    pub fn compact(&mut self) {
+        compact(&mut self.namespaces);
+        compact(&mut self.role_bindings);
+        self.service_accounts.compact();
+        self.quotas.compact();
+        self.limits.compact();
+        self.network_policies.compact();
+        self.config_maps.compact();
+        self.secrets.compact();
     }
 
     /// The installation whose objects are usher's own here.

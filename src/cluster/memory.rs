@@ -3,9 +3,9 @@
 //! A watch that lags behind a write of our own must not undo it here, so an older version of an object never replaces a newer one, and an object
 //! that we deleted does not come back.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use k8s_openapi::api::core::v1::{ConfigMap, LimitRange, Namespace, ResourceQuota, Secret, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -28,6 +28,7 @@ use crate::plan::settings::Settings;
 use crate::plan::shelf::Shelf;
 use crate::plan::world::{World, redrawn};
 
+use super::gone::Gone;
 use super::records::{Grants, Revisions};
 
 /// A change that was seen, for those who decide what to look at again.
@@ -100,41 +101,8 @@ pub struct Content {
     gone: Gone,
 }
 
-/// So long what went is remembered, and at most so many: what is spoken of late is spoken of soon.
-const LATE: Duration = Duration::from_mins(10);
-const MOST_GONE: usize = 20_000;
-
 /// The version of an object that was deleted for good: nothing that is said of it counts any more.
 pub const FOR_GOOD: u64 = u64::MAX;
-
-/// The UIDs of objects that went, and their last version. A watch or the answer to a write may still speak of an older one, which brings nothing back.
-#[derive(Debug, Default)]
-struct Gone {
-    versions: HashMap<String, u64>,
-    order: VecDeque<(Instant, String)>,
-}
-
-impl Gone {
-    fn add(&mut self, uid: &str, version: u64, now: Instant) {
-        if let Some(known) = self.versions.get_mut(uid) {
-            *known = version.max(*known);
-            return;
-        }
-        self.versions.insert(uid.to_owned(), version);
-        self.order.push_back((now, uid.to_owned()));
-        let past = |order: &VecDeque<(Instant, String)>| order.front().is_some_and(|(since, _)| now.duration_since(*since) > LATE);
-        while self.order.len() > MOST_GONE || past(&self.order) {
-            let Some((_, oldest)) = self.order.pop_front() else { return };
-            self.versions.remove(&oldest);
-        }
-    }
-
-    /// Whether that is an object that went. What a watch by labels calls gone may only have lost its label, and be mended.
-    fn holds<K: Resource>(&self, object: &K) -> bool {
-        let known = object.meta().uid.as_ref().and_then(|uid| self.versions.get(uid));
-        known.is_some_and(|known| version(object) < *known)
-    }
-}
 
 /// What is kept, shared by all who read it.
 #[derive(Debug)]
@@ -593,15 +561,5 @@ mod tests {
         assert_eq!(there(&memory), None);
         memory.put(&ClusterKey::Home, lock("2", "6"));
         assert_eq!(there(&memory).as_deref(), Some("2"), "another object of the same name is another one");
-    }
-
-    #[test]
-    fn not_all_that_ever_went_is_remembered() {
-        let mut gone = Gone::default();
-        let now = Instant::now();
-        (0..MOST_GONE + 5).for_each(|number| gone.add(&number.to_string(), 1, now));
-        assert_eq!((gone.versions.len(), gone.order.len()), (MOST_GONE, MOST_GONE));
-        gone.add("late", 1, now + LATE + Duration::from_secs(1));
-        assert_eq!((gone.versions.len(), gone.order.len()), (1, 1));
     }
 }

@@ -8,6 +8,7 @@ pub mod ask;
 pub mod connection;
 pub mod crds;
 pub mod error;
+mod gone;
 pub mod leader;
 pub mod memory;
 pub mod objects;

@@ -32,6 +32,7 @@ pub mod grant;
 pub mod holding;
 pub mod holdings;
 pub mod identity;
+pub mod import;
 pub mod includes;
 pub mod lane;
 pub mod link;

@@ -14,6 +14,7 @@ use crate::api::Mode;
 use super::cluster::{ClusterKey, ClusterState};
 use super::developer::{DeveloperInputs, plan_developer};
 use super::difference::{Difference, Matrix, Place, differences};
+use super::import::Rules;
 use super::link::{Links, readable};
 use super::manifests::{Manifests, Others};
 use super::offline::{accounts, problems};
@@ -21,7 +22,7 @@ use super::placement::Scene;
 use super::settings::Settings;
 use super::world::World;
 
-use self::force::in_force;
+use self::force::{by_others, had_already, has_still, in_force};
 use self::passes::Withheld;
 
 /// What people have written, and what clusters were seen to hold. It is used up: what is foretold happens to it.
@@ -32,6 +33,8 @@ pub struct Stage {
     pub clusters: BTreeMap<ClusterKey, ClusterState>,
     /// How the clusters besides the home cluster stand. Their UIDs are left out: who foretells notes nothing down, so nothing waits for that.
     pub links: Links,
+    /// What the ClusterRoles there allow, as far as that is known: who holds a greater one has a smaller one already.
+    pub rules: Rules,
     /// What the installation decides.
     pub settings: Settings,
     /// The digest of the UIDs of usher's CRDs.
@@ -47,6 +50,8 @@ pub struct Forecast {
     pub changes: Vec<Difference>,
     /// The same where it is only observed: it would happen with mode Enforce.
     pub withheld: Vec<Difference>,
+    /// What people would be given and have already, by bindings that usher did not make. It is in neither of the above.
+    pub already: Vec<Difference>,
     /// The Environments of whose clusters nothing could be read, so that nothing is foretold of them, each with the reason.
     pub unread: BTreeMap<String, String>,
     /// What is wrong, each with the object that it stands in: with the manifests, or because of them.
@@ -55,6 +60,17 @@ pub struct Forecast {
 
 /// What is wrong, each with the object that it stands in.
 type Problems = BTreeSet<(String, String)>;
+
+impl Forecast {
+    /// Sets apart what people would be given and have already; what they still have is no loss.
+    fn set_apart(&mut self, had: &Matrix, has: &Matrix) {
+        for changes in [&mut self.changes, &mut self.withheld] {
+            changes.iter_mut().for_each(|change| has_still(has, change));
+            self.already.extend(changes.iter_mut().filter_map(|change| had_already(had, change)));
+            changes.retain(|change| !(change.gains.is_empty() && change.loses.is_empty()));
+        }
+    }
+}
 
 impl Stage {
     /// Foretells what would happen if manifests were applied.
@@ -67,6 +83,7 @@ impl Stage {
             state.divide(&self.world, &self.settings, cluster);
         }
         let unread = self.unread();
+        let had = self.read(|scene| by_others(scene, &self.rules));
         let settles = self.settle(Withheld::Stays);
         let after = self.have();
         let new = |problem: &(String, String)| titles.contains(&problem.0) || !known.contains(problem);
@@ -78,7 +95,9 @@ impl Stage {
         self.settle(Withheld::Done);
         let observed = differences(&after, &self.have());
         let (withheld, changes) = differences(&before, &after).into_iter().partition(|change| self.only_observed(change));
-        Forecast { changes, withheld: [withheld, observed].concat(), unread, problems: found }
+        let mut forecast = Forecast { changes, withheld: [withheld, observed].concat(), already: Vec::new(), unread, problems: found };
+        forecast.set_apart(&had, &self.read(|scene| by_others(scene, &self.rules)));
+        forecast
     }
 
     fn read<T>(&self, look: impl FnOnce(Scene<'_>) -> T) -> T {

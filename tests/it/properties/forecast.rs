@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use usher::plan::difference::{Matrix, differences};
 use usher::plan::forecast::Stage;
 use usher::plan::forecast::force::in_force;
+use usher::plan::import::Rules;
 use usher::plan::manifests::{Manifests, Others};
 
 use super::config;
@@ -14,7 +15,7 @@ use crate::worlds::{Written, edit};
 /// The world as a plan reads it.
 pub fn stage(model: Model) -> Stage {
     let Model { world, clusters, links, settings, now, epoch, .. } = model;
-    Stage { world, clusters, links, settings, epoch, now }
+    Stage { world, clusters, links, rules: Rules::new(), settings, epoch, now }
 }
 
 /// Everything that is written, as manifests.

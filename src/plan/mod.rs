@@ -57,6 +57,7 @@ pub mod seal;
 pub mod settings;
 pub mod shelf;
 pub mod source;
+pub mod spelling;
 pub mod status;
 pub mod subjects;
 pub mod target;

@@ -10,7 +10,7 @@ use crate::cluster::leader::Terms;
 use crate::cluster::memory::Memory;
 use crate::cluster::remote::{Way, secret_of};
 use crate::plan::cluster::ClusterKey;
-use crate::plan::import::Rules;
+use crate::plan::covering::Rules;
 
 use super::Failure;
 use super::read::list;

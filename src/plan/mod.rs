@@ -14,6 +14,7 @@ pub mod cell;
 pub mod change;
 pub mod cluster;
 pub mod consistency;
+pub mod covering;
 pub mod credential;
 pub mod departing;
 pub mod departures;

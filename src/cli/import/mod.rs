@@ -6,7 +6,8 @@ mod show;
 use std::collections::BTreeSet;
 
 use crate::cluster::memory::Memory;
-use crate::plan::import::{Accounts, Import as Found, Inputs, OwnerKey, Reach, Rules, Sort, import};
+use crate::plan::covering::Rules;
+use crate::plan::import::{Accounts, Import as Found, Inputs, OwnerKey, Reach, Sort, import};
 
 use super::connect::Connect;
 use super::everywhere::{everywhere, opened};

@@ -62,7 +62,7 @@ fn already(forecast: &Forecast) -> String {
     if count == 0 {
         String::new()
     } else {
-        format!("{} people have {count} of it already, by bindings that usher did not make.\n", people.len())
+        format!("{} people would be given {count} things that they have already, by bindings that usher did not make.\n", people.len())
     }
 }
 

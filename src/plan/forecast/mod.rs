@@ -12,9 +12,9 @@ use jiff::Timestamp;
 use crate::api::Mode;
 
 use super::cluster::{ClusterKey, ClusterState};
+use super::covering::Rules;
 use super::developer::{DeveloperInputs, plan_developer};
 use super::difference::{Difference, Matrix, Place, differences};
-use super::import::Rules;
 use super::link::{Links, readable};
 use super::manifests::{Manifests, Others};
 use super::offline::{accounts, problems};
@@ -22,7 +22,7 @@ use super::placement::Scene;
 use super::settings::Settings;
 use super::world::World;
 
-use self::force::{by_others, had_already, has_still, in_force};
+use self::force::{by_others, given_twice, in_force};
 use self::passes::Withheld;
 
 /// What people have written, and what clusters were seen to hold. It is used up: what is foretold happens to it.
@@ -62,11 +62,20 @@ pub struct Forecast {
 type Problems = BTreeSet<(String, String)>;
 
 impl Forecast {
-    /// Sets apart what people would be given and have already; what they still have is no loss.
-    fn set_apart(&mut self, had: &Matrix, has: &Matrix) {
+    /// Sets apart what people would be given and have already. What they have by bindings of others as before is neither given nor lost, wherever it is told of.
+    fn set_apart(&mut self, (had, has): (&Matrix, &Matrix), twice: &Matrix) {
         for changes in [&mut self.changes, &mut self.withheld] {
-            changes.iter_mut().for_each(|change| has_still(has, change));
-            self.already.extend(changes.iter_mut().filter_map(|change| had_already(had, change)));
+            for change in changes.iter_mut() {
+                let cell = (change.who.clone(), change.place.clone());
+                let tells = |matrix: &Matrix, words: &String| matrix.get(&cell).is_some_and(|all| all.contains(words));
+                change.loses.retain(|words| !tells(has, words));
+                let gains = std::mem::take(&mut change.gains).into_iter();
+                let (already, gains): (BTreeSet<String>, _) = gains.partition(|words| tells(had, words) || tells(twice, words));
+                change.gains = gains;
+                if !already.is_empty() {
+                    self.already.push(Difference { gains: already, loses: BTreeSet::new(), ..change.clone() });
+                }
+            }
             changes.retain(|change| !(change.gains.is_empty() && change.loses.is_empty()));
         }
     }
@@ -83,7 +92,7 @@ impl Stage {
             state.divide(&self.world, &self.settings, cluster);
         }
         let unread = self.unread();
-        let had = self.read(|scene| by_others(scene, &self.rules));
+        let had = self.read(by_others);
         let settles = self.settle(Withheld::Stays);
         let after = self.have();
         let new = |problem: &(String, String)| titles.contains(&problem.0) || !known.contains(problem);
@@ -96,7 +105,8 @@ impl Stage {
         let observed = differences(&after, &self.have());
         let (withheld, changes) = differences(&before, &after).into_iter().partition(|change| self.only_observed(change));
         let mut forecast = Forecast { changes, withheld: [withheld, observed].concat(), already: Vec::new(), unread, problems: found };
-        forecast.set_apart(&had, &self.read(|scene| by_others(scene, &self.rules)));
+        let (has, twice) = self.read(|scene| (by_others(scene), given_twice(scene, &self.rules)));
+        forecast.set_apart((&had, &has), &twice);
         forecast
     }
 

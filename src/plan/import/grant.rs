@@ -7,11 +7,11 @@ use kube::ResourceExt;
 use crate::api::metadata::WORKSPACE;
 use crate::api::role::{Access, AccessRule};
 use crate::plan::cluster::{ClusterKey, ClusterState};
+use crate::plan::covering::covers;
 use crate::plan::fence;
 use crate::plan::identity::Known;
 use crate::plan::territory::is_reserved;
 
-use super::covering::covers;
 use super::left::Left;
 use super::owners::Workspaces;
 use super::people::People;

@@ -3,7 +3,6 @@
 //! Nothing that is made here gives more than somebody has already: what is doubtful is left, and told with the reason and the remedy.
 
 mod accounts;
-mod covering;
 mod grant;
 mod groups;
 mod left;
@@ -18,11 +17,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::api::{Binding, Developer, Role};
 
 use super::cluster::ClusterKey;
+use super::covering::Rules;
 use super::manifests::Manifests;
 use super::placement::Scene;
 
 pub use self::accounts::Accounts;
-pub use self::covering::{Rules, covers};
 pub use self::left::{Left, Sort};
 
 /// Where a namespace says whose it is.
@@ -102,6 +101,7 @@ pub fn import(inputs: Inputs<'_>) -> Import {
     let mut people = people::people(inputs, &held, &mut left);
     let workspaces = owners::workspaces(inputs, &people, &held, &mut left);
     let mut holdings = grant::holdings(inputs, &people, &held, &workspaces, &mut left);
+    owners::new_objects(inputs, &workspaces, &mut left);
     people.pin(&workspaces);
     accounts::pin(inputs, &mut people, &mut holdings, &mut left);
     let developers = people.needed(&holdings);

@@ -1,10 +1,10 @@
 //! What `usher plan --live` foretells is what then happens: the operator's passes over a strict cluster come to the same.
 
 use proptest::prelude::*;
+use usher::plan::covering::Rules;
 use usher::plan::difference::{Matrix, differences};
 use usher::plan::forecast::Stage;
 use usher::plan::forecast::force::in_force;
-use usher::plan::import::Rules;
 use usher::plan::manifests::{Manifests, Others};
 
 use super::config;

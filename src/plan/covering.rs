@@ -9,15 +9,19 @@ use crate::plan::cluster::ClusterKey;
 /// What ClusterRoles allow, by cluster and name.
 pub type Rules = BTreeMap<ClusterKey, BTreeMap<String, Vec<PolicyRule>>>;
 
-/// Whether who holds one ClusterRole in a namespace may do there all that another one allows. One of which nothing is known covers itself only.
+/// Whether who holds one ClusterRole may do all that another one allows. One of which nothing is known covers itself only.
 pub fn covers(rules: &Rules, cluster: &ClusterKey, held: &str, needed: &str) -> bool {
-    let of = |name: &str| rules.get(cluster).and_then(|all| all.get(name));
     let within = || {
-        let (held, needed) = (of(held)?, of(needed)?);
+        let needed = rules.get(cluster)?.get(needed)?;
         // One without rules is one that is still put together from others, as far as anybody knows.
-        Some(!needed.is_empty() && needed.iter().all(|rule| allowed(rule, held)))
+        Some(!needed.is_empty() && needed.iter().all(|rule| allows(rules, cluster, held, rule)))
     };
     held == needed || within().unwrap_or_default()
+}
+
+/// Whether who holds a ClusterRole may do all that a rule allows.
+pub fn allows(rules: &Rules, cluster: &ClusterKey, held: &str, needed: &PolicyRule) -> bool {
+    rules.get(cluster).and_then(|all| all.get(held)).is_some_and(|held| allowed(needed, held))
 }
 
 /// Whether rules allow all that one does.

@@ -127,7 +127,8 @@ impl Old {
         let (install, ()) = tokio::join!(Install::new(&plane, &values), apply);
         let operator = Operator::start(&install).await;
         operator.ready().await;
-        for (name, more) in [("dev", json!({"home": true, "workspace": {"clusterRole": "edit"}})), ("prod", json!({}))] {
+        let workspace = json!({"clusterRole": "edit", "isolation": "None", "podSecurity": "Privileged"});
+        for (name, more) in [("dev", json!({"home": true, "workspace": workspace})), ("prod", json!({}))] {
             let mut spec = json!({"mode": "Observe", "namespaces": {"matchLabels": {"env": name}}});
             spec.as_object_mut().expect("an object").extend(more.as_object().cloned().expect("an object"));
             let object = json!({"apiVersion": "usher.dev/v1alpha1", "kind": "Environment", "metadata": {"name": name}, "spec": spec});
@@ -262,16 +263,30 @@ async fn observed(old: &Old) {
         if all.len() == PEOPLE && waits.is_empty() { Ok(()) } else { Err(format!("{}: {:?}", waits.len(), waits.first())) }
     })
     .await;
-    // A binding and a policy in each of their own namespaces, and one a Role in each that is shared: common is in all Roles.
-    let dev = format!("+{} ~{PEOPLE} -0", 2 * PEOPLE + TEAMS * 3);
+    // A binding in each of their own namespaces, which get usher's labels, and one a Role in each that is shared: common is in all Roles.
+    let dev = format!("+{} ~{PEOPLE} -0", PEOPLE + TEAMS * 3);
     for (environment, pending) in [("dev", dev.as_str()), ("prod", "+4 ~0 -0")] {
-        let environments = kind(&old.client, "Environment").await;
-        wait_until(&format!("uenv/{environment} has {pending}"), SOON, async || {
-            let found = environments.get(environment).await.expect("an Environment").data["status"]["summary"]["pending"].clone();
-            if found == pending { Ok(()) } else { Err(found.to_string()) }
-        })
-        .await;
+        let told = "nothing is changed here, and none of the pending changes would change what people may do";
+        tells(old, environment, pending, told).await;
     }
+    // What somebody would be given once more is told as soon as she has it no more.
+    let by_hand = usual().into_iter().find(|it| it["metadata"]["namespace"] == "live0").expect("a binding");
+    client::delete(&old.client, &manifest(&by_hand.to_string())).await;
+    tells(old, "prod", "+4 ~0 -0", "nothing is changed here; what people may do would change by 1 of the pending changes").await;
+    client::apply(&old.client, &by_hand.to_string()).await;
+    tells(old, "prod", "+4 ~0 -0", "nothing is changed here, and none of").await;
+}
+
+/// Waits until an Environment tells what is pending, and begins its message so.
+async fn tells(old: &Old, environment: &str, pending: &str, message: &str) {
+    let environments = kind(&old.client, "Environment").await;
+    wait_until(&format!("uenv/{environment} has {pending} and says: {message}"), SOON, async || {
+        let status = environments.get(environment).await.expect("an Environment").data["status"].clone();
+        let ready = status["conditions"].as_array().into_iter().flatten().find(|it| it["type"] == "Ready");
+        let says = ready.and_then(|it| it["message"].as_str()).is_some_and(|it| it.starts_with(message));
+        if says && status["summary"]["pending"] == pending { Ok(()) } else { Err(status.to_string()) }
+    })
+    .await;
 }
 
 /// With mode Enforce and without the bindings that were there before, people have what they had, but for what was listed.

@@ -9,8 +9,10 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 use usher::plan::account::{Account, AccountState, Owner, Profile};
 use usher::plan::cluster::ClusterKey;
+use usher::plan::covering::Rules;
+use usher::plan::environment::{Pending, observing};
 use usher::plan::forecast::Stage;
-use usher::plan::import::{Accounts, Import, Inputs, OwnerKey, Reach, Rules, Sort, import};
+use usher::plan::import::{Accounts, Import, Inputs, OwnerKey, Reach, Sort, import};
 use usher::plan::manifests::Others;
 
 use crate::cluster_model::{CLUSTER_ROLES, Model};
@@ -96,10 +98,15 @@ pub fn environment(model: &mut Model, name: &str, more: &Value) {
     model.add(&json!({"apiVersion": "usher.dev/v1alpha1", "kind": "Environment", "metadata": {"name": name}, "spec": spec}));
 }
 
-/// dev with workspaces in which owners may edit, and two shared namespaces; prod with one.
+/// Workspaces in which owners may edit, and that are else as their namespaces were.
+fn template() -> Value {
+    json!({"clusterRole": "edit", "isolation": "None", "podSecurity": "Privileged"})
+}
+
+/// dev with workspaces, and two shared namespaces; prod with one.
 fn old() -> Model {
     let mut old = model(noon());
-    environment(&mut old, "dev", &json!({"home": true, "workspace": {"clusterRole": "edit"}}));
+    environment(&mut old, "dev", &json!({"home": true, "workspace": template()}));
     environment(&mut old, "prod", &json!({}));
     for (name, env) in [("shop-api", "dev"), ("shop-web", "dev"), ("shop", "prod")] {
         namespace(&mut old, name, &[("env", env)]);
@@ -315,6 +322,25 @@ fn who_would_get_a_new_workspace_is_named() {
 }
 
 #[test]
+fn what_a_namespace_would_get_besides_access_is_told() {
+    let mut old = old();
+    let mut template = template();
+    template["isolation"] = "Default".into();
+    template["quota"] = json!({"pods": "20"});
+    environment(&mut old, "dev", &json!({"workspace": template}));
+    for person in ["ada", "bob"] {
+        own(&mut old, person, "edit");
+    }
+    let level = [("owner", "bob"), ("pod-security.kubernetes.io/enforce", "restricted")];
+    namespace(&mut old, "bob-dev", &level);
+    let found = Asked::default().of(&old);
+    assert_eq!(found.developers.len(), 2);
+    let lines = lefts(&found);
+    assert!(lines.len() == 1 && lines[0].starts_with("uenv/dev: ada-dev, bob-dev: "), "{lines:#?}");
+    assert!(lines[0].ends_with("isolation, podSecurity, quota"), "{lines:#?}");
+}
+
+#[test]
 fn what_holds_everywhere_becomes_rules_where_that_is_allowed() {
     let mut old = old();
     environment(&mut old, "dev", &json!({"allowClusterScope": true}));
@@ -363,6 +389,35 @@ fn of_what_was_imported_and_is_only_observed_nothing_is_pending() {
     assert!(!forecast.already.is_empty() && forecast.problems.is_empty(), "{:?}", forecast.problems);
 }
 
+/// What usher would write where it only looks.
+fn pending(model: &Model) -> Pending {
+    let roles = model.world.roles().filter_map(|(name, _)| model.plan_role(name)).flat_map(|plan| plan.withheld);
+    let people = model.world.developers().filter_map(|(name, _)| model.plan_developer(name)).flat_map(|plan| plan.withheld);
+    let steps: Vec<_> = roles.chain(people).collect();
+    model.read(|scene| {
+        steps.iter().fold(Pending::default(), |mut pending, step| {
+            pending.count(scene, step);
+            pending
+        })
+    })
+}
+
+#[test]
+fn what_is_pending_tells_whether_it_would_change_what_people_may_do() {
+    let mut old = old();
+    own(&mut old, "ada", "edit");
+    bind(&mut old, "shop-api", "view", &["ada"]);
+    Asked::default().of(&old).manifests().lay_over(&mut old.world, Others::Stay, noon());
+    assert_eq!(pending(&old), Pending { add: 2, change: 1, remove: 0, access: 0 });
+    assert!(observing(pending(&old)).contains("none of the pending changes would change"));
+
+    old.state(&ClusterKey::Home).set_role_binding(&("shop-api".to_owned(), "by-hand-1".to_owned()), None);
+    assert_eq!(pending(&old), Pending { add: 2, change: 1, remove: 0, access: 1 });
+    assert!(observing(pending(&old)).contains("would change by 1 of the pending changes"));
+    bind(&mut old, "shop-api", "edit", &["ada"]);
+    assert_eq!(pending(&old).access, 1, "of what another ClusterRole allows the operator knows nothing");
+}
+
 #[test]
 fn only_the_environments_that_are_named_are_looked_at() {
     let mut old = old();
@@ -391,6 +446,7 @@ fn accounts_are_pinned_to_those_whose_address_they_have() {
         account("lovelace", "Ada@example.com", &["devs"]),
         account("bob", "", &["devs", "ops"]),
         account("zoe", "zoe@example.com", &[]),
+        account("nameless", "", &[]),
         account("ada", "somebody@elsewhere.org", &["ops"]),
         Account { state: AccountState::Disabled, ..account("eve", "eve@example.com", &[]) },
         Account { owner: Some(owner), ..account("made", "eve@example.com", &[]) },
@@ -399,9 +455,12 @@ fn accounts_are_pinned_to_those_whose_address_they_have() {
     ];
     let found = Asked { accounts: [("forge".to_owned(), accounts)].into(), ..Asked::default() }.of(&old);
     let people = specs(&found.developers);
-    let pin = json!([{"provider": "forge", "username": "lovelace", "id": "id-lovelace", "adopt": true}]);
-    assert_eq!((&people["ada"]["accounts"], &people["bob"]["accounts"][0]["username"]), (&pin, &json!("bob")));
+    let pin = |login: &str| json!([{"provider": "forge", "username": login, "id": format!("id-{login}"), "adopt": true}]);
+    for (person, login) in [("ada", "lovelace"), ("bob", "bob"), ("zoe", "zoe"), ("somebody", "ada")] {
+        assert_eq!(people[person]["accounts"], pin(login), "{person}");
+    }
     assert!(people["eve"]["accounts"].is_null() && people["keeper"]["accounts"].is_null());
+    assert_eq!(people["zoe"]["email"], "zoe@example.com", "she has nothing but an account");
     let mut groups: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for binding in &found.bindings {
         let role = found.roles.iter().find(|role| role.name_any() == binding.spec.role).expect("its Role");
@@ -410,10 +469,10 @@ fn accounts_are_pinned_to_those_whose_address_they_have() {
         }
     }
     let of = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
-    assert_eq!(groups, [("devs".to_owned(), of(&["ada", "bob"])), ("ops".to_owned(), of(&["bob"]))].into());
+    assert_eq!(groups, [("devs".to_owned(), of(&["ada", "bob"])), ("ops".to_owned(), of(&["bob", "somebody"]))].into());
     let lines = lefts(&found);
-    assert_eq!(lines.len(), 3, "{lines:#?}");
-    for words in ["Account zoe", "Account ada at uprov/forge: somebody@elsewhere.org", "Account eve"] {
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    for words in ["Account nameless", "Account eve"] {
         assert!(lines.iter().any(|line| line.starts_with(words)), "{words}: {lines:#?}");
     }
 }

@@ -8,6 +8,7 @@ use kube::ResourceExt;
 use crate::api::developer::AccountPin;
 use crate::api::{Developer, Provider};
 use crate::plan::account::{Account, AccountState};
+use crate::plan::spelling::is_email;
 
 use super::grant::Grant;
 use super::left::{Left, Sort};
@@ -19,6 +20,25 @@ pub type Accounts = BTreeMap<String, Vec<Account>>;
 
 type Why = (String, String);
 
+/// The addresses of the accounts that are people's. Who has one and is no Developer is to be one.
+pub(super) fn addresses(inputs: Inputs<'_>) -> impl Iterator<Item = &str> {
+    let providers = inputs.accounts.iter().filter_map(move |(name, accounts)| Some((inputs.scene.world.provider(name)?, accounts)));
+    let all = providers.flat_map(|(provider, accounts)| accounts.iter().map(move |account| (provider, account)));
+    let fine = all.filter(|(provider, account)| untouched(provider, account).is_none() && account.state == AccountState::Enabled);
+    fine.map(|(_, account)| account.profile.email.as_str()).filter(|email| is_email(email))
+}
+
+/// Why nobody is to have an account, if so.
+fn untouched(provider: &Provider, account: &Account) -> Option<(Sort, &'static str)> {
+    if account.owner.is_some() {
+        Some((Sort::Usher, "usher made it, or took it over"))
+    } else if account.administrator || provider.spec.protected.contains(&account.profile.username) {
+        Some((Sort::System, "usher never touches administrators and protected accounts"))
+    } else {
+        None
+    }
+}
+
 /// Pins accounts to those whose they are, who hold them and their groups from then on. The others are left.
 pub(super) fn pin(inputs: Inputs<'_>, people: &mut People, holdings: &mut Holdings, left: &mut BTreeSet<Left>) {
     for (name, accounts) in inputs.accounts {
@@ -26,12 +46,8 @@ pub(super) fn pin(inputs: Inputs<'_>, people: &mut People, holdings: &mut Holdin
         let mut of: BTreeMap<String, Vec<&Account>> = BTreeMap::new();
         for account in accounts {
             let title = title(name, account);
-            if account.owner.is_some() {
-                left.insert(Left::other(Sort::Usher, title, "", "usher made it, or took it over"));
-                continue;
-            }
-            if account.administrator || provider.spec.protected.contains(&account.profile.username) {
-                left.insert(Left::other(Sort::System, title, "", "usher never touches administrators and protected accounts"));
+            if let Some((sort, why)) = untouched(provider, account) {
+                left.insert(Left::other(sort, title, "", why));
                 continue;
             }
             match owner(inputs, people, account) {
@@ -67,7 +83,9 @@ fn owner(inputs: Inputs<'_>, people: &People, account: &Account) -> Result<Strin
     match (found.pop_first(), found.len()) {
         (Some(name), 0) => Ok(name),
         (Some(_), _) => why("several people have its e-mail address or login", "pin it by hand under accounts of the one whose it is"),
-        (None, _) => why("nobody who is imported or declared has its e-mail address", "make her a Developer with a pin, or leave it"),
+        (None, _) => {
+            why("nobody who is imported or declared has its e-mail address or login", "make her a Developer with a pin, or leave it")
+        }
     }
 }
 
@@ -96,7 +114,13 @@ fn take(
     match people.new_one_mut(developer) {
         None if pinned() => {}
         None => return why("her Developer is there already, and does not pin it", "pin it there under accounts, with adopt: true"),
-        Some(person) => person.spec.accounts.push(pin),
+        Some(person) => {
+            person.spec.accounts.push(pin);
+            // Another name to show would be told to the system.
+            let shown =
+                Some(&account.profile.display_name).filter(|shown| (1..=128).contains(&shown.chars().count()) && **shown != developer);
+            person.spec.display_name = person.spec.display_name.take().or_else(|| shown.cloned());
+        }
     }
     let hers = holdings.entry(developer.to_owned()).or_default();
     hers.insert(Grant::Account { provider: name.clone() });

@@ -10,12 +10,13 @@ use crate::api::environment::WorkspaceTemplate;
 use crate::api::metadata::INSTALLATION;
 use crate::api::{Developer, Environment};
 use crate::plan::cluster::{ClusterKey, ClusterState};
+use crate::plan::covering::covers;
 use crate::plan::fence;
 use crate::plan::name::workspace;
 use crate::plan::territory::is_reserved;
+use crate::plan::workspace::added;
 use crate::plan::world::deleting;
 
-use super::covering::covers;
 use super::left::Left;
 use super::people::People;
 use super::seen::Held;
@@ -41,7 +42,7 @@ type Why = (String, String);
 /// By what names people are called in a cluster, and the Developers who are called so.
 type Called = BTreeMap<(ClusterKey, String), BTreeSet<String>>;
 
-/// At most so many people are named in one line.
+/// At most so many people or namespaces are named in one line.
 const NAMED: usize = 5;
 
 /// Finds the namespaces that can be pinned. The others that say whose they are are left.
@@ -224,20 +225,47 @@ fn only_one_each(found: &mut Workspaces, left: &mut BTreeSet<Left>) {
     }
 }
 
+/// Tells what else than access namespaces would get that become workspaces.
+pub(super) fn new_objects(inputs: Inputs<'_>, workspaces: &Workspaces, left: &mut BTreeSet<Left>) {
+    let mut of: BTreeMap<&str, (BTreeSet<&str>, Vec<String>)> = BTreeMap::new();
+    for ((cluster, name), workspace) in workspaces {
+        let template = inputs.scene.world.environment(&workspace.environment).and_then(|it| it.spec.workspace.as_ref());
+        let namespace = inputs.scene.clusters.get(cluster).and_then(|state| state.namespaces.get(name));
+        let added = template.zip(namespace).map(|(template, namespace)| added(template, namespace)).unwrap_or_default();
+        if !added.is_empty() {
+            let (fields, names) = of.entry(&workspace.environment).or_default();
+            fields.extend(added);
+            names.push(name.clone());
+        }
+    }
+    for (environment, (fields, names)) in of {
+        let fields = fields.into_iter().collect::<Vec<_>>().join(", ");
+        let reason = format!("these namespaces become workspaces, and get what they have not today: {fields}");
+        let remedy = format!("set these fields of workspace in uenv/{environment} to what holds there today; or let them have it");
+        left.insert(Left::people(format!("uenv/{environment}"), some(&names), (reason, remedy)));
+    }
+}
+
 /// Tells of the people who would get a new workspace, which they have not today.
 pub(super) fn new_workspaces(inputs: Inputs<'_>, developers: &[Developer], left: &mut BTreeSet<Left>) {
     for (name, environment) in inputs.scene.world.live_environments() {
         let Some(template) = &environment.spec.workspace else { continue };
         let without = developers.iter().filter(|developer| !developer.pinned_workspaces().contains_key(name.as_str()));
-        let all: Vec<String> = without.map(ResourceExt::name_any).collect();
+        let all: Vec<String> = without.map(|developer| format!("dev/{}", developer.name_any())).collect();
         if all.is_empty() {
             continue;
         }
-        let more = all.len().saturating_sub(NAMED);
-        let some = all.iter().take(NAMED).map(|name| format!("dev/{name}")).collect::<Vec<_>>().join(", ");
-        let who = if more > 0 { format!("{some} and {more} more") } else { some };
         let reason = format!("they have no namespace of their own there, and get a new one with {} in it", template.cluster_role);
         let remedy = format!("pin what they have under workspaces; or take workspace out of uenv/{name}");
-        left.insert(Left::people(format!("uenv/{name}"), who, (reason, remedy)));
+        left.insert(Left::people(format!("uenv/{name}"), some(&all), (reason, remedy)));
+    }
+}
+
+/// The first of many, and how many more there are.
+fn some(all: &[String]) -> String {
+    let some = all.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match all.len().saturating_sub(NAMED) {
+        0 => some,
+        more => format!("{some} and {more} more"),
     }
 }

@@ -9,11 +9,13 @@ use crate::api::{Developer, DeveloperSpec, Environment};
 use crate::plan::cluster::ClusterKey;
 use crate::plan::identity::user_is;
 use crate::plan::name::digest;
+use crate::plan::spelling::is_email;
 
+use super::accounts::addresses;
 use super::left::Left;
 use super::owners::Workspaces;
 use super::seen::Held;
-use super::words::{bare, in_cluster, is_email, label, label_with, local};
+use super::words::{bare, in_cluster, label, label_with, local};
 use super::{Holdings, Inputs};
 
 /// The longest name of a Developer.
@@ -101,6 +103,10 @@ pub(super) fn people(inputs: Inputs<'_>, held: &BTreeSet<Held>, left: &mut BTree
             }
             Err(why) => drop(left.insert(Left::people(in_cluster(&format!("User {}", known.1), &known.0), "", why))),
         }
+    }
+    for email in addresses(inputs) {
+        let told = || Told { email: email.to_owned(), ..Told::default() };
+        persons.entry(email.to_lowercase()).or_insert_with(|| (told(), BTreeSet::new()));
     }
     let names = names(inputs, &persons);
     for (email, (told, users)) in persons {

@@ -127,7 +127,7 @@ impl Old {
         let (install, ()) = tokio::join!(Install::new(&plane, &values), apply);
         let operator = Operator::start(&install).await;
         operator.ready().await;
-        let workspace = json!({"clusterRole": "edit", "isolation": "None", "podSecurity": "Privileged"});
+        let workspace = json!({"clusterRole": "edit", "isolation": "None", "podSecurity": "privileged"});
         for (name, more) in [("dev", json!({"home": true, "workspace": workspace})), ("prod", json!({}))] {
             let mut spec = json!({"mode": "Observe", "namespaces": {"matchLabels": {"env": name}}});
             spec.as_object_mut().expect("an object").extend(more.as_object().cloned().expect("an object"));

@@ -100,7 +100,7 @@ pub fn environment(model: &mut Model, name: &str, more: &Value) {
 
 /// Workspaces in which owners may edit, and that are else as their namespaces were.
 fn template() -> Value {
-    json!({"clusterRole": "edit", "isolation": "None", "podSecurity": "Privileged"})
+    json!({"clusterRole": "edit", "isolation": "None", "podSecurity": "privileged"})
 }
 
 /// dev with workspaces, and two shared namespaces; prod with one.

@@ -161,7 +161,7 @@ fn wide<'a, K: RbacBinding>(cluster: &ClusterKey, state: &'a ClusterState, bound
     }
 }
 
-fn told<'a>(rights: Vec<Right<'a>>, words: impl Fn(&str) -> String) -> Vec<(Right<'a>, String)> {
+fn told(rights: Vec<Right<'_>>, words: impl Fn(&str) -> String) -> Vec<(Right<'_>, String)> {
     rights.into_iter().map(|right| (right, words(&right.words()))).collect()
 }
 

@@ -6,12 +6,14 @@ pub mod crds;
 mod everywhere;
 pub mod grant;
 mod holdings;
+pub mod import;
 pub mod kubeconfig;
 pub mod manifests;
 pub mod orphans;
 pub mod plan;
 mod read;
 pub mod remote;
+mod rules;
 pub mod run;
 mod serve;
 pub mod settings;
@@ -47,6 +49,9 @@ enum Command {
     /// Say who would gain and lose what by manifests, without a cluster or against live ones, and change nothing. Exits with 0 for no difference, 1 for some,
     /// 2 for an error.
     Plan(plan::Plan),
+    /// Say what people have today as Developers, Roles and Bindings, list what these cannot say, and change nothing. Exits with 0 if all could be said, 1 if
+    /// something is listed, 2 for an error.
+    Import(import::Import),
     /// Give a person a Role for a while: makes a Binding that expires.
     Grant(grant::GrantRole),
     /// Print a person's kubeconfig from her home workspace.
@@ -77,6 +82,7 @@ impl Cli {
             Command::Run(run) => run.execute().await.map(|()| 0),
             Command::Crds(crds) => crds.execute().map(|()| 0),
             Command::Plan(plan) => plan.execute().await,
+            Command::Import(import) => import.execute().await,
             Command::Grant(grant) => grant.execute().await.map(|()| 0),
             Command::Kubeconfig(kubeconfig) => kubeconfig.execute().await.map(|()| 0),
             Command::Remote(remote) => remote.execute().await.map(|()| 0),

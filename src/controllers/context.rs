@@ -359,11 +359,13 @@ impl Context {
     /// Remembers what is still to be written for an object, by Environment; tells those Environments if that changed.
     pub fn set_pending<'a>(&self, owner: (&str, &str), steps: impl Iterator<Item = &'a Step>) {
         let mut counts: BTreeMap<String, Pending> = BTreeMap::new();
-        for step in steps {
-            if let Some(environment) = &step.environment {
-                counts.entry(environment.clone()).or_default().count(step.change.verb());
+        self.memory.read(|_, scene| {
+            for step in steps {
+                if let Some(environment) = &step.environment {
+                    counts.entry(environment.clone()).or_default().count(scene, step);
+                }
             }
-        }
+        });
         let key = (owner.0.to_owned(), owner.1.to_owned());
         let mut pending = self.pending.lock();
         let old = if counts.is_empty() { pending.remove(&key) } else { pending.insert(key, counts.clone()) }.unwrap_or_default();

@@ -12,7 +12,7 @@ use kube::ResourceExt;
 use crate::api::{ConditionType, Environment, Mode, Reason};
 use crate::cluster::crds;
 use crate::cluster::error::Error;
-use crate::plan::environment::{Going, environment_findings, environment_status, going, moves, token_warning};
+use crate::plan::environment::{Going, environment_findings, environment_status, going, moves, observing, token_warning};
 use crate::plan::finding::Finding;
 use crate::plan::status::{ENVIRONMENT_CONDITIONS, conditions};
 use crate::plan::world::deleting;
@@ -82,10 +82,11 @@ impl Environments {
             ));
         }
         let ready = if environment.spec.mode == Mode::Observe {
-            (Reason::Observing, "nothing is changed here; set mode: Enforce when the pending changes are what you want")
+            (Reason::Observing, observing(pending))
         } else {
-            (Reason::AsPlanned, "")
+            (Reason::AsPlanned, String::new())
         };
+        let ready = (ready.0, ready.1.as_str());
         let previous = environment.status.as_ref().map(|status| status.conditions.as_slice());
         status.conditions =
             conditions(&ENVIRONMENT_CONDITIONS, &findings, ready, environment.metadata.generation, (previous.unwrap_or_default(), now));

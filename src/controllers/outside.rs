@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use kube::Client;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::api::Reason;
@@ -21,19 +22,18 @@ pub fn told(error: ConnectorError) -> Trouble {
     (error.reason(), error.chain(), error.retry())
 }
 
-/// Reads the credential for a system, and the CA of its certificate if it has one of its own.
-pub async fn secrets(context: &Context, credential: &SecretKey, ca: Option<&SecretKey>) -> Result<Secrets, Trouble> {
-    let credential = secret(context, credential).await?;
+/// Reads the credential for a system from usher's own namespace, and the CA of its certificate if it has one of its own.
+pub async fn secrets(client: &Client, namespace: &str, credential: &SecretKey, ca: Option<&SecretKey>) -> Result<Secrets, Trouble> {
+    let credential = secret(client, namespace, credential).await?;
     let ca = match ca {
-        Some(key) => Some(secret(context, key).await?.expose_secret().to_owned()),
+        Some(key) => Some(secret(client, namespace, key).await?.expose_secret().to_owned()),
         None => None,
     };
     Ok(Secrets { credential, ca })
 }
 
-async fn secret(context: &Context, key: &SecretKey) -> Result<SecretString, Trouble> {
-    let namespace = context.memory.settings().namespace.clone();
-    match own_value(&context.client, &namespace, key).await {
+async fn secret(client: &Client, namespace: &str, key: &SecretKey) -> Result<SecretString, Trouble> {
+    match own_value(client, namespace, key).await {
         Ok(Some(value)) => Ok(value),
         Ok(None) => {
             let message = format!("Secret {namespace}/{} with key {} does not exist; make it", key.name, key.key);

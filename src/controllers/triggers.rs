@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{Resource, ResourceExt};
 
 use crate::api::metadata::{CLUSTER_PREFIX, DELETE_AT, DEVELOPER, ENVIRONMENT, PAUSED, RELEASE, ROLE, ROLE_PREFIX, WORKSPACE};
-use crate::api::{Binding, Departure, Developer, Environment, Grant, Lock, Provider, Role, Source};
+use crate::api::{Binding, Departure, Developer, Environment, Grant, Lock, Mode, Provider, Role, Source};
 use crate::cluster::memory::{By, Seen};
 use crate::plan::access::{active_people, holders, lock_holds, roles_of_binding, roles_of_developer, standing};
 use crate::plan::bound::{Bound, RbacBinding};
@@ -542,13 +542,18 @@ fn bound<K: RbacBinding>(context: &Context, old: Option<&Bound<K>>, new: Option<
     let wait = u32::try_from(changed.len()).map_or(GATHER_MOST, |count| GATHER.saturating_mul(count).min(GATHER_MOST));
     let leaving: BTreeSet<String> = context.leaving.lock().keys().cloned().collect();
     context.memory.read(|_, scene| {
+        let observes = scene.world.live_environments().any(|(_, environment)| environment.spec.mode == Mode::Observe);
         for known in &changed {
             if let Some(developer) = scene.clusters.keys().find_map(|cluster: &ClusterKey| behind(scene, cluster, known)) {
                 let name = developer.name_any();
                 let wait = if leaving.contains(&name) { std::time::Duration::ZERO } else { wait };
                 queues.developers.push_after(&name, Lane::Drift, wait);
-                if of_others {
-                    roles_of_developer(scene.world, developer).iter().for_each(|role| context.consistency.look(role));
+                for role in of_others.then(|| roles_of_developer(scene.world, developer)).into_iter().flatten() {
+                    context.consistency.look(&role);
+                    // Whether what is pending there would change what she may do.
+                    if observes {
+                        queues.roles.push_after(&role, Lane::Drift, wait);
+                    }
                 }
             }
         }

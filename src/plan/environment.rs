@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::ServiceAccount;
-use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
+use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding, RoleRef};
 use kube::ResourceExt;
 
 use crate::api::environment::{EnvironmentSummary, KnownCluster};
@@ -13,11 +13,13 @@ use crate::api::{ConditionType, Environment, EnvironmentStatus, Mode, Reason};
 
 use super::access::paused;
 use super::bound::Bound;
+use super::change::{Change, Step, Verb, Write};
 use super::cluster::{ClusterKey, ClusterState};
 use super::consistency::Figure;
 use super::developer::seconds;
 use super::fence;
 use super::finding::Finding;
+use super::identity::Known;
 use super::link::{Link, key_of, known_cluster, recorded_of_another, untouched};
 use super::person::Mark;
 use super::placement::Scene;
@@ -46,22 +48,32 @@ pub struct Pending {
     pub change: usize,
     /// To remove.
     pub remove: usize,
+    /// How many of all these change what people may do, where that was looked at: in Environments that are only observed.
+    pub access: usize,
 }
 
 impl Pending {
     /// Counts one more.
-    pub fn count(&mut self, verb: super::change::Verb) {
-        match verb {
-            super::change::Verb::Create => self.add += 1,
-            super::change::Verb::Replace => self.change += 1,
-            super::change::Verb::Delete => self.remove += 1,
+    pub fn count(&mut self, scene: Scene<'_>, step: &Step) {
+        match step.change.verb() {
+            Verb::Create => self.add += 1,
+            Verb::Replace => self.change += 1,
+            Verb::Delete => self.remove += 1,
         }
+        let environment = step.environment.as_ref().and_then(|name| scene.world.environment(name));
+        let observed = environment.is_some_and(|environment| environment.spec.mode == Mode::Observe);
+        self.access += usize::from(observed && changes_access(scene, step));
     }
 
     /// The sum of two.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
-        Self { add: self.add + other.add, change: self.change + other.change, remove: self.remove + other.remove }
+        Self {
+            add: self.add + other.add,
+            change: self.change + other.change,
+            remove: self.remove + other.remove,
+            access: self.access + other.access,
+        }
     }
 
     /// Whether nothing is to be done.
@@ -74,6 +86,37 @@ impl std::fmt::Display for Pending {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "+{} ~{} -{}", self.add, self.change, self.remove)
     }
+}
+
+/// Whether a write may change what people may do. A binding that gives no more than bindings of others do changes nothing.
+fn changes_access(scene: Scene<'_>, step: &Step) -> bool {
+    match &step.change {
+        Change::RoleBinding(Write::Create(binding)) => !given_by_others(scene, &step.cluster, binding),
+        Change::RoleBinding(_) | Change::ClusterRoleBinding(_) | Change::ClusterRole(Write::Replace(_) | Write::Delete(_)) => true,
+        _ => false,
+    }
+}
+
+/// Whether everybody in a binding has the same role in that namespace by bindings that usher did not make.
+fn given_by_others(scene: Scene<'_>, cluster: &ClusterKey, binding: &RoleBinding) -> bool {
+    let Some(state) = scene.clusters.get(cluster) else { return false };
+    let namespace = binding.namespace().unwrap_or_default();
+    let here = state.role_bindings.range((namespace.clone(), String::new())..).take_while(|((at, _), _)| *at == namespace);
+    let role = |role: &RoleRef| (role.kind.clone(), role.name.clone());
+    let alike =
+        here.map(|(_, bound)| bound).filter(|bound| !bound.ours && !bound.deleting() && role(bound.role_ref()) == role(&binding.role_ref));
+    let named: BTreeSet<&Known> = alike.flat_map(|bound| bound.subjects.iter()).collect();
+    binding.subjects.iter().flatten().all(|subject| Known::read(subject).is_some_and(|known| named.contains(&known)))
+}
+
+/// What is told of an Environment that is only observed.
+pub fn observing(pending: Pending) -> String {
+    let told = match pending.access {
+        _ if pending.is_nothing() => "nothing is changed here".to_owned(),
+        0 => "nothing is changed here, and none of the pending changes would change what people may do".to_owned(),
+        access => format!("nothing is changed here; what people may do would change by {access} of the pending changes"),
+    };
+    format!("{told}; set mode: Enforce when the pending changes are what you want")
 }
 
 /// What is wrong with an Environment.

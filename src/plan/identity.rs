@@ -105,6 +105,11 @@ pub fn known(developer: &Developer, person: &Person, environment: &Environment, 
     }
 }
 
+/// Whether an Environment knows a Developer by this user name, unless an older one has it.
+pub fn user_is(developer: &Developer, environment: &Environment, name: &str) -> bool {
+    user(developer, environment) == Some(Ok(name.to_owned()))
+}
+
 /// The user name of a Developer in an Environment; `None` where she is known by a ServiceAccount.
 fn user(developer: &Developer, environment: &Environment) -> Option<Result<String, Unknown>> {
     let pattern = environment.spec.identity.as_ref().and_then(|identity| identity.user.as_deref());

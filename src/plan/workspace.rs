@@ -13,7 +13,7 @@ use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::api::environment::{Isolation, WorkspaceTemplate};
+use crate::api::environment::{Isolation, PodSecurity, WorkspaceTemplate};
 use crate::api::metadata::{
     ACCOUNTS_SECRET, ADOPTED, DEVELOPER, DEVELOPER_UID, ENVIRONMENT, INSTALLATION, ISOLATION, KUBECONFIG_SECRET, OWNER_BINDING, PERSON,
     WELCOME_CONFIG_MAP, WORKSPACE, WORKSPACE_OBJECT,
@@ -172,6 +172,19 @@ fn own_or_conflict(site: &Site<'_>, seen: &Namespace, name: String) -> Result<Fo
 /// The annotation that names the object of a Developer.
 pub fn uid_annotation(developer: &Developer) -> BTreeMap<String, String> {
     BTreeMap::from([(DEVELOPER_UID.to_owned(), developer.uid().unwrap_or_default())])
+}
+
+/// What a namespace that somebody has gets besides her access when it becomes her workspace, each as the template's field, so that it stays as it is without.
+pub fn added(template: &WorkspaceTemplate, namespace: &Namespace) -> Vec<&'static str> {
+    // Without the label the API server takes what it was told to take, and that is privileged unless somebody changed it.
+    let level = namespace.labels().get(POD_SECURITY).map_or(PodSecurity::Privileged.label(), String::as_str);
+    let all = [
+        ("quota", !template.quota.is_empty()),
+        ("limits", template.limits.is_some()),
+        ("isolation", template.isolation != Isolation::None),
+        ("podSecurity", template.pod_security.label() != level),
+    ];
+    all.into_iter().filter_map(|(field, adds)| adds.then_some(field)).collect()
 }
 
 /// The writes that make the workspace as its template says.

@@ -23,6 +23,7 @@
 //! | `record_*` | who asked, what Roles contained, the readers of the record | the operator |
 //! | `drift`, `poison`, `crash`, `replicas` | repair, bad neighbours, kills, hand-over | a cluster of their own |
 //! | `faults` | API server, etcd, network and watches fail, and nothing is lost, doubled or written by two | a cluster of their own |
+//! | `import` | what 200 people have before usher comes is said as manifests, and nobody gains or loses by them | a cluster of its own |
 //! | `several` | dev, staging and prod on three clusters: the same everywhere, and none waits for another | two more clusters |
 //! | `at_rest` | a settled cluster writes nothing but the Lease | a cluster of its own |
 //! | `counts` | of every edit each write that it needs, once, and no other | a cluster of its own |
@@ -59,6 +60,7 @@ mod drift;
 mod exact;
 mod faults;
 mod harness;
+mod import;
 mod interleaving;
 mod leaving;
 mod leaving_brake;

@@ -18,6 +18,7 @@ mod docs;
 mod effective;
 mod forecast;
 mod generated;
+mod import;
 mod layers;
 mod leaving;
 mod leaving_model;

@@ -10,6 +10,7 @@ use crate::plan::manifests::Manifests;
 
 use super::super::connect::Connect;
 use super::super::everywhere::{everywhere, opened};
+use super::super::rules;
 use super::Failure;
 
 /// Reads everything that a plan depends on.
@@ -18,8 +19,9 @@ pub async fn stage(connect: &Connect, namespace: &str, manifests: &Manifests, no
     let epoch = epoch(&client).await?;
     let more = manifests.environments.iter().map(ClusterKey::of).filter(|cluster| *cluster != ClusterKey::Home);
     everywhere(&memory, &client, values.terms()?, more).await?;
+    let rules = rules::read(&memory, &client, values.terms()?).await?;
     let (content, settings) = memory.into_parts();
-    Ok(Stage { world: content.world, clusters: content.clusters, links: content.links, settings, epoch, now })
+    Ok(Stage { world: content.world, clusters: content.clusters, links: content.links, rules, settings, epoch, now })
 }
 
 /// The digest of the UIDs of usher's CRDs, which stands on what usher makes.

@@ -52,7 +52,18 @@ fn text(forecast: &Forecast) -> String {
     for (environment, why) in &forecast.unread {
         text.push_str(&format!("not read: uenv/{environment}: {why}\n"));
     }
-    format!("{text}{}\n", totals(forecast))
+    format!("{text}{}{}\n", already(forecast), totals(forecast))
+}
+
+/// How much of what is given people have already; empty if nothing.
+fn already(forecast: &Forecast) -> String {
+    let count: usize = forecast.already.iter().map(|change| change.gains.len()).sum();
+    let people: BTreeSet<&Who> = forecast.already.iter().map(|change| &change.who).collect();
+    if count == 0 {
+        String::new()
+    } else {
+        format!("{} people would be given {count} things that they have already, by bindings that usher did not make.\n", people.len())
+    }
 }
 
 /// All changes, each with what is said of it besides.
@@ -72,7 +83,7 @@ fn markdown(forecast: &Forecast) -> String {
         text.push_str(&format!("| {who} | {place}{note} | {} | {} |\n", cell(&change.gains), cell(&change.loses)));
     }
     let gap = if text.ends_with("|\n") { "\n" } else { "" };
-    text.push_str(&format!("{gap}{}\n", totals(forecast)));
+    text.push_str(&format!("{gap}{}{}\n", already(forecast), totals(forecast)));
     for (object, message) in &forecast.problems {
         text.push_str(&format!("\n> **{object}**: {message}\n"));
     }
@@ -86,6 +97,7 @@ fn json_text(forecast: &Forecast) -> String {
     let value = json!({
         "changes": forecast.changes.iter().map(change).collect::<Vec<_>>(),
         "withheld": forecast.withheld.iter().map(change).collect::<Vec<_>>(),
+        "already": forecast.already.iter().map(change).collect::<Vec<_>>(),
         "unread": forecast.unread.iter().map(|(environment, why)| json!({"environment": environment, "message": why})).collect::<Vec<_>>(),
         "warnings": forecast.problems.iter().map(|(object, message)| json!({"object": object, "message": message})).collect::<Vec<_>>(),
     });

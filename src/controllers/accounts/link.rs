@@ -64,7 +64,7 @@ impl Desk {
         let Some(system) = provider.spec.system() else {
             return Err((Reason::InvalidSpec, "the spec names no system".to_owned(), Retry::OnChange));
         };
-        let secrets = outside::secrets(context, system.credentials(), system.ca()).await?;
+        let secrets = outside::secrets(&context.client, &context.memory.settings().namespace, system.credentials(), system.ca()).await?;
         let throttle = self.throttle(|| self.new_throttle(context, provider));
         let connector = connect(system, secrets, throttle).map_err(told)?;
         let can = connector.probe().await.map_err(told)?;

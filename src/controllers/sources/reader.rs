@@ -204,7 +204,7 @@ impl Reader {
             let message = "the spec does not say where people come from; write keycloak or ldap".to_owned();
             return Err((Reason::InvalidSpec, message, Retry::OnChange));
         };
-        let secrets = outside::secrets(context, origin.credentials(), origin.ca()).await?;
+        let secrets = outside::secrets(&context.client, &context.memory.settings().namespace, origin.credentials(), origin.ca()).await?;
         let throttle = Throttle::new(u32::try_from(source.spec.requests_per_second).unwrap_or(1)).guarded_by(outside::leads(context));
         let directory = open(origin, secrets, Arc::new(throttle)).map_err(told)?;
         directory.read(&Mapping::of(&source.spec)).await.map_err(told)

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use crate::api::Mode;
 
 use super::cluster::{ClusterKey, ClusterState};
+use super::covering::Rules;
 use super::developer::{DeveloperInputs, plan_developer};
 use super::difference::{Difference, Matrix, Place, differences};
 use super::link::{Links, readable};
@@ -21,7 +22,7 @@ use super::placement::Scene;
 use super::settings::Settings;
 use super::world::World;
 
-use self::force::in_force;
+use self::force::{by_others, given_twice, in_force};
 use self::passes::Withheld;
 
 /// What people have written, and what clusters were seen to hold. It is used up: what is foretold happens to it.
@@ -32,6 +33,8 @@ pub struct Stage {
     pub clusters: BTreeMap<ClusterKey, ClusterState>,
     /// How the clusters besides the home cluster stand. Their UIDs are left out: who foretells notes nothing down, so nothing waits for that.
     pub links: Links,
+    /// What the ClusterRoles there allow, as far as that is known: who holds a greater one has a smaller one already.
+    pub rules: Rules,
     /// What the installation decides.
     pub settings: Settings,
     /// The digest of the UIDs of usher's CRDs.
@@ -47,6 +50,8 @@ pub struct Forecast {
     pub changes: Vec<Difference>,
     /// The same where it is only observed: it would happen with mode Enforce.
     pub withheld: Vec<Difference>,
+    /// What people would be given and have already, by bindings that usher did not make. It is in neither of the above.
+    pub already: Vec<Difference>,
     /// The Environments of whose clusters nothing could be read, so that nothing is foretold of them, each with the reason.
     pub unread: BTreeMap<String, String>,
     /// What is wrong, each with the object that it stands in: with the manifests, or because of them.
@@ -55,6 +60,26 @@ pub struct Forecast {
 
 /// What is wrong, each with the object that it stands in.
 type Problems = BTreeSet<(String, String)>;
+
+impl Forecast {
+    /// Sets apart what people would be given and have already. What they have by bindings of others as before is neither given nor lost, wherever it is told of.
+    fn set_apart(&mut self, (had, has): (&Matrix, &Matrix), twice: &Matrix) {
+        for changes in [&mut self.changes, &mut self.withheld] {
+            for change in changes.iter_mut() {
+                let cell = (change.who.clone(), change.place.clone());
+                let tells = |matrix: &Matrix, words: &String| matrix.get(&cell).is_some_and(|all| all.contains(words));
+                change.loses.retain(|words| !tells(has, words));
+                let gains = std::mem::take(&mut change.gains).into_iter();
+                let (already, gains): (BTreeSet<String>, _) = gains.partition(|words| tells(had, words) || tells(twice, words));
+                change.gains = gains;
+                if !already.is_empty() {
+                    self.already.push(Difference { gains: already, loses: BTreeSet::new(), ..change.clone() });
+                }
+            }
+            changes.retain(|change| !(change.gains.is_empty() && change.loses.is_empty()));
+        }
+    }
+}
 
 impl Stage {
     /// Foretells what would happen if manifests were applied.
@@ -67,6 +92,7 @@ impl Stage {
             state.divide(&self.world, &self.settings, cluster);
         }
         let unread = self.unread();
+        let had = self.read(by_others);
         let settles = self.settle(Withheld::Stays);
         let after = self.have();
         let new = |problem: &(String, String)| titles.contains(&problem.0) || !known.contains(problem);
@@ -78,7 +104,10 @@ impl Stage {
         self.settle(Withheld::Done);
         let observed = differences(&after, &self.have());
         let (withheld, changes) = differences(&before, &after).into_iter().partition(|change| self.only_observed(change));
-        Forecast { changes, withheld: [withheld, observed].concat(), unread, problems: found }
+        let mut forecast = Forecast { changes, withheld: [withheld, observed].concat(), already: Vec::new(), unread, problems: found };
+        let (has, twice) = self.read(|scene| (by_others(scene), given_twice(scene, &self.rules)));
+        forecast.set_apart((&had, &has), &twice);
+        forecast
     }
 
     fn read<T>(&self, look: impl FnOnce(Scene<'_>) -> T) -> T {

@@ -288,12 +288,7 @@ async fn exclusive_membership_leaves_no_other_group() {
     for service in [&exclusive, &additive] {
         service.shows(&person, true, &["developers"]).await;
         tells(client, &person, &service.provider, "Active").await;
-        let user = service.user(&person).await.expect("an account");
-        let group = service.resources("Groups").await.into_iter().find(|group| group["displayName"] == "releases").expect("a group");
-        let add = json!({"op": "add", "path": "members", "value": [{"value": user["id"]}]});
-        let body = json!({"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": [add]});
-        let url = format!("{}/Groups/{}", service.base, group["id"].as_str().expect("an id"));
-        assert!(service.http.patch(url).json(&body).send().await.expect("an answer").status().is_success());
+        service.join("releases", &person).await;
         service.shows(&person, true, &["developers", "releases"]).await;
         edit(client, "Provider", &service.provider, json!({"requestsPerSecond": 150})).await;
     }

@@ -3,6 +3,7 @@
 mod crowd;
 mod ending;
 mod following;
+mod imported;
 mod killed;
 mod leaving;
 mod left;
@@ -160,6 +161,17 @@ impl Service {
         let url = format!("{}/Users/{}", self.base, id.as_str().expect("an id"));
         let operation = json!({"op": "replace", "path": path, "value": value});
         let body = json!({"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": [operation]});
+        let answer = self.http.patch(url).json(&body).send().await.expect("an answer");
+        assert!(answer.status().is_success(), "{}", answer.status());
+    }
+
+    /// Adds a user to a group as the administrator of the service would.
+    async fn join(&self, group: &str, username: &str) {
+        let user = self.user(username).await.expect("an account");
+        let group = self.resources("Groups").await.into_iter().find(|it| it["displayName"] == group).expect("a group");
+        let add = json!({"op": "add", "path": "members", "value": [{"value": user["id"]}]});
+        let body = json!({"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"], "Operations": [add]});
+        let url = format!("{}/Groups/{}", self.base, group["id"].as_str().expect("an id"));
         let answer = self.http.patch(url).json(&body).send().await.expect("an answer");
         assert!(answer.status().is_success(), "{}", answer.status());
     }

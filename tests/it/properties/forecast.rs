@@ -1,6 +1,7 @@
 //! What `usher plan --live` foretells is what then happens: the operator's passes over a strict cluster come to the same.
 
 use proptest::prelude::*;
+use usher::plan::covering::Rules;
 use usher::plan::difference::{Matrix, differences};
 use usher::plan::forecast::Stage;
 use usher::plan::forecast::force::in_force;
@@ -14,7 +15,7 @@ use crate::worlds::{Written, edit};
 /// The world as a plan reads it.
 pub fn stage(model: Model) -> Stage {
     let Model { world, clusters, links, settings, now, epoch, .. } = model;
-    Stage { world, clusters, links, settings, epoch, now }
+    Stage { world, clusters, links, rules: Rules::new(), settings, epoch, now }
 }
 
 /// Everything that is written, as manifests.

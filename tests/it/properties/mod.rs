@@ -8,6 +8,7 @@ mod ends;
 pub mod exact;
 pub mod forecast;
 mod grants;
+mod import;
 mod instants;
 mod order;
 mod persons;

@@ -27,6 +27,12 @@ pub const ISOLATION: &str = "usher.dev/isolation";
 pub const ENTRY: &str = "usher.dev/entry";
 /// Label on Developers: the Source that made her, or claimed her by her personId. Nobody but usher may write it.
 pub const SOURCE: &str = "usher.dev/source";
+/// Label on what was pushed by SCIM: the type of the resource, `User` or `Group`.
+pub const SCIM: &str = "usher.dev/scim";
+/// Label on what was pushed by SCIM: the id of the resource.
+pub const SCIM_ID: &str = "usher.dev/scim-id";
+/// Label on what was pushed by SCIM: a digest of what the sender knows it by.
+pub const SCIM_EXTERNAL: &str = "usher.dev/scim-external";
 /// Label on Grants: `Active` or `Ended`.
 pub const STATE: &str = "usher.dev/state";
 

@@ -1,7 +1,7 @@
 //! What a Source reads, of whichever sort it is.
 
 use super::environment::SecretKey;
-use super::source::{KeycloakRealm, LdapTree, SourceSpec};
+use super::source::{KeycloakRealm, LdapTree, ScimPush, SourceSpec};
 
 /// What a Source reads, with its settings.
 #[derive(Clone, Copy, Debug)]
@@ -10,12 +10,15 @@ pub enum Origin<'a> {
     Keycloak(&'a KeycloakRealm),
     /// An LDAP directory.
     Ldap(&'a LdapTree),
+    /// An identity provider that pushes.
+    Scim(&'a ScimPush),
 }
 
 impl SourceSpec {
     /// What it reads; nothing if the spec says nothing, which the schema refuses.
     pub fn origin(&self) -> Option<Origin<'_>> {
-        self.keycloak.as_ref().map(Origin::Keycloak).or(self.ldap.as_ref().map(Origin::Ldap))
+        let pulled = self.keycloak.as_ref().map(Origin::Keycloak).or(self.ldap.as_ref().map(Origin::Ldap));
+        pulled.or(self.scim.as_ref().map(Origin::Scim))
     }
 }
 
@@ -25,14 +28,21 @@ impl<'a> Origin<'a> {
         match self {
             Self::Keycloak(_) => "keycloak",
             Self::Ldap(_) => "ldap",
+            Self::Scim(_) => "scim",
         }
     }
 
-    /// Where usher's own credential for it is kept.
+    /// Whether others say what there is, as soon as it is so, and it is not read.
+    pub const fn is_pushed(&self) -> bool {
+        matches!(self, Self::Scim(_))
+    }
+
+    /// Where usher's own credential for it is kept, or the one by which its sender is known.
     pub const fn credentials(&self) -> &'a SecretKey {
         match self {
             Self::Keycloak(it) => &it.credentials_secret,
             Self::Ldap(it) => &it.credentials_secret,
+            Self::Scim(it) => &it.token_secret,
         }
     }
 
@@ -41,6 +51,7 @@ impl<'a> Origin<'a> {
         match self {
             Self::Keycloak(it) => it.ca_secret.as_ref(),
             Self::Ldap(it) => it.ca_secret.as_ref(),
+            Self::Scim(_) => None,
         }
     }
 }

@@ -14,8 +14,8 @@ use super::span::Span;
 
 fn spec_rules() -> serde_json::Value {
     rules(&[Rule::new(
-        "has(self.keycloak) != has(self.ldap)",
-        "say where people come from: exactly one of keycloak and ldap; scim is not served by this version of usher yet",
+        "[has(self.keycloak), has(self.ldap), has(self.scim)].filter(it, it).size() == 1",
+        "say where people come from: exactly one of keycloak, ldap and scim",
     )])
 }
 
@@ -72,7 +72,7 @@ fn default_filter() -> String {
     "(objectClass=inetOrgPerson)".to_owned()
 }
 
-/// Where people come from: a directory or identity provider that is read.
+/// Where people come from: a directory or identity provider that is read, or that pushes.
 #[derive(CustomResource, Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[kube(
     group = "usher.dev",
@@ -83,7 +83,7 @@ fn default_filter() -> String {
     category = "usher",
     status = "SourceStatus",
     derive = "PartialEq",
-    doc = "Where people come from: a directory or identity provider. usher reads its people and groups, and makes and changes Developers by what it reads, as field manager usher-source/<name>: it owns their e-mail, name, teams and state, and touches nothing that somebody else owns.",
+    doc = "Where people come from: a directory or identity provider. usher reads its people and groups, or is told of them by SCIM 2.0, and makes and changes Developers by what it reads, as field manager usher-source/<name>: it owns their e-mail, name, teams and state, and touches nothing that somebody else owns.",
     printcolumn(name = "Type", type_ = "string", json_path = ".status.summary.type", description = "What is read"),
     printcolumn(
         name = "People",
@@ -145,11 +145,16 @@ pub struct SourceSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ldap: Option<LdapTree>,
 
+    /// An identity provider that pushes by SCIM 2.0, to /scim/v2/<name of this Source> of usher's Service. Groups are written as their displayName. Who is deleted
+    /// there is Departed, who is not active is Suspended, and both at once: absence speaks of those only who are missing without a word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scim: Option<ScimPush>,
+
     /// Enforce: usher makes it so. Observe: usher says what would change, and changes nothing.
     #[serde(default)]
     pub mode: Mode,
 
-    /// How often all of it is read.
+    /// How often all of it is read. What is pushed is looked at as soon as it is, and so often besides.
     #[serde(default = "five_minutes")]
     pub every: Span,
 
@@ -231,24 +236,34 @@ pub struct LdapTree {
     pub group_base_dn: Option<String>,
 }
 
+/// An identity provider that pushes by SCIM 2.0.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ScimPush {
+    /// The token that it sends, as Authorization: Bearer: 32 characters at least, made by chance. A Secret in usher's own namespace.
+    pub token_secret: SecretKey,
+}
+
 /// What of a person becomes what of a Developer: attributes of the source in braces, for example {username}.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PeopleMapping {
     /// The Developer's name, made of lower-case letters, digits and hyphens. It is given once: who is called otherwise later keeps hers. Default: {username} of
-    /// Keycloak, {uid} of LDAP.
+    /// Keycloak, {uid} of LDAP, {login} of SCIM, which is the userName up to its @.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 3, max = 256), extend("x-kubernetes-validations" = template_rules()))]
     pub name: Option<String>,
-    /// The e-mail address. Default: {email} of Keycloak, {mail} of LDAP.
+    /// The e-mail address. Default: {email} of Keycloak, {mail} of LDAP, {email} of SCIM: the primary one of emails, else that for work, else
+    /// the userName if that is an address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 3, max = 256), extend("x-kubernetes-validations" = template_rules()))]
     pub email: Option<String>,
-    /// The name as people say it. Default: {firstName} {lastName} of Keycloak, {cn} of LDAP.
+    /// The name as people say it. Default: {firstName} {lastName} of Keycloak, {cn} of LDAP, {displayName} of SCIM, else her name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 3, max = 256), extend("x-kubernetes-validations" = template_rules()))]
     pub display_name: Option<String>,
-    /// What is the same for the same person for ever, by which she is known again whatever her name is then. Default: {id} of Keycloak, {entryUUID} of LDAP.
+    /// What is the same for the same person for ever, by which she is known again whatever her name is then. Default: {id} of Keycloak, {entryUUID} of LDAP,
+    /// {externalId} of SCIM, to which the sender must map what never changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 3, max = 256), extend("x-kubernetes-validations" = template_rules()))]
     pub person_id: Option<String>,

@@ -19,6 +19,7 @@ use crate::controllers::export::Exporter;
 use crate::controllers::{self, defaults};
 use crate::plan::cluster::ClusterKey;
 use crate::plan::name::digest;
+use crate::server::scim::Scim;
 use crate::telemetry::export::Target;
 use crate::telemetry::logging::{self, Format};
 use crate::telemetry::metrics::Metrics;
@@ -33,7 +34,7 @@ const REMOTES_WITHIN: Duration = Duration::from_secs(5);
 /// Run the operator.
 ///
 /// It reads its settings from ConfigMap usher-settings in its namespace, takes part in the election of the replica that works,
-/// and serves /healthz, /readyz and /metrics.
+/// and serves /healthz, /readyz and /metrics; and SCIM for identity providers, if that is on.
 #[derive(Debug, clap::Args)]
 pub struct Run {
     #[command(flatten)]
@@ -44,6 +45,9 @@ pub struct Run {
     /// Where to serve health, readiness and metrics; port 0 takes a free one
     #[arg(long, env = "USHER_LISTEN", default_value = "0.0.0.0:8080")]
     listen: SocketAddr,
+    /// Where to serve SCIM, if the settings have scim.enabled; port 0 takes a free one
+    #[arg(long, env = "USHER_SCIM_LISTEN", default_value = "0.0.0.0:8443")]
+    scim_listen: SocketAddr,
     /// The name of this replica in the Lease [default: POD_NAME, else the process]
     #[arg(long, env = "POD_NAME")]
     identity: Option<String>,
@@ -79,11 +83,17 @@ impl Run {
         watches.declared();
         watches.observed();
         watches.recorded();
-        let listener = TcpListener::bind(self.listen)
-            .await
-            .map_err(|error| format!("cannot listen on {}: {error}; choose another --listen", self.listen))?;
+        let listener = listen(self.listen, "--listen").await?;
         tracing::info!(address = %listener.local_addr()?, namespace, version = env!("CARGO_PKG_VERSION"), "listening");
         let server = tokio::spawn(super::serve::serve(listener, metrics.clone(), Arc::new(watches.readiness())));
+        if let Some(tls_secret) = values.scim() {
+            watches.pushed();
+            let listener = listen(self.scim_listen, "--scim-listen").await?;
+            tracing::info!(scim = %listener.local_addr()?, "serving SCIM");
+            let (client, memory, metrics, ready) =
+                (Client::try_from(config.clone())?, memory.clone(), metrics.clone(), Arc::new(watches.readiness()));
+            tokio::spawn(Scim { client, memory, metrics, tls_secret, ready }.serve(listener));
+        }
         let identity = self.identity();
         let remotes = Remotes { home: client.clone(), memory, metrics, connections: Arc::default(), terms };
         let work = self.lead(config, namespace, &identity, &remotes, (&watches, export));
@@ -162,6 +172,11 @@ impl Run {
             format!("usher-{}", digest(&[&process, &start]))
         })
     }
+}
+
+async fn listen(address: SocketAddr, flag: &str) -> Result<TcpListener, Failure> {
+    let listener = TcpListener::bind(address).await;
+    Ok(listener.map_err(|error| format!("cannot listen on {address}: {error}; choose another {flag}"))?)
 }
 
 /// Ends the process with all that it was about to send: another replica may work by now.

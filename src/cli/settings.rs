@@ -27,6 +27,14 @@ pub struct Values {
     offboarding: OffboardingValues,
     leader_election: LeaderValues,
     audit: AuditValues,
+    scim: ScimValues,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct ScimValues {
+    enabled: bool,
+    tls_secret: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -172,6 +180,11 @@ impl Values {
                 cluster_scope_secrets: self.fence.cluster_scope.secrets.unwrap_or(default.cluster_scope_secrets),
             },
         })
+    }
+
+    /// The Secret with the certificate by which SCIM is served; nothing if it is not served.
+    pub fn scim(&self) -> Option<String> {
+        self.scim.enabled.then(|| self.scim.tls_secret.clone().unwrap_or_else(|| "usher-scim-tls".to_owned()))
     }
 
     /// Where the record is exported to.

@@ -24,6 +24,7 @@ use crate::plan::cluster::{ClusterKey, ClusterState, Key};
 use crate::plan::identity::developer_of_service_account;
 use crate::plan::link::{Link, Links, readable};
 use crate::plan::placement::Scene;
+use crate::plan::scim::pushed::Pushed;
 use crate::plan::settings::Settings;
 use crate::plan::shelf::Shelf;
 use crate::plan::world::{World, redrawn};
@@ -46,6 +47,8 @@ pub enum Seen {
     Provider(String, Option<Arc<Provider>>, Option<Arc<Provider>>),
     /// A Source, before and after.
     Source(String, Option<Arc<Source>>, Option<Arc<Source>>),
+    /// Something was pushed for a Source.
+    Pushed(String),
     /// A Secret of usher's own namespace, in which the credentials of a Provider or Source may be.
     OwnSecret(String),
     /// A Lock, before and after.
@@ -96,6 +99,8 @@ pub struct Content {
     pub grants: Grants,
     /// What Roles contained.
     pub revisions: Revisions,
+    /// What was pushed by SCIM.
+    pub pushed: Pushed,
     /// The Secrets of usher's own namespace, without what is in them: Providers' credentials may be there.
     pub own_secrets: BTreeMap<String, Arc<PartialObjectMeta<Secret>>>,
     gone: Gone,
@@ -248,6 +253,11 @@ impl Memory {
             None => (key, None),
         };
         K::keys(&content, cluster).into_iter().map(known).collect()
+    }
+
+    /// What is pushed by SCIM is watched from now on.
+    pub fn serve_pushed(&self) {
+        self.content.write().pushed.serve();
     }
 
     /// Takes in whether Locks are read, and whether their kind is going away or missing, each if known.

@@ -13,6 +13,7 @@ pub mod leader;
 pub mod memory;
 pub mod objects;
 pub mod pen;
+pub mod pushed;
 pub mod records;
 pub mod remote;
 pub mod secrets;

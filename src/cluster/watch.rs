@@ -24,12 +24,13 @@ use tokio::sync::{Notify, Semaphore, SemaphorePermit, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::api::metadata::{ACCOUNTS_SECRET, IDENTITIES_NAMESPACE, KUBECONFIG_SECRET, MANAGED_BY, MANAGER, WELCOME_CONFIG_MAP};
+use crate::api::metadata::{ACCOUNTS_SECRET, IDENTITIES_NAMESPACE, KUBECONFIG_SECRET, MANAGED_BY, MANAGER, SCIM, WELCOME_CONFIG_MAP};
 use crate::api::{Binding, Departure, Developer, Environment, Grant, Lock, Provider, Role, Source};
 use crate::plan::change::ours;
 use crate::plan::cluster::{ClusterKey, Key};
 use crate::plan::name::fingerprint;
 use crate::plan::revision::remembered;
+use crate::plan::scim::record::Record;
 use crate::telemetry::metrics::Metrics;
 
 use super::crds;
@@ -166,6 +167,17 @@ impl Watches {
         // That they change is enough to know; what is in those that Providers and Sources name is read when it is needed.
         let secrets = move |client| Api::<PartialObjectMeta<Secret>>::namespaced(client, &settings.namespace);
         self.spawn("Secret", secrets, Config::default(), Some);
+    }
+
+    /// Starts to watch what is pushed by SCIM, which is kept in usher's own namespace.
+    pub fn pushed(&mut self) {
+        let settings = self.memory.settings().clone();
+        let (installation, namespace) = (settings.installation, settings.namespace);
+        let records = move |client| Api::<ConfigMap>::namespaced(client, &namespace);
+        self.spawn("ConfigMap", records, Config::default().labels(SCIM), move |object| {
+            ours(&object, &installation).then(|| Record::read(object)).flatten()
+        });
+        self.memory.serve_pushed();
     }
 
     /// Starts to watch what the cluster holds.

@@ -27,5 +27,8 @@ pub fn open(origin: Origin<'_>, secrets: Secrets, throttle: Arc<Throttle>) -> Re
     match origin {
         Origin::Keycloak(settings) => Ok(Arc::new(keycloak::Keycloak::reader(settings, secrets, throttle)?)),
         Origin::Ldap(settings) => Ok(Arc::new(ldap::Tree::new(settings, secrets, throttle)?)),
+        Origin::Scim(_) => {
+            Err(ConnectorError::InvalidSettings { field: "scim", message: "people of this Source are pushed, and not read".to_owned() })
+        }
     }
 }

@@ -39,6 +39,7 @@ pub fn wake(context: &Context, seen: &Seen, by: By) {
         Seen::Environment(name, old, new) => environment(context, name, old.as_ref(), new.as_ref()),
         Seen::Provider(name, old, new) => provider(context, name, old.as_ref(), new.as_ref()),
         Seen::Source(name, old, new) => source(context, name, old.as_deref(), new.as_deref()),
+        Seen::Pushed(name) => context.queues.sources.push(name, Lane::New),
         Seen::OwnSecret(name) => own_secret(context, name),
         Seen::Namespace(old, new) => namespace(context, old.as_deref(), new.as_deref()),
         Seen::RoleBinding(old, new) => bound(context, old.as_ref(), new.as_ref()),

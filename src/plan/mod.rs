@@ -54,6 +54,7 @@ pub mod request;
 pub mod retention;
 pub mod revision;
 pub mod role;
+pub mod scim;
 pub mod seal;
 pub mod settings;
 pub mod shelf;

@@ -29,6 +29,7 @@
 //! | `counts` | of every edit each write that it needs, once, and no other | a cluster of its own |
 //! | `absence`, `absent_operator`, `upgrade`, `upgrade_stored` | CRDs, chart or operator gone and back | a cluster of their own |
 //! | `sources` | people from a directory come, move and leave; what it tells by mistake hurts nobody | the operator, Keycloak, LDAP |
+//! | `scim` | an identity provider pushes people, and nothing that was answered is lost | the operator, scim2-tester |
 //! | `rbac` | the chart's RBAC is what was used | a cluster of its own |
 //! | `attack` | what nobody may do, tried: as binder, responder, developer, and with the operator's token | the operator |
 
@@ -86,6 +87,10 @@ mod record_retention;
 mod record_revisions;
 mod replicas;
 mod schema;
+mod scim;
+#[allow(dead_code, reason = "each test binary uses some of it")]
+#[path = "../support/scim_corpus.rs"]
+mod scim_corpus;
 mod several;
 mod sources;
 mod support;

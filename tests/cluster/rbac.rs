@@ -18,6 +18,7 @@ use crate::support::fleet::{gone, object, put};
 use crate::support::install::{Install, PATIENT};
 use crate::support::operator::Operator;
 use crate::support::people::reaches;
+use crate::support::scim::{Sender, certify, declare_source};
 use crate::support::systems::System;
 use crate::support::{AuditLevel, ControlPlane, wait_until};
 
@@ -132,18 +133,21 @@ struct House {
     client: Client,
     install: Install,
     audit: Audit,
+    /// The CA of the certificate with which it serves SCIM.
+    ca: String,
 }
 
 impl House {
     async fn new() -> Self {
         let plane = ControlPlane::exclusive(AuditLevel::Metadata).await;
         let client = plane.admin_client().await;
-        let install = Install::new(&plane, &[PATIENT[0], PATIENT[1], "audit.retention=5s", "audit.revisionsPerRole=1"]).await;
+        let install = Install::new(&plane, &[PATIENT[0], PATIENT[1], "audit.retention=5s", "audit.revisionsPerRole=1", "scim.enabled=true"]).await;
+        let ca = certify(&client).await;
         let audit = Audit::from_now(&plane);
         let operator = Operator::start_with(&install, &["--identity", "usher-0"]).await;
         operator.ready().await;
         client::namespace(&client, "shop", &[("usher.dev/managed", "true")]).await;
-        Self { database: System::start("postgresql").await, operator, plane, client, install, audit }
+        Self { database: System::start("postgresql").await, operator, plane, client, install, audit, ca }
     }
 
     /// A Provider, with usher's credentials for it, and a Role that gives accounts there.
@@ -168,6 +172,19 @@ impl House {
         let realm = json!({"url": "https://id.example.com", "realm": "staff", "credentialsSecret": key});
         put(&self.client, object("Source", "hr", &json!({"keycloak": realm}))).await;
         reaches(&self.client, "Source", "hr", "/status/state", "Incomplete").await;
+    }
+
+    /// Somebody is pushed, changed, called otherwise and deleted.
+    async fn pushes(&self) {
+        let token = declare_source(&self.client, "push", json!({"mode": "Observe"})).await;
+        let sender = Sender::new(&self.operator, &self.ca, "push", &token).await;
+        sender.let_in().await;
+        let id = sender.post("/Users", &json!({"userName": "eve@example.com", "externalId": "e"})).await.is(201).id();
+        sender.find("Users", "userName eq \"eve@example.com\"").await;
+        for change in [json!({"title": "Boss"}), json!({"userName": "eva@example.com"})] {
+            sender.patch(&format!("/Users/{id}"), json!([{"op": "replace", "value": change}])).await.is(200);
+        }
+        sender.with("DELETE", &format!("/Users/{id}"), &[], None).await.is(204);
     }
 
     /// Changes an object as somebody would with `kubectl patch`. One that was replaced by another meanwhile is left alone.
@@ -215,6 +232,7 @@ impl House {
         .await;
         self.provider().await;
         self.source().await;
+        self.pushes().await;
         for name in ["ada", "bob"] {
             ready(&self.client, name).await;
         }

@@ -29,6 +29,10 @@ mod questions;
 mod record;
 mod retention;
 mod scenarios;
+mod scim;
+#[allow(dead_code, reason = "each test binary uses some of it")]
+#[path = "../support/scim_corpus.rs"]
+mod scim_corpus;
 mod silent;
 mod sources;
 mod unseen;

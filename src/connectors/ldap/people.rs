@@ -121,6 +121,7 @@ impl Directory for Tree {
                 attributes: wanted.iter().filter_map(|name| Some((name.clone(), value(entry, name)?))).collect::<BTreeMap<_, _>>(),
                 groups: of.into_iter().filter(|group| groups.contains_key(group)).collect(),
                 active: Some(!is_disabled(entry)),
+                gone: false,
             }
         };
         Ok(Found { people: entries.iter().map(person).collect(), groups, versions })

@@ -1,5 +1,6 @@
 //! Sources of people: a reader for each, and passes that plan what follows from what was read, carry it out and tell of it.
 
+mod pushed;
 mod reader;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,10 +17,11 @@ use tokio::time::Instant;
 
 use crate::api::metadata::RELEASE;
 use crate::api::source::PendingPeople;
-use crate::api::{Mode, Source, SourceStatus};
+use crate::api::{ConditionType, Mode, Source, SourceStatus};
 use crate::cluster::error::Error;
 use crate::cluster::pen::Urgency;
 use crate::plan::access::paused;
+use crate::plan::finding::Finding;
 use crate::plan::source::belief::{Belief, Remembered, judge};
 use crate::plan::source::claim::{Effect, Write};
 use crate::plan::source::status::{Done as Carried, Outcome, Told, first_status, pending, source_status};
@@ -124,7 +126,7 @@ impl Sources {
         let word = source.annotations().get(RELEASE).map(String::as_str);
         let freed = word.is_some_and(|word| reader.release(word));
         let remembered = Remembered::of(source);
-        let (outcome, remembered, read) = match reader.last(source) {
+        let (outcome, remembered, read) = match reader.last(context, source) {
             None => {
                 // What was told before a start stands until it is read again.
                 let settled = source.status.as_ref().is_some_and(|status| status.observed_generation == source.metadata.generation);
@@ -161,13 +163,14 @@ impl Sources {
     async fn act(&self, source: &Arc<Source>, reader: &Reader, read: &Read, mut told: Told<'_>) -> Result<Done, Error> {
         let context = &self.context;
         let word = source.annotations().get(RELEASE).map(String::as_str);
-        let emptied = std::mem::take(&mut told.remembered.emptied);
+        let (emptied, losses) = (std::mem::take(&mut told.remembered.emptied), reader.losses());
         let mut plan = context.memory.read(|content, _| plan_source(source, &content.world, read, (&emptied, word)));
         let enforced = source.spec.mode == Mode::Enforce;
         let limits = (plan.limits(source.spec.brake), plan.population);
         let may = enforced && read.is_fresh(context.now());
         let admitted = may && reader.admits((&plan.losing, &plan.missing), limits.0, limits.1, context.now());
-        let (problems, findings) = (std::mem::take(&mut plan.problems), std::mem::take(&mut plan.findings));
+        let (problems, mut findings) = (std::mem::take(&mut plan.problems), std::mem::take(&mut plan.findings));
+        findings.extend(reader.shut().map(|(reason, message)| Finding::new(ConditionType::Connected, reason, message)));
         let mut done = Carried { people: read.found.people.len(), missing: plan.missing.len(), problems, findings, ..Carried::default() };
         let mut after = Done::default();
         if (admitted || !enforced) && !plan.doubts {
@@ -178,13 +181,14 @@ impl Sources {
         }
         told.remembered.emptied = std::mem::take(&mut plan.emptied);
         if admitted {
-            let written = self.carry_out(source, &plan).await;
+            let written = self.carry_out(source, &plan, losses).await;
             after.wrote = !written.made.is_empty() || written.changed > 0;
             (done.created, done.changed) = reader.wrote(read, written.made, written.changed);
             after.soon = written.unfinished.then_some(Duration::ZERO);
             done.errors =
                 written.errors.iter().filter(|error| !error.is_no_failure()).map(|error| (error.reason(), error.chain())).collect();
             after.errors = written.errors;
+            pushed::clear(context, source).await;
         } else {
             // What it did before it grew old is still what came of it.
             (done.created, done.changed) = reader.wrote(read, BTreeSet::new(), 0);
@@ -198,25 +202,29 @@ impl Sources {
     }
 
     /// Makes and changes Developers: those first who lose something by it.
-    async fn carry_out(&self, source: &Source, plan: &SourcePlan) -> Written {
+    async fn carry_out(&self, source: &Source, plan: &SourcePlan, losses: u64) -> Written {
         let (leaving, others): (Vec<Write>, Vec<Write>) = plan.writes.iter().cloned().partition(|write| write.effect == Effect::Ends);
         let (mut written, until) = (Written::default(), Instant::now() + LONG_ENOUGH);
         if !leaving.is_empty() {
             Urgency::leave();
         }
-        self.carry_some(source, leaving, until, &mut written).await;
+        self.carry_some(source, leaving, (until, None), &mut written).await;
         Urgency::ease();
-        self.carry_some(source, others, until, &mut written).await;
+        self.carry_some(source, others, (until, Some(losses)), &mut written).await;
         written
     }
 
-    async fn carry_some(&self, source: &Source, writes: Vec<Write>, until: Instant, written: &mut Written) {
+    async fn carry_some(&self, source: &Source, writes: Vec<Write>, (until, losses): (Instant, Option<u64>), written: &mut Written) {
         let name = source.name_any();
         let answers = stream::iter(writes).map(|write| {
             let name = &name;
             async move {
                 // Whoever deletes a Source, pauses it or says something else of it stops what is under way.
-                let meant = self.context.memory.read(|content, _| still_means(source, content.world.source(name).map(Arc::as_ref)));
+                // And so does whoever pushes that somebody is to lose something: that goes first.
+                let meant = self.context.memory.read(|content, _| {
+                    let first = losses.is_some_and(|losses| content.pushed.losses(name) > losses);
+                    !first && still_means(source, content.world.source(name).map(Arc::as_ref))
+                });
                 if Instant::now() > until || !meant {
                     return None;
                 }

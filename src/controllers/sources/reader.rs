@@ -7,11 +7,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::ResourceExt;
 use parking_lot::Mutex;
+use secrecy::ExposeSecret;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout};
 
-use crate::api::source::{BrakeLimits, ProviderBrake, RecentRemovals};
+use crate::api::environment::SecretKey;
+use crate::api::source::{BrakeLimits, Origin, ProviderBrake, RecentRemovals};
 use crate::api::{Reason, Source};
 use crate::connectors::directory::open;
 use crate::connectors::error::Retry;
@@ -19,8 +21,9 @@ use crate::connectors::throttle::Throttle;
 use crate::plan::account_brake::Ledger;
 use crate::plan::name::fraction;
 use crate::plan::provider::backoff;
+use crate::plan::scim::people::found;
 use crate::plan::source::mapping::Mapping;
-use crate::plan::source::{Found, Read, known, rests};
+use crate::plan::source::{Found, Read, SHORTEST_TOKEN, known, rests};
 
 use super::super::context::Context;
 use super::super::outside::{self, Trouble, told};
@@ -28,6 +31,10 @@ use super::super::queue::Lane;
 
 /// A read that takes longer is given up: something trickles.
 const WHOLE: Duration = Duration::from_mins(15);
+/// What was pushed is taken in anew after this, though nothing else was: it must not grow old.
+const TAKEN_ANEW: Duration = Duration::from_mins(5);
+/// How soon a token that is missing is looked for again.
+const SHUT: Duration = Duration::from_secs(30);
 /// How soon it is looked whether a Source that is going is gone, or a paused one goes on.
 const RESTING: Duration = Duration::from_secs(5);
 
@@ -51,6 +58,17 @@ pub(super) struct Reader {
     task: Mutex<Option<AbortHandle>>,
 }
 
+/// What was pushed for a Source, as it was taken in.
+#[derive(Debug)]
+struct TakenIn {
+    /// How often it had changed.
+    changes: u64,
+    /// How often that may have taken something from somebody.
+    losses: u64,
+    generation: Option<i64>,
+    read: Arc<Read>,
+}
+
 #[derive(Debug, Default)]
 struct State {
     /// The last try, and the version of the spec that it was for.
@@ -63,6 +81,10 @@ struct State {
     written: Option<(Timestamp, usize, usize)>,
     ledger: Ledger,
     failures: u32,
+    /// Where others push.
+    pushed: Option<TakenIn>,
+    /// Why nobody can push, if so.
+    shut: Option<(Reason, String)>,
 }
 
 impl Reader {
@@ -100,10 +122,70 @@ impl Reader {
         self.changed.notify_one();
     }
 
-    /// The last try, if it was by the present spec.
-    pub(super) fn last(&self, source: &Source) -> Option<Attempt> {
+    /// The last try, if it was by the present spec. What is pushed is taken in when it is asked for.
+    pub(super) fn last(&self, context: &Context, source: &Source) -> Option<Attempt> {
+        if source.spec.origin().is_some_and(|origin| origin.is_pushed()) {
+            return Some(self.take_in(context, source));
+        }
         let last = self.state.lock().last.clone();
         last.filter(|(_, generation)| *generation == source.metadata.generation).map(|(attempt, _)| attempt)
+    }
+
+    /// What was pushed, which is all that there is. It is the same read as long as nothing else is pushed, but for a time.
+    fn take_in(&self, context: &Context, source: &Source) -> Attempt {
+        let now = context.now();
+        let pushed = context.memory.read(|content, _| {
+            let (pushed, known) = (&content.pushed, known(&content.world));
+            pushed.is_served().then(|| (pushed.changes(&self.name), pushed.losses(&self.name), pushed.of(&self.name), known))
+        });
+        let Some((changes, losses, records, known)) = pushed else {
+            let message = "SCIM is not served; set scim.enabled=true in the chart's values".to_owned();
+            return Attempt::Failed(Reason::Denied, message);
+        };
+        let generation = source.metadata.generation;
+        let same = |taken: &&TakenIn| {
+            let young = now.duration_since(taken.read.at).unsigned_abs() < every(source).min(TAKEN_ANEW);
+            taken.changes == changes && taken.generation == generation && young
+        };
+        let mut state = self.state.lock();
+        state.complete_at = Some(now);
+        if let Some(taken) = state.pushed.as_ref().filter(same) {
+            return Attempt::Read(taken.read.clone());
+        }
+        let read = Arc::new(Read::new(now, found(&records, &Mapping::of(&source.spec)), known));
+        state.pushed = Some(TakenIn { changes, losses, generation, read: read.clone() });
+        drop(state);
+        context.metrics.source_read(&self.name, "Complete");
+        Attempt::Read(read)
+    }
+
+    /// How often what was taken in may have taken something from somebody.
+    pub(super) fn losses(&self) -> u64 {
+        self.state.lock().pushed.as_ref().map(|taken| taken.losses).unwrap_or_default()
+    }
+
+    /// Why nobody can push for a Source, if so.
+    pub(super) fn shut(&self) -> Option<(Reason, String)> {
+        self.state.lock().shut.clone()
+    }
+
+    /// Looks whether there is a token by which a sender is let in. Returns how long it is until the next time.
+    async fn look_for_token(&self, context: &Arc<Context>, source: &Source, token: &SecretKey) -> Duration {
+        let shut = match outside::secrets(context, token, None).await {
+            Ok(secrets) if secrets.credential.expose_secret().len() >= SHORTEST_TOKEN => None,
+            Ok(_) => {
+                let message = format!(
+                    "the token in Secret {} is shorter than {SHORTEST_TOKEN} characters, so nobody is let in by it; make one by chance, for example with openssl rand -hex 32",
+                    token.name
+                );
+                Some((Reason::Denied, message))
+            }
+            Err((reason, message, _)) => Some((reason, message)),
+        };
+        let wait = if shut.is_some() { SHUT.min(every(source)) } else { every(source).min(TAKEN_ANEW) };
+        self.state.lock().shut = shut;
+        context.queues.sources.push(&self.name, Lane::New);
+        wait
     }
 
     /// When all of it was read last.
@@ -125,7 +207,10 @@ impl Reader {
     pub(super) fn wrote(&self, read: &Read, made: BTreeSet<String>, changed: usize) -> (usize, usize) {
         let mut state = self.state.lock();
         let created = made.len();
-        if let Some((Attempt::Read(last), _)) = state.last.as_mut().filter(|_| created > 0) {
+        let taken = state.pushed.as_mut().map(|taken| &mut taken.read).filter(|_| created > 0);
+        if let Some(last) = taken {
+            Arc::make_mut(last).known.extend(made);
+        } else if let Some((Attempt::Read(last), _)) = state.last.as_mut().filter(|_| created > 0) {
             Arc::make_mut(last).known.extend(made);
         }
         let (made_before, changed_before) =
@@ -201,7 +286,7 @@ impl Reader {
 
     async fn all(&self, context: &Arc<Context>, source: &Source) -> Result<Found, Trouble> {
         let Some(origin) = source.spec.origin() else {
-            let message = "the spec does not say where people come from; write keycloak or ldap".to_owned();
+            let message = "the spec does not say where people come from; write keycloak, ldap or scim".to_owned();
             return Err((Reason::InvalidSpec, message, Retry::OnChange));
         };
         let secrets = outside::secrets(&context.client, &context.memory.settings().namespace, origin.credentials(), origin.ca()).await?;
@@ -222,7 +307,10 @@ async fn run(context: Weak<Context>, reader: Arc<Reader>) {
         let Some(context) = context.upgrade() else { return };
         let source = context.memory.read(|content, _| content.world.source(&reader.name).cloned());
         let wait = match source.filter(|source| reader.is_of(source) && !rests(source)) {
-            Some(source) => reader.read(&context, &source).await,
+            Some(source) => match source.spec.origin() {
+                Some(Origin::Scim(push)) => reader.look_for_token(&context, &source, &push.token_secret).await,
+                _ => reader.read(&context, &source).await,
+            },
             None => RESTING,
         };
         drop(context);

@@ -77,6 +77,7 @@ fn reads(spec: &SourceSpec) -> String {
     let from = match spec.origin() {
         Some(Origin::Keycloak(it)) => format!("{:?}", (&it.url, &it.realm)),
         Some(Origin::Ldap(it)) => format!("{:?}", (&it.url, &it.base_dn, &it.filter, &it.group_base_dn)),
+        Some(Origin::Scim(_)) => "scim".to_owned(),
         None => String::new(),
     };
     fingerprint(format!("{from} {:?} {:?}", spec.people, spec.teams).as_bytes())
@@ -125,6 +126,10 @@ impl ReadState {
 /// Judges a read. `before` are the versions of the entries of the last one that was believed, `word` what somebody released.
 pub fn judge(spec: &SourceSpec, read: &Read, before: &BTreeMap<String, String>, remembered: &Remembered, word: Option<&str>) -> Belief {
     let doubted = |why: String| Belief::Doubted(why, remembered.clone());
+    if is_pushed(spec) {
+        // Each word was said for itself, so nothing of it is a copy; and a sender takes back what it said, as often as it likes.
+        return unknown(spec, read).map_or_else(|| Belief::Believed(remembered.clone()), doubted);
+    }
     if read.found.people.is_empty() {
         return doubted("it tells of nobody; look at what usher may read there, and at the part of it that the Source names".to_owned());
     }
@@ -152,6 +157,11 @@ pub fn judge(spec: &SourceSpec, read: &Read, before: &BTreeMap<String, String>, 
         returned.word()
     );
     Belief::Doubted(why, back)
+}
+
+/// Whether others say what there is, and it is not read.
+pub(super) fn is_pushed(spec: &SourceSpec) -> bool {
+    spec.origin().is_some_and(|origin| origin.is_pushed())
 }
 
 fn after(spec: &SourceSpec) -> SignedDuration {

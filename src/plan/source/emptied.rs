@@ -11,6 +11,7 @@ use crate::api::{ConditionType, Reason, Source};
 use super::super::developer::seconds;
 use super::super::finding::Finding;
 use super::super::name::fingerprint;
+use super::belief::is_pushed;
 use super::claim::Claim;
 use super::mapping::Mapping;
 use super::match_up::Matched;
@@ -37,6 +38,10 @@ impl Emptied {
         remembered: &[EmptiedTeam],
         (at, word): (Timestamp, Option<&str>),
     ) -> Self {
+        if is_pushed(&source.spec) {
+            // Each member was taken out by a word of her own.
+            return Self::default();
+        }
         let emptied = emptied(source, mapping, matched);
         let since = |team: &String| {
             let known = remembered.iter().find(|it| it.team == *team).map(|it| it.since.clone());

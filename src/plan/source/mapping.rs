@@ -49,6 +49,7 @@ impl Mapping {
     pub fn of(spec: &SourceSpec) -> Self {
         let defaults = match spec.origin() {
             Some(Origin::Ldap(_)) => ["{uid}", "{mail}", "{cn}", "{entryUUID}"],
+            Some(Origin::Scim(_)) => ["{login}", "{email}", "{displayName}", "{externalId}"],
             Some(Origin::Keycloak(_)) | None => ["{username}", "{email}", "{firstName} {lastName}", "{id}"],
         };
         let [name, email, display_name, person_id] = defaults;

@@ -22,6 +22,8 @@ pub(super) struct Matched {
     pub there: Vec<(Arc<Developer>, Wanted)>,
     /// Those who are Developers and may have nothing, whatever else is wrong with them.
     pub off: Vec<Arc<Developer>>,
+    /// Those who are Developers and have left.
+    pub gone: Vec<Arc<Developer>>,
     /// Those who become Developers, by name.
     pub new: BTreeMap<String, Wanted>,
     /// Everybody whom the source tells of, by personId, also those with whom something is wrong: they are not missing.
@@ -56,6 +58,10 @@ pub(super) fn match_up(
         if let Some((developer, other)) = developer.and_then(|developer| Some((developer, other_source(source, world, developer)?))) {
             let message = format!("dev/{} is of usource/{other}; let one of the two Sources leave her out", developer.name_any());
             problems.push(conflict(&id, message));
+            continue;
+        }
+        if persons.iter().all(|person| person.gone) {
+            matched.gone.extend(developer.filter(|it| !deleting(it.as_ref())).cloned());
             continue;
         }
         let [person] = persons.as_slice() else {

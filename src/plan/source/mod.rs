@@ -35,6 +35,8 @@ use self::teams::Assigned;
 const FRESH: SignedDuration = SignedDuration::from_mins(10);
 /// So many groups are named.
 const SAMPLE: usize = 3;
+/// The shortest token by which a sender is let in: nobody guesses one of that length.
+pub const SHORTEST_TOKEN: usize = 32;
 
 /// Somebody as a source tells of her, in neutral terms.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,6 +49,8 @@ pub struct Person {
     pub groups: BTreeSet<String>,
     /// Whether she may log in, if the source says so.
     pub active: Option<bool>,
+    /// Whether the source says that she has left. Who is not told of at all is only missing.
+    pub gone: bool,
 }
 
 /// All that a source tells.
@@ -102,7 +106,7 @@ pub fn still_means(planned: &Source, now: Option<&Source>) -> bool {
 }
 
 fn digest(people: &[Person]) -> String {
-    let lines: BTreeSet<String> = people.iter().map(|it| format!("{:?}", (&it.id, &it.attributes, &it.groups, it.active))).collect();
+    let lines: BTreeSet<String> = people.iter().map(|it| format!("{:?}", (&it.id, &it.attributes, &it.groups, it.active, it.gone))).collect();
     let mut hash = Sha256::new();
     for line in lines {
         hash.update(line.len().to_be_bytes());
@@ -149,6 +153,10 @@ pub fn plan_source(source: &Source, world: &World, read: &Read, (emptied, word):
     }
     for developer in matched.off.iter().filter(|developer| developer.spec.state == DesiredState::Active) {
         plan.adopt(Some(Claim::end(source, developer, DesiredState::Suspended)), developer);
+    }
+    let lasting = matched.gone.iter().filter(|it| is_of(it, source) && it.spec.state != DesiredState::Departed);
+    for developer in lasting {
+        plan.adopt(Some(Claim::end(source, developer, DesiredState::Departed)), developer);
     }
     plan.writes.extend(matched.new.iter().map(|(name, wanted)| Claim::make(name, wanted)));
     plan.look_for_missing(source, world, &matched, read.at);

@@ -12,6 +12,7 @@ mod guard;
 mod limits;
 mod locks;
 mod older;
+mod pushed;
 mod record;
 mod requester;
 mod sources;
@@ -30,6 +31,7 @@ use crate::support::access::{Subject, can};
 use crate::support::audit::OPERATOR;
 use crate::support::client::{dry_run, explain, kind, manifest};
 use crate::support::fleet::object;
+use crate::support::install::NAMESPACE;
 use crate::support::{ControlPlane, Shared, client_as, client_of, name, operated, wait_until};
 
 const SOON: Duration = Duration::from_mins(1);
@@ -46,7 +48,12 @@ impl Siege {
         let shared = operated().await;
         let client = shared.client.clone();
         let siege = Self { shared, client };
-        in_force(&siege.client, &siege.unbound_operator().await).await;
+        let operator = siege.unbound_operator().await;
+        in_force(&siege.client, &operator).await;
+        // Where SCIM is served there are two more.
+        let map = |labels: Value| namespaced("v1", "ConfigMap", NAMESPACE, "canary", &json!({"metadata": {"labels": labels}}));
+        refuses(&operator, &map(json!({})), "usher-fence-pushed").await;
+        refuses(&siege.client, &map(json!({"usher.dev/scim": "User"})), "usher-pushed").await;
         siege
     }
 
@@ -107,16 +114,21 @@ pub async fn in_force(admin: &Client, operator: &Client) {
         ),
     ];
     for (client, probe, policy) in probes {
-        wait_until(&format!("{policy} is in force"), SOON, async || match dry_run(client, &probe).await {
-            Err(error) if explain(&error).contains(policy) => Ok(()),
-            Err(error) => Err(explain(&error)),
-            Ok(_) => Err("allowed".to_owned()),
-        })
-        .await;
+        refuses(client, &probe, policy).await;
     }
     wait_until("usher-requester is in force", SOON, async || {
         let made = dry_run(admin, &object("Role", "canary", &json!({}))).await.map_err(|error| explain(&error))?;
         if note(&made, "requested-by").is_some() { Ok(()) } else { Err("it does not stamp".to_owned()) }
+    })
+    .await;
+}
+
+/// Waits until a policy refuses something.
+async fn refuses(client: &Client, probe: &DynamicObject, policy: &str) {
+    wait_until(&format!("{policy} is in force"), SOON, async || match dry_run(client, probe).await {
+        Err(error) if explain(&error).contains(policy) => Ok(()),
+        Err(error) => Err(explain(&error)),
+        Ok(_) => Err("allowed".to_owned()),
     })
     .await;
 }

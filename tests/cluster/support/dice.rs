@@ -14,6 +14,11 @@ impl Dice {
         Self(seed)
     }
 
+    /// Dice that somebody else's dice have chosen.
+    pub fn of(seed: u64) -> Self {
+        Self(seed)
+    }
+
     /// A number below `sides`.
     pub fn roll(&mut self, sides: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

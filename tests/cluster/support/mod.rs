@@ -22,6 +22,8 @@ pub mod people;
 #[path = "../../support/process.rs"]
 pub mod process;
 pub mod replica;
+#[allow(dead_code, reason = "`make bench` uses less of it")]
+pub mod scim;
 pub mod scrape;
 #[allow(dead_code, reason = "the tests of outside systems use more of it")]
 #[path = "../../support/script.rs"]

@@ -47,7 +47,9 @@ impl Operator {
     pub async fn start_by(install: &Install, kubeconfig: PathBuf, flags: &[&str]) -> Self {
         static COUNTER: AtomicU32 = AtomicU32::new(1);
         let log = install.dir().join(format!("operator-{}.log", COUNTER.fetch_add(1, Ordering::Relaxed)));
-        let arguments: Vec<_> = ["run", "--listen", "127.0.0.1:0"].iter().chain(flags).map(|&argument| argument.to_owned()).collect();
+        // Whoever needs to find it again after a restart says where.
+        let anywhere: &[&str] = if flags.contains(&"--scim-listen") { &[] } else { &["--scim-listen", "127.0.0.1:0"] };
+        let arguments: Vec<_> = ["run", "--listen", "127.0.0.1:0"].iter().chain(anywhere).chain(flags).map(|&argument| argument.to_owned()).collect();
         off_thread(move || Self { child: launch(&arguments, &kubeconfig, &log), arguments, kubeconfig, log }).await
     }
 
@@ -64,6 +66,11 @@ impl Operator {
     /// Where it listens, which it says in its log.
     pub fn address(&self) -> Option<SocketAddr> {
         address_in(&self.log())
+    }
+
+    /// Where it serves SCIM, which it says in its log.
+    pub fn scim(&self) -> Option<SocketAddr> {
+        said_in(&self.log(), "scim")
     }
 
     /// Asks one of its pages, such as `/metrics`: status and body.
@@ -197,10 +204,15 @@ fn launch(arguments: &[String], kubeconfig: &Path, log: &Path) -> Child {
 }
 
 fn address_in(log: &str) -> Option<SocketAddr> {
+    said_in(log, "address")
+}
+
+/// An address that the operator said since its last start.
+fn said_in(log: &str, name: &str) -> Option<SocketAddr> {
     // What an earlier start said may be somebody else's address by now.
     let since = log.rsplit(STARTED).next()?;
     let mut lines = since.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    lines.find_map(|line| field(&line, "address")?.parse().ok())
+    lines.find_map(|line| field(&line, name)?.parse().ok())
 }
 
 /// Leaves beside an operator's log what a scrape reads, for `hack/no-secrets`. One that hangs or has ended has nothing to tell.

@@ -9,6 +9,7 @@ use super::client;
 use super::control_plane::{AuditLevel, ControlPlane, off_thread};
 use super::install::{Install, PATIENT};
 use super::operator::{LogOnFailure, Operator};
+use super::scim::certify;
 
 /// On two cores more control planes than this are in each other's way.
 static TURNS: Semaphore = Semaphore::const_new(4);
@@ -38,6 +39,8 @@ pub struct Operated {
     pub install: Install,
     /// The operator's process.
     pub operator: Operator,
+    /// The CA of the certificate with which it serves SCIM.
+    pub scim_ca: String,
 }
 
 /// What a test has of the shared operator: when the test fails, the log is printed.
@@ -68,10 +71,12 @@ pub async fn operated() -> Shared {
             let (applier, guarded) = (format!("audit.trustedAppliers={{{APPLIER}}}"), format!("guard.userPrefixes={{{GUARDED}}}"));
             // Many tests let people leave, which is no accident here.
             let unbraked = "offboarding.brake.maxRemovals=10000";
-            let install = Install::new(&plane, &[PATIENT[0], PATIENT[1], &applier, &guarded, unbraked]).await;
+            let values = [PATIENT[0], PATIENT[1], &applier, &guarded, unbraked, "scim.enabled=true"];
+            let install = Install::new(&plane, &values).await;
+            let scim_ca = certify(&plane.admin_client().await).await;
             let operator = Operator::start(&install).await;
             operator.ready().await;
-            Operated { plane, install, operator }
+            Operated { plane, install, operator, scim_ca }
         })
         .await;
     Shared { all, client: all.plane.admin_client().await, _log: all.operator.log_on_failure() }

@@ -2,7 +2,7 @@
 
 mod belief;
 mod forced;
-mod model;
+pub mod model;
 mod properties;
 mod teams;
 mod told;

@@ -1,0 +1,54 @@
+//! SCIM 2.0 over TLS, `/scim/v2/<source>`. `listener` takes connections, `certificate` has the key, `door` lets senders in, `http` translates, `desk` carries out what
+//! [`crate::plan::scim`] says.
+
+mod certificate;
+mod desk;
+mod door;
+mod http;
+mod listener;
+mod writing;
+
+use std::sync::Arc;
+
+use kube::Client;
+use tokio::net::TcpListener;
+
+use crate::cluster::memory::Memory;
+use crate::cluster::pushed::Store;
+use crate::telemetry::metrics::Metrics;
+
+use self::certificate::Certificate;
+use self::desk::Desk;
+use self::door::Door;
+use self::http::Service;
+
+/// What is needed to serve SCIM.
+pub struct Scim {
+    /// A client of the home cluster.
+    pub client: Client,
+    /// All that is watched.
+    pub memory: Arc<Memory>,
+    /// Measurements.
+    pub metrics: Arc<Metrics>,
+    /// The Secret of usher's own namespace with `tls.crt` and `tls.key`.
+    pub tls_secret: String,
+    /// Whether all of it was read once.
+    pub ready: Arc<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl Scim {
+    /// Serves for ever.
+    pub async fn serve(self, listener: TcpListener) {
+        let certificate = Arc::new(Certificate::default());
+        let store = Store::new(self.client.clone(), self.memory.clone(), self.metrics.clone());
+        let service = Arc::new(Service {
+            door: Door::new(self.client.clone(), self.memory.clone()),
+            desk: Desk::new(store, self.memory.clone()),
+            ready: self.ready,
+        });
+        tokio::join!(
+            certificate.clone().follow(&self.client, &self.memory, &self.tls_secret),
+            listener::listen(listener, certificate, service)
+        );
+    }
+}

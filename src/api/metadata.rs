@@ -111,5 +111,9 @@ pub const SETTINGS_CONFIG_MAP: &str = "usher-settings";
 pub const SETTINGS_KEY: &str = "settings.yaml";
 /// The ConfigMap with the manifests that are applied at the first start.
 pub const DEFAULTS_CONFIG_MAP: &str = "usher-defaults";
+/// The ConfigMap with what people did by hand and which of their requests were wrongly denied, by day.
+pub const LEDGER_CONFIG_MAP: &str = "usher-ledger";
+/// The key of it in [`LEDGER_CONFIG_MAP`].
+pub const LEDGER_KEY: &str = "ledger.json";
 /// The Lease that elects the replica that works.
 pub const LEASE: &str = "usher";

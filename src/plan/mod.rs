@@ -52,6 +52,7 @@ pub mod request;
 pub mod retention;
 pub mod revision;
 pub mod role;
+pub mod scorecard;
 pub mod seal;
 pub mod settings;
 pub mod shelf;

@@ -212,6 +212,7 @@ pub fn short_name<K: kube::Resource<DynamicType = ()>>(object: &K) -> String {
         "Lock" => "ulock",
         "Source" => "usource",
         "Departure" => "departure",
+        "Scorecard" => "scorecard",
         _ => "grant",
     };
     format!("{kind}/{}", object.name_any())

@@ -30,6 +30,8 @@ pub const SOURCE: &str = "usher.dev/source";
 /// Label on Grants: `Active` or `Ended`.
 pub const STATE: &str = "usher.dev/state";
 
+/// Annotation on Developers: when her Source recorded her, if it says so. What she waits for began then, where that is earlier than her Developer.
+pub const RECORDED_AT: &str = "usher.dev/recorded-at";
 /// Annotation on Developers: since when her Source does not tell of her.
 pub const MISSING_SINCE: &str = "usher.dev/missing-since";
 /// Annotation: the UID of the Developer object that an object was last made for.

@@ -162,6 +162,6 @@ pub fn account_repaired(context: &Context, provider: &str, who: &str) {
 
 /// Whether a Developer tells something else than before.
 fn differs(old: Option<&Developer>, new: Option<&Developer>) -> bool {
-    let told = |developer: Option<&Developer>| developer.map(|it| (it.spec.clone(), it.status.clone(), it.metadata.deletion_timestamp.clone()));
-    told(old) != told(new)
+    let (Some(old), Some(new)) = (old, new) else { return true };
+    old.spec != new.spec || old.status != new.status || old.metadata.deletion_timestamp != new.metadata.deletion_timestamp
 }

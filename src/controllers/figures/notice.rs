@@ -42,7 +42,7 @@ pub fn notice(context: &Context, seen: &Seen, by: By) {
             context.figures.hands.changed(("ClusterRole", String::new(), name.clone()), Vec::new);
         }
         Seen::Personal(developers, Some((kind, (namespace, name)))) if by == By::Watch && stays(context, namespace) => {
-            context.figures.hands.changed((kind, namespace.clone(), name.clone()), || of_people(context, developers));
+            context.figures.hands.changed((*kind, namespace.clone(), name.clone()), || of_people(context, developers));
         }
         Seen::ScorecardGone => context.figures.changed(),
         _ => {}

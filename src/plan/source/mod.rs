@@ -47,6 +47,8 @@ pub struct Person {
     pub groups: BTreeSet<String>,
     /// Whether she may log in, if the source says so.
     pub active: Option<bool>,
+    /// When the source recorded her, if it says so.
+    pub recorded_at: Option<Timestamp>,
 }
 
 /// All that a source tells.

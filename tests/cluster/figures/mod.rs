@@ -38,7 +38,7 @@ impl House {
         if let Some(secret) = secret {
             apply(&client, secret).await;
         }
-        let operator = Operator::start_with(&install, &[&["--identity", "usher-0"], flags].concat()).await;
+        let operator = Operator::start_with(&install, &[&["--identity", "usher-0"][..], flags].concat()).await;
         operator.ready().await;
         let house = Self { operator, plane, client };
         house.company().await;
@@ -109,7 +109,7 @@ impl House {
         let uid = self.take("one").await;
         wait_until("it is back", SOON, async || {
             let all = self.bindings("one").list(&ListParams::default().labels("usher.dev/role=backend")).await.map_err(|error| explain(&error))?;
-            if all.items.iter().any(|binding| binding.uid().as_ref() != Some(&uid)) { Ok(()) } else { Err("not yet") }
+            if all.items.iter().any(|binding| binding.uid().as_ref() != Some(&uid)) { Ok(()) } else { Err("not yet".to_owned()) }
         })
         .await;
         let one = [("/manualTouchpoints/byKind/handRepair", json!(1)), ("/manualTouchpoints/total", json!(1))];
@@ -156,7 +156,7 @@ impl House {
         let receipt = wait_until("the receipt names what is left", SOON, async || {
             let list = departures.list(&ListParams::default()).await.map_err(|error| explain(&error))?.items;
             let found = list.into_iter().find(|it| it.data["status"]["leftovers"][0]["target"].is_string());
-            found.ok_or("not yet")
+            found.ok_or_else(|| "not yet".to_owned())
         })
         .await;
         let target = receipt.data["status"]["leftovers"][0]["target"].as_str().expect("a target").to_owned();

@@ -13,6 +13,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+pub use super::scorecards::ScorecardCensus;
+use super::scorecards::Scorecards;
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Kind {
     kind: String,
@@ -79,120 +82,6 @@ struct StateOfSource {
 struct SourceRead {
     source: String,
     outcome: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfScorecard {
-    scorecard: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Percentile {
-    scorecard: String,
-    percentile: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfKind {
-    scorecard: String,
-    kind: &'static str,
-}
-
-/// The figures of a Scorecard.
-#[derive(Clone, Debug, Default)]
-pub struct ScorecardCensus {
-    /// Its name.
-    pub name: String,
-    /// How many people.
-    pub people: i64,
-    /// Seconds until everything was in place, by percentile.
-    pub access: Vec<(&'static str, f64)>,
-    /// Seconds until the first push, by percentile.
-    pub commit: Vec<(&'static str, f64)>,
-    /// The share of cells in error, from 0 to 1, if there is any cell.
-    pub errors: Option<f64>,
-    /// How many requests were wrongly denied.
-    pub denied: i64,
-    /// How many touchpoints of each kind.
-    pub touchpoints: Vec<(&'static str, i64)>,
-    /// The consistency index from 0 to 1, if there is any cell.
-    pub consistency: Option<f64>,
-}
-
-/// What is told of Scorecards.
-#[derive(Debug, Default)]
-struct Scorecards {
-    people: Family<OfScorecard, Gauge>,
-    access: Family<Percentile, Gauge<f64, AtomicU64>>,
-    commit: Family<Percentile, Gauge<f64, AtomicU64>>,
-    errors: Family<OfScorecard, Gauge<f64, AtomicU64>>,
-    denied: Family<OfScorecard, Gauge>,
-    touchpoints: Family<OfKind, Gauge>,
-    consistency: Family<OfScorecard, Gauge<f64, AtomicU64>>,
-}
-
-impl Scorecards {
-    fn register(&self, registry: &mut Registry) {
-        registry.register("scorecard_people", "People who are declared and have not left, by Scorecard", self.people.clone());
-        registry.register(
-            "scorecard_time_to_access_seconds",
-            "Seconds from the declaration of people who came within the window until everything was in place, by Scorecard and percentile",
-            self.access.clone(),
-        );
-        registry.register(
-            "scorecard_time_to_first_commit_seconds",
-            "Seconds from the declaration of people who came within the window until their first push, by Scorecard and percentile",
-            self.commit.clone(),
-        );
-        registry.register(
-            "scorecard_access_error_ratio",
-            "Share of people's targets that are in error, by Scorecard, from 0 to 1",
-            self.errors.clone(),
-        );
-        registry.register(
-            "scorecard_denied_requests",
-            "Requests within the window that were denied although a Role allowed them, by Scorecard",
-            self.denied.clone(),
-        );
-        registry.register(
-            "scorecard_touchpoints",
-            "What people did by hand within the window, by Scorecard and kind",
-            self.touchpoints.clone(),
-        );
-        registry.register(
-            "scorecard_consistency_ratio",
-            "Share of people's Roles that are alike where Environments are named together, by Scorecard, from 0 to 1",
-            self.consistency.clone(),
-        );
-    }
-
-    fn take_in(&self, all: Vec<ScorecardCensus>) {
-        self.people.clear();
-        self.access.clear();
-        self.commit.clear();
-        self.errors.clear();
-        self.denied.clear();
-        self.touchpoints.clear();
-        self.consistency.clear();
-        for card in all {
-            let named = || OfScorecard { scorecard: card.name.clone() };
-            self.people.get_or_create(&named()).set(card.people);
-            self.denied.get_or_create(&named()).set(card.denied);
-            for (family, times) in [(&self.access, &card.access), (&self.commit, &card.commit)] {
-                for (percentile, seconds) in times {
-                    family.get_or_create(&Percentile { scorecard: card.name.clone(), percentile }).set(*seconds);
-                }
-            }
-            for (family, share) in [(&self.errors, card.errors), (&self.consistency, card.consistency)] {
-                if let Some(share) = share {
-                    family.get_or_create(&named()).set(share);
-                }
-            }
-            for (kind, count) in &card.touchpoints {
-                self.touchpoints.get_or_create(&OfKind { scorecard: card.name.clone(), kind }).set(*count);
-            }
-        }
-    }
 }
 
 /// How a Source is.
@@ -402,7 +291,7 @@ impl Default for Metrics {
         registry.register("source_state", "1 for the state that a Source is in", metrics.counted.sources.clone());
         registry.register("source_reads", "Tries to read a Source, by outcome", metrics.reads.clone());
         registry.register("source_read_age_seconds", "Seconds since all of a Source was read", metrics.counted.read_ages.clone());
-        metrics.counted.scorecards.register(&mut registry);
+        register(&metrics.counted.scorecards, &mut registry);
         registry.register("exported_lines", "Lines of the record that were exported", metrics.exported.clone());
         registry.register("export_failures", "Tries to export the record that failed or hung", metrics.export_failures.clone());
         registry.register("export_waiting", "Changes of the record that wait to be exported", metrics.export_waiting.clone());
@@ -410,6 +299,41 @@ impl Default for Metrics {
         registry.register("audit_dropped", "Denied requests that were not judged, as too many waited", metrics.audit_dropped.clone());
         Self { registry, ..metrics }
     }
+}
+
+/// The figures of Scorecards.
+fn register(scorecards: &Scorecards, registry: &mut Registry) {
+    registry.register("scorecard_people", "People who are declared and have not left, by Scorecard", scorecards.people.clone());
+    registry.register(
+        "scorecard_time_to_access_seconds",
+        "Seconds from the declaration of people who came within the window until everything was in place, by Scorecard and percentile",
+        scorecards.access.clone(),
+    );
+    registry.register(
+        "scorecard_time_to_first_commit_seconds",
+        "Seconds from the declaration of people who came within the window until their first push, by Scorecard and percentile",
+        scorecards.commit.clone(),
+    );
+    registry.register(
+        "scorecard_access_error_ratio",
+        "Share of people's targets that are in error, by Scorecard, from 0 to 1",
+        scorecards.errors.clone(),
+    );
+    registry.register(
+        "scorecard_denied_requests",
+        "Requests within the window that were denied although a Role allowed them, by Scorecard",
+        scorecards.denied.clone(),
+    );
+    registry.register(
+        "scorecard_touchpoints",
+        "What people did by hand within the window, by Scorecard and kind",
+        scorecards.touchpoints.clone(),
+    );
+    registry.register(
+        "scorecard_consistency_ratio",
+        "Share of people's Roles that are alike where Environments are named together, by Scorecard, from 0 to 1",
+        scorecards.consistency.clone(),
+    );
 }
 
 impl Metrics {

@@ -84,7 +84,8 @@ pub async fn open(
     sink: Arc<Sink>,
 ) -> Result<impl Future<Output = io::Result<()>> + Send + 'static, Failure> {
     let keys = Arc::new(RwLock::new(read(&client, namespace, secret).await?));
-    let listener = TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address}: {error}; choose another --audit-listen"))?;
+    let listener =
+        TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address}: {error}; choose another --audit-listen"))?;
     tracing::info!(audit = %listener.local_addr()?, "taking what the audit webhook sends");
     let (sender, greeted) = channel(1);
     let door = Door { greeted, address };

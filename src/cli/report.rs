@@ -53,7 +53,8 @@ impl Report {
 }
 
 fn in_columns(all: &[Scorecard]) -> String {
-    let told: Vec<(&Scorecard, &ScorecardStatus)> = all.iter().filter_map(|scorecard| Some((scorecard, scorecard.status.as_ref()?))).collect();
+    let told: Vec<(&Scorecard, &ScorecardStatus)> =
+        all.iter().filter_map(|scorecard| Some((scorecard, scorecard.status.as_ref()?))).collect();
     let Some((first, status)) = told.first() else {
         return "There are no figures yet: usher writes them a moment after it has read the clusters.\n".to_owned();
     };

@@ -9,8 +9,8 @@ use futures::future::BoxFuture;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::{Client, Config};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc::Receiver;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::Receiver;
 
 use crate::cluster::connection;
 use crate::cluster::leader::{Candidate, Elected};
@@ -29,8 +29,8 @@ use crate::telemetry::logging::{self, Format};
 use crate::telemetry::metrics::Metrics;
 
 use super::connect::Connect;
-use super::{Failure, audit_webhook};
 use super::settings::Values;
+use super::{Failure, audit_webhook};
 
 /// A replica that starts waits so long for other clusters; what is not known of them by then is found out while it works.
 const REMOTES_WITHIN: Duration = Duration::from_secs(5);
@@ -172,7 +172,12 @@ impl Run {
     }
 
     /// Opens the door for the audit webhook, if there is to be one.
-    async fn audit_webhook(&self, client: &Client, namespace: &str, sink: Arc<Sink>) -> Result<BoxFuture<'static, std::io::Result<()>>, Failure> {
+    async fn audit_webhook(
+        &self,
+        client: &Client,
+        namespace: &str,
+        sink: Arc<Sink>,
+    ) -> Result<BoxFuture<'static, std::io::Result<()>>, Failure> {
         let Some(address) = self.audit_listen else { return Ok(std::future::pending().boxed()) };
         let serve = audit_webhook::open(client.clone(), (namespace, &self.audit_secret), address, sink).await?;
         Ok(serve.boxed())

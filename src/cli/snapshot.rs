@@ -37,7 +37,7 @@ pub async fn snapshot(client: &Client, role_bindings: Where<'_>) -> Result<Memor
         fence: Fence::default(),
         offboarding: Offboarding::default(),
         audit: Audit::default(),
-            figures: Figures::default(),
+        figures: Figures::default(),
     };
     let memory = Memory::new(settings, [ClusterKey::Home]);
     declared(&memory, client).await?;

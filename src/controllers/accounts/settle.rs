@@ -221,14 +221,7 @@ async fn find(connector: &dyn Connector, desired: &mut Desired, link: &Link) -> 
 }
 
 /// Looks, and makes the next changes.
-async fn round(
-    context: &Arc<Context>,
-    desk: &Desk,
-    link: &Link,
-    who: &str,
-    case: &Case,
-    going: &mut Going,
-) -> Result<End, Failure> {
+async fn round(context: &Arc<Context>, desk: &Desk, link: &Link, who: &str, case: &Case, going: &mut Going) -> Result<End, Failure> {
     let connector = link.connector.as_ref();
     let mut desired = kept(connector, case.desired.clone());
     let found = find(connector, &mut desired, link).await.map_err(|error| Failure::System(Call::Look, error))?;

@@ -70,7 +70,8 @@ pub async fn judge(context: Arc<Context>, sink: Arc<Sink>, mut requests: Receive
         context.metrics.audit_denied();
         let now = context.now();
         let denial = context.memory.read(|content, scene| {
-            let grants = person(scene, &request.user).and_then(|developer| developer.metadata.name.clone()).map(|name| content.grants.of(&name));
+            let grants =
+                person(scene, &request.user).and_then(|developer| developer.metadata.name.clone()).map(|name| content.grants.of(&name));
             error(scene, &request, &known.existing, &grants.unwrap_or_default(), now)
         });
         if let Some(denial) = denial {

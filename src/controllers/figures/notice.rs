@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
 
+use crate::api::scorecard::TouchpointKind;
 use crate::cluster::memory::{By, Seen};
 use crate::plan::bound::{Bound, RbacBinding};
 use crate::plan::identity::Known;
@@ -12,7 +13,6 @@ use crate::plan::scorecard::ledger::Touch;
 use crate::plan::scorecard::touch::{changed, named_newly, of_departure, of_developer, of_provider, of_source};
 use crate::plan::subjects::behind;
 use crate::plan::world::deleting;
-use crate::api::scorecard::TouchpointKind;
 
 use super::super::context::Context;
 use super::differs;
@@ -38,7 +38,9 @@ pub fn notice(context: &Context, seen: &Seen, by: By) {
         Seen::Source(_, Some(old), Some(new)) => touches.extend(of_source(old, new)),
         Seen::RoleBinding(old, new) if by == By::Watch => touches.extend(inside(context, old.as_ref(), new.as_ref())),
         Seen::ClusterRoleBinding(old, new) if by == By::Watch => touches.extend(wide(context, old.as_ref(), new.as_ref())),
-        Seen::ClusterRole(name, roles, came_or_went) if by == By::Watch && !roles.is_empty() && !(*came_or_went && there(context, name)) => {
+        Seen::ClusterRole(name, roles, came_or_went)
+            if by == By::Watch && !roles.is_empty() && !(*came_or_went && there(context, name)) =>
+        {
             context.figures.hands.changed(("ClusterRole", String::new(), name.clone()), Vec::new);
         }
         Seen::Personal(developers, Some((kind, (namespace, name)))) if by == By::Watch && stays(context, namespace) => {
@@ -91,7 +93,13 @@ fn bound<K: RbacBinding>(context: &Context, kind: &'static str, old: Option<&Bou
     let named = named_newly(old, new, context.now());
     context.memory.read(|_, scene| {
         let people = named.iter().filter_map(|known| person(scene, known));
-        people.map(|(name, teams)| Touch { kind: TouchpointKind::HandMadeAccess, teams, what: format!("{kind} {place}{} names dev/{name}", either.name()) }).collect()
+        people
+            .map(|(name, teams)| Touch {
+                kind: TouchpointKind::HandMadeAccess,
+                teams,
+                what: format!("{kind} {place}{} names dev/{name}", either.name()),
+            })
+            .collect()
     })
 }
 

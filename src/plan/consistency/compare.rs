@@ -76,8 +76,7 @@ pub fn all_cells(scene: Scene<'_>, role: &Role, now: Timestamp) -> AllCells {
 fn alone<'a>(scene: Scene<'a>, role: &Role) -> BTreeSet<&'a str> {
     let (mut together, mut alone) = (BTreeSet::new(), BTreeSet::new());
     for access in role.spec.access.iter().filter(|_| !deleting(role)) {
-        let here: Vec<&str> =
-            scene.world.live_environments().map(|(name, _)| name.as_str()).filter(|name| meant(access, name)).collect();
+        let here: Vec<&str> = scene.world.live_environments().map(|(name, _)| name.as_str()).filter(|name| meant(access, name)).collect();
         if here.len() > 1 { together.extend(here) } else { alone.extend(here) }
     }
     alone.retain(|name| !together.contains(name));
@@ -95,9 +94,8 @@ fn given<'a>(places: &'a Places, holders: &'a BTreeMap<String, Via>) -> Given<'a
     // Many hold it by the same Bindings.
     let mut by_via: HashMap<_, BTreeSet<&str>> = HashMap::new();
     for (person, via) in holders {
-        let environments = by_via.entry(Arc::as_ptr(via)).or_insert_with(|| {
-            via.values().flat_map(|scope| reached(places, scope)).collect()
-        });
+        let environments =
+            by_via.entry(Arc::as_ptr(via)).or_insert_with(|| via.values().flat_map(|scope| reached(places, scope)).collect());
         for environment in &*environments {
             given.entry(*environment).or_default().insert(person.as_str());
         }

@@ -141,12 +141,16 @@ impl<'a> Sheet<'a> {
         // What should be empty and is not is a cell as well.
         self.expected.extend(self.wrong.keys().cloned());
         let (errors, expected) = (self.wrong.len(), self.expected.len());
-        let mut worst: Vec<WrongCell> = self.wrong.into_iter().map(|((developer, target), (kind, message))| WrongCell {
-            kind,
-            developer: developer.to_owned(),
-            target,
-            message: message.to_owned(),
-        }).collect();
+        let mut worst: Vec<WrongCell> = self
+            .wrong
+            .into_iter()
+            .map(|((developer, target), (kind, message))| WrongCell {
+                kind,
+                developer: developer.to_owned(),
+                target,
+                message: message.to_owned(),
+            })
+            .collect();
         worst.sort();
         worst.truncate(MOST_WORST);
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);

@@ -82,7 +82,11 @@ pub fn error(scene: Scene<'_>, request: &Request, existing: &Existing, grants: &
         found = found.take().or(inside).or_else(|| wide?.environments.first().cloned());
     });
     let environment = found?;
-    Some(Denial { developer: developer.name_any(), target: environment_target(&environment), what: format!("{} was denied", request.question.words()) })
+    Some(Denial {
+        developer: developer.name_any(),
+        target: environment_target(&environment),
+        what: format!("{} was denied", request.question.words()),
+    })
 }
 
 /// Whether a Grant says that a Role was in place in an Environment at a moment.

@@ -66,7 +66,8 @@ impl Person {
         let (access, accounts) = (moment(timeline.access_ready_at), moment(timeline.accounts_ready_at));
         // Who is to have no account waits for none.
         let without = status.summary.as_ref().is_some_and(|summary| summary.accounts.is_empty());
-        let ready = access.filter(|_| without || accounts.is_some()).map(|access| accounts.into_iter().chain([access]).max().unwrap_or(access));
+        let ready =
+            access.filter(|_| without || accounts.is_some()).map(|access| accounts.into_iter().chain([access]).max().unwrap_or(access));
         let standing = standing(world, developer, now);
         let expected = if standing == Standing::Active { expected(developer) } else { BTreeSet::new() };
         let failing = if standing == Standing::Active { failing(developer, &expected) } else { Vec::new() };

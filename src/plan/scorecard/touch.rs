@@ -49,10 +49,12 @@ pub fn of_departure(old: &Departure, new: &Departure, teams: &[String]) -> Vec<T
     let was = |target: &str| before.targets.iter().any(|other| other.target == target && other.state == TargetState::Waived);
     let waived = after.targets.iter().filter(|target| target.state == TargetState::Waived && !was(&target.target));
     let touch = |kind, what| Touch { kind, teams: teams.to_vec(), what };
-    let waived = waived.map(|target| touch(TouchpointKind::Waiver, format!("{} of departure/{} was waived", target.target, new.name_any())));
+    let waived =
+        waived.map(|target| touch(TouchpointKind::Waiver, format!("{} of departure/{} was waived", target.target, new.name_any())));
     let held = before.brake.as_ref().map(|brake| brake.digest.as_str());
     let holds = after.brake.as_ref().map(|brake| brake.digest.as_str());
-    let freed = released(new, held, holds).then(|| touch(TouchpointKind::Release, format!("the departure of {person} and others was released")));
+    let freed =
+        released(new, held, holds).then(|| touch(TouchpointKind::Release, format!("the departure of {person} and others was released")));
     waived.chain(freed).collect()
 }
 

@@ -38,8 +38,8 @@ impl Archive {
         allowed("a Departure of usher's", create(&operator, "Departure", &departure_name, departure()).await);
         allowed("a Scorecard of usher's", create(&operator, "Scorecard", &scorecard, json!({"team": scorecard})).await);
         let verbs = ["get", "list", "create", "update", "patch", "delete", "deletecollection"];
-        let writes =
-            ["grants", "departures", "scorecards", "developers/status", "departures/status", "scorecards/status"].map(|resource| rule("usher.dev", resource, &[], &verbs));
+        let writes = ["grants", "departures", "scorecards", "developers/status", "departures/status", "scorecards/status"]
+            .map(|resource| rule("usher.dev", resource, &[], &verbs));
         let (_, client) = siege.somebody(&["usher-binder"], &[&writes, more].concat()).await;
         Self { siege, client, grant: grant_name, departure: departure_name, scorecard }
     }

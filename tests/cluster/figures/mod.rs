@@ -97,18 +97,33 @@ impl House {
         let rate = [("/accessErrorRate/value", json!("0%")), ("/accessErrorRate/errors", json!(0))];
         let index = [("/consistency/value", json!("100%")), ("/consistency/environments", json!(PLACES))];
         let hands = [("/manualTouchpoints/total", json!(0)), ("/manualTouchpoints/perPerson", json!("0"))];
-        let all = [("/people", json!(3)), ("/accessErrorRate/expected", json!(4)), ("/consistency/cells", json!(4)), ("/timeToAccess/count", json!(3))];
+        let all = [
+            ("/people", json!(3)),
+            ("/accessErrorRate/expected", json!(4)),
+            ("/consistency/cells", json!(4)),
+            ("/timeToAccess/count", json!(3)),
+        ];
         self.reads("all", &[&rate[..], &index, &hands, &all].concat()).await;
-        let team = [("/people", json!(2)), ("/accessErrorRate/expected", json!(4)), ("/consistency/cells", json!(4)), ("/timeToAccess/count", json!(2))];
+        let team = [
+            ("/people", json!(2)),
+            ("/accessErrorRate/expected", json!(4)),
+            ("/consistency/cells", json!(4)),
+            ("/timeToAccess/count", json!(2)),
+        ];
         self.reads("team-payments", &[&rate[..], &index, &hands, &team].concat()).await;
-        self.reads("team-search", &[("/people", json!(1)), ("/accessErrorRate/expected", json!(0)), ("/consistency/cells", json!(0))]).await;
+        self.reads("team-search", &[("/people", json!(1)), ("/accessErrorRate/expected", json!(0)), ("/consistency/cells", json!(0))])
+            .await;
     }
 
     /// A binding that goes by hand is back, which is one touchpoint of those whom it concerns.
     async fn a_hand_repair(&self) {
         let uid = self.take("one").await;
         wait_until("it is back", SOON, async || {
-            let all = self.bindings("one").list(&ListParams::default().labels("usher.dev/role=backend")).await.map_err(|error| explain(&error))?;
+            let all = self
+                .bindings("one")
+                .list(&ListParams::default().labels("usher.dev/role=backend"))
+                .await
+                .map_err(|error| explain(&error))?;
             if all.items.iter().any(|binding| binding.uid().as_ref() != Some(&uid)) { Ok(()) } else { Err("not yet".to_owned()) }
         })
         .await;
@@ -127,7 +142,8 @@ impl House {
             "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": "usher-identities"}],
         });
         apply(&self.client, &theirs.to_string()).await;
-        let rate = [("/accessErrorRate/errors", json!(1)), ("/accessErrorRate/expected", json!(4)), ("/accessErrorRate/value", json!("25%"))];
+        let rate =
+            [("/accessErrorRate/errors", json!(1)), ("/accessErrorRate/expected", json!(4)), ("/accessErrorRate/value", json!("25%"))];
         let worst = [
             ("/accessErrorRate/worst/0/kind", json!("Excess")),
             ("/accessErrorRate/worst/0/developer", json!("ada")),
@@ -138,7 +154,11 @@ impl House {
             self.reads(scorecard, &[&rate[..], &worst, &index].concat()).await;
         }
         self.bindings("two").delete("theirs", &DeleteParams::default()).await.expect("an administrator may");
-        let right = [("/accessErrorRate/value", json!("0%")), ("/consistency/value", json!("100%")), ("/manualTouchpoints/byKind/handMadeAccess", json!(1))];
+        let right = [
+            ("/accessErrorRate/value", json!("0%")),
+            ("/consistency/value", json!("100%")),
+            ("/manualTouchpoints/byKind/handMadeAccess", json!(1)),
+        ];
         self.reads("all", &right).await;
     }
 

@@ -160,7 +160,10 @@ fn what_fails_is_an_error_after_five_minutes_and_says_where() {
     assert_eq!(errors(&Known::default().with("ada", failing(4)).all()), (0, 3, Some("0%")));
     let status = Known::default().with("ada", failing(5)).all();
     assert_eq!(errors(&status), (1, 3, Some("33.34%")));
-    assert_eq!((status.access_error_rate.worst[0].kind, status.access_error_rate.worst[0].target.as_str()), (WrongKind::Failing, "provider/forge"));
+    assert_eq!(
+        (status.access_error_rate.worst[0].kind, status.access_error_rate.worst[0].target.as_str()),
+        (WrongKind::Failing, "provider/forge")
+    );
     let known = Known::default().with("ada", failing(4));
     let due = next_change(&known.people(noon()), &[SignedDuration::from_hours(720)], noon());
     assert_eq!(due, Some(noon() + SignedDuration::from_mins(1)), "somebody has to look when it becomes one");
@@ -228,7 +231,10 @@ fn the_index_is_that_of_the_team() {
     known.alike.insert("prod".to_owned(), Figure { tally: tally(2, 2), ..Figure::default() });
     known.alike.insert("alone".to_owned(), Figure::default());
     let index = known.all().consistency;
-    assert_eq!((index.value.as_deref(), index.right, index.cells, index.environments), (Some("87.5%"), 7, 8, vec!["dev".to_owned(), "prod".to_owned()]));
+    assert_eq!(
+        (index.value.as_deref(), index.right, index.cells, index.environments),
+        (Some("87.5%"), 7, 8, vec!["dev".to_owned(), "prod".to_owned()])
+    );
     let index = known.status(Some("payments"), noon()).consistency;
     assert_eq!((index.value.as_deref(), index.environments), (Some("50%"), vec!["dev".to_owned()]));
 }

@@ -165,3 +165,21 @@ fn differs(old: Option<&Developer>, new: Option<&Developer>) -> bool {
     let (Some(old), Some(new)) = (old, new) else { return true };
     old.spec != new.spec || old.status != new.status || old.metadata.deletion_timestamp != new.metadata.deletion_timestamp
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happens_before_the_ledger_was_read_is_added_to_what_is_in_it() {
+        let (now, window) = (Timestamp::UNIX_EPOCH, SignedDuration::from_hours(24));
+        let touch = || Touch { kind: TouchpointKind::Waiver, teams: Vec::new(), what: "something".to_owned() };
+        let (mut kept, mut before) = (Kept::default(), Ledger::default());
+        before.touch(touch(), now);
+        kept.take_in(Happened::Touch(touch()), now);
+        assert!(!kept.unwritten, "there is nothing to write yet that would not lose what was there");
+        kept.read(before);
+        assert_eq!(kept.ledger.as_ref().map(|ledger| ledger.counts(None, window, now).waiver), Some(2));
+        assert!(kept.unwritten);
+    }
+}

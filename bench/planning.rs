@@ -13,7 +13,7 @@ use usher::cluster::memory::{Kept, Memory};
 use usher::plan::change::{Change, Step, Write};
 use usher::plan::cluster::ClusterKey;
 use usher::plan::role::{Failed, RoleInputs, RolePlan, plan_role};
-use usher::plan::settings::{Audit, Fence, Offboarding, Server, Settings};
+use usher::plan::settings::{Audit, Fence, Figures, Offboarding, Server, Settings};
 
 use crate::leaving::percentile;
 use crate::table::Row;
@@ -57,6 +57,7 @@ impl Crowd {
             fence: Fence::default(),
             offboarding: Offboarding::default(),
             audit: Audit::default(),
+            figures: Figures::default(),
         };
         let mut crowd = Self { memory: Memory::new(settings, [ClusterKey::Home]), version: 0 };
         crowd.memory.set_locks_readable(Some(true), Some(false));

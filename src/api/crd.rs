@@ -3,10 +3,11 @@
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSONSchemaProps, ValidationRule};
 use kube::CustomResourceExt;
 
-use super::{Binding, Departure, Developer, Environment, Grant, Lock, Provider, Role, Source};
+use super::{Binding, Departure, Developer, Environment, Grant, Lock, Provider, Role, Scorecard, Source};
 
 /// The plural names of usher's kinds, as in `<plural>.usher.dev`.
-pub const KINDS: [&str; 9] = ["bindings", "departures", "developers", "environments", "grants", "locks", "providers", "roles", "sources"];
+pub const KINDS: [&str; 10] =
+    ["bindings", "departures", "developers", "environments", "grants", "locks", "providers", "roles", "scorecards", "sources"];
 
 /// Those of them that decide who has what: objects of the others come and go without a meaning for access.
 pub const DECIDING: [&str; 4] = ["bindings", "developers", "environments", "roles"];
@@ -22,6 +23,7 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         finish(Lock::crd(), Some(("Lock", 63))),
         finish(Provider::crd(), Some(("Provider", 40))),
         finish(Role::crd(), Some(("Role", 40))),
+        finish(Scorecard::crd(), None),
         finish(Source::crd(), Some(("Source", 40))),
     ]
 }

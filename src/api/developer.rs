@@ -345,7 +345,7 @@ pub struct HeldRole {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Timeline {
-    /// When the Developer was made.
+    /// When the Developer was made, or her Source recorded her if that was earlier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub declared_at: Option<Time>,
     /// When all access in the clusters was first in place.

@@ -36,6 +36,8 @@ pub const SCIM_EXTERNAL: &str = "usher.dev/scim-external";
 /// Label on Grants: `Active` or `Ended`.
 pub const STATE: &str = "usher.dev/state";
 
+/// Annotation on Developers: when her Source recorded her, if it says so. What she waits for began then, where that is earlier than her Developer.
+pub const RECORDED_AT: &str = "usher.dev/recorded-at";
 /// Annotation on Developers: since when her Source does not tell of her.
 pub const MISSING_SINCE: &str = "usher.dev/missing-since";
 /// Annotation: the UID of the Developer object that an object was last made for.
@@ -117,5 +119,9 @@ pub const SETTINGS_CONFIG_MAP: &str = "usher-settings";
 pub const SETTINGS_KEY: &str = "settings.yaml";
 /// The ConfigMap with the manifests that are applied at the first start.
 pub const DEFAULTS_CONFIG_MAP: &str = "usher-defaults";
+/// The ConfigMap with what people did by hand and which of their requests were wrongly denied, by day.
+pub const LEDGER_CONFIG_MAP: &str = "usher-ledger";
+/// The key of it in [`LEDGER_CONFIG_MAP`].
+pub const LEDGER_KEY: &str = "ledger.json";
 /// The Lease that elects the replica that works.
 pub const LEASE: &str = "usher";

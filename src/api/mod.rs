@@ -17,6 +17,7 @@ pub mod provider;
 pub mod removals;
 pub mod role;
 mod schema;
+pub mod scorecard;
 pub mod source;
 pub mod span;
 
@@ -30,5 +31,6 @@ pub use grant::{Grant, GrantSpec, GrantState};
 pub use lock::{Lock, LockSpec, LockState, LockStatus};
 pub use provider::{Provider, ProviderSpec, ProviderState, ProviderStatus};
 pub use role::{Role, RoleSpec, RoleStatus};
+pub use scorecard::{Scorecard, ScorecardSpec, ScorecardStatus};
 pub use source::{Source, SourceSpec, SourceState, SourceStatus};
 pub use span::Span;

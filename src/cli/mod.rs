@@ -1,5 +1,6 @@
 //! The `usher` command.
 
+mod audit_webhook;
 pub mod connect;
 pub mod consistency;
 pub mod crds;
@@ -14,6 +15,7 @@ pub mod plan;
 mod read;
 pub mod remote;
 mod rules;
+pub mod report;
 pub mod run;
 mod serve;
 pub mod settings;
@@ -66,6 +68,8 @@ enum Command {
     Why(why::Why),
     /// Say whether people have in every Environment what their Roles give them there, and name where not. Exits with 1 if too few have.
     Consistency(consistency::Consistency),
+    /// Print the four figures of the platform, over all and for each team, with the worst cells.
+    Report(report::Report),
     /// List what usher made and whose owner it does not know any more, and remove it only if you say so.
     Orphans(orphans::Orphans),
     /// Take usher's finalizers off once the operator is gone, and nothing else: people keep what they have.
@@ -90,6 +94,7 @@ impl Cli {
             Command::WhoHad(who_had) => who_had.execute().await.map(|()| 0),
             Command::Why(why) => why.execute().await,
             Command::Consistency(consistency) => consistency.execute().await,
+            Command::Report(report) => report.execute().await.map(|()| 0),
             Command::Orphans(orphans) => orphans.execute().await,
             Command::Uninstall(uninstall) => uninstall.execute().await.map(|()| 0),
         }

@@ -4,10 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::{Client, Config};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::Receiver;
 
 use crate::cluster::connection;
 use crate::cluster::leader::{Candidate, Elected};
@@ -16,17 +19,19 @@ use crate::cluster::remote::Remotes;
 use crate::cluster::watch::Watches;
 use crate::controllers::context::Context;
 use crate::controllers::export::Exporter;
+use crate::controllers::figures::{self, Sink};
 use crate::controllers::{self, defaults};
 use crate::plan::cluster::ClusterKey;
 use crate::plan::name::digest;
+use crate::plan::scorecard::denied::Request;
 use crate::server::scim::Scim;
 use crate::telemetry::export::Target;
 use crate::telemetry::logging::{self, Format};
 use crate::telemetry::metrics::Metrics;
 
-use super::Failure;
 use super::connect::Connect;
 use super::settings::Values;
+use super::{Failure, audit_webhook};
 
 /// A replica that starts waits so long for other clusters; what is not known of them by then is found out while it works.
 const REMOTES_WITHIN: Duration = Duration::from_secs(5);
@@ -48,6 +53,12 @@ pub struct Run {
     /// Where to serve SCIM, if the settings have scim.enabled; port 0 takes a free one
     #[arg(long, env = "USHER_SCIM_LISTEN", default_value = "0.0.0.0:8443")]
     scim_listen: SocketAddr,
+    /// Where to take what the API server's audit webhook sends, over HTTPS; left out: nowhere
+    #[arg(long, env = "USHER_AUDIT_LISTEN")]
+    audit_listen: Option<SocketAddr>,
+    /// The Secret in usher's namespace with tls.crt, tls.key and token for it
+    #[arg(long, env = "USHER_AUDIT_SECRET", default_value = "usher-audit-webhook")]
+    audit_secret: String,
     /// The name of this replica in the Lease [default: POD_NAME, else the process]
     #[arg(long, env = "POD_NAME")]
     identity: Option<String>,
@@ -94,13 +105,16 @@ impl Run {
                 (Client::try_from(config.clone())?, memory.clone(), metrics.clone(), Arc::new(watches.readiness()));
             tokio::spawn(Scim { client, memory, metrics, tls_secret, ready }.serve(listener));
         }
+        let (sink, denied) = figures::sink(metrics.clone());
+        let audit = self.audit_webhook(&client, namespace, sink.clone()).await?;
         let identity = self.identity();
         let remotes = Remotes { home: client.clone(), memory, metrics, connections: Arc::default(), terms };
-        let work = self.lead(config, namespace, &identity, &remotes, (&watches, export));
+        let work = self.lead(config, namespace, &identity, &remotes, (&watches, export, (sink, denied)));
         let outcome = tokio::select! {
             outcome = work => outcome,
             // Which cluster each Secret leads to stands in Environments, so all of those are read before.
             () = async { watches.complete().await; remotes.clone().run().await } => Ok(()),
+            ended = audit => Err(format!("what takes the audit webhook's events ended: {ended:?}").into()),
             served = server => Err(format!("the HTTP server ended: {served:?}").into()),
             () = told_to_stop() => {
                 tracing::info!("told to stop");
@@ -117,7 +131,7 @@ impl Run {
         namespace: &str,
         identity: &str,
         remotes: &Remotes,
-        (watches, export): (&Watches, Target),
+        (watches, export, (sink, denied)): (&Watches, Target, (Arc<Sink>, Receiver<Request>)),
     ) -> Result<(), Failure> {
         let (terms, metrics) = (remotes.terms, &remotes.metrics);
         watches.complete().await;
@@ -154,7 +168,11 @@ impl Run {
                     "the defaults could not be made; they are tried again at the next start"
                 );
             }
-            controllers::run(context, watches.relisted()).await;
+            let judged = figures::judge(context.clone(), sink, denied);
+            tokio::select! {
+                () = controllers::run(context, watches.relisted()) => {}
+                () = judged => {}
+            }
         };
         tokio::select! {
             () = work => Err("the controllers ended".into()),
@@ -163,6 +181,18 @@ impl Run {
                 Err("the lease was lost, so another replica may work: stopping".into())
             }
         }
+    }
+
+    /// Opens the door for the audit webhook, if there is to be one.
+    async fn audit_webhook(
+        &self,
+        client: &Client,
+        namespace: &str,
+        sink: Arc<Sink>,
+    ) -> Result<BoxFuture<'static, std::io::Result<()>>, Failure> {
+        let Some(address) = self.audit_listen else { return Ok(std::future::pending().boxed()) };
+        let serve = audit_webhook::open(client.clone(), (namespace, &self.audit_secret), address, sink).await?;
+        Ok(serve.boxed())
     }
 
     fn identity(&self) -> String {

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::api::Span;
 use crate::api::metadata::{SETTINGS_CONFIG_MAP, SETTINGS_KEY};
 use crate::cluster::leader::Terms;
-use crate::plan::settings::{Audit, Fence, Offboarding, Server, Settings};
+use crate::plan::settings::{Audit, Fence, Figures, Offboarding, Server, Settings};
 
 use crate::telemetry::export::Target;
 
@@ -28,6 +28,7 @@ pub struct Values {
     leader_election: LeaderValues,
     audit: AuditValues,
     scim: ScimValues,
+    figures: FigureValues,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -35,6 +36,13 @@ pub struct Values {
 struct ScimValues {
     enabled: bool,
     tls_secret: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct FigureValues {
+    window: Option<String>,
+    every: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -173,6 +181,7 @@ impl Values {
             token_lifetime,
             offboarding: self.offboarding()?,
             audit: self.audit()?,
+            figures: self.figures()?,
             fence: Fence {
                 may_bind: self.fence.may_bind.clone().unwrap_or(default.may_bind),
                 inline_rules: self.fence.inline_rules.unwrap_or(default.inline_rules),
@@ -204,6 +213,16 @@ impl Values {
                 Err("audit.export is true; write off, stdout or an absolute path such as /export/grants.jsonl".into())
             }
         }
+    }
+
+    fn figures(&self) -> Result<Figures, Failure> {
+        let default = Figures::default();
+        let text = self.figures.window.clone().unwrap_or_else(|| default.window.to_string());
+        let window: Span = text.parse().map_err(|error| format!("figures.window in ConfigMap {SETTINGS_CONFIG_MAP}: {error}"))?;
+        if window.duration() > jiff::SignedDuration::from_hours(24 * 90) {
+            return Err("figures.window may be 90d at most: what was done by hand is remembered for little longer".into());
+        }
+        Ok(Figures { window, every: span(self.figures.every.as_deref(), "1m", "figures.every")? })
     }
 
     fn audit(&self) -> Result<Audit, Failure> {

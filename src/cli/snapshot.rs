@@ -10,7 +10,7 @@ use crate::api::{Binding, Departure, Developer, Environment, Lock, Provider, Rol
 use crate::cluster::apply::Written;
 use crate::cluster::memory::Memory;
 use crate::plan::cluster::ClusterKey;
-use crate::plan::settings::{Audit, Fence, Offboarding, Server, Settings};
+use crate::plan::settings::{Audit, Fence, Figures, Offboarding, Server, Settings};
 
 use super::Failure;
 use super::read::{installation, list};
@@ -37,6 +37,7 @@ pub async fn snapshot(client: &Client, role_bindings: Where<'_>) -> Result<Memor
         fence: Fence::default(),
         offboarding: Offboarding::default(),
         audit: Audit::default(),
+        figures: Figures::default(),
     };
     let memory = Memory::new(settings, [ClusterKey::Home]);
     declared(&memory, client).await?;

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::api::metadata::{DEVELOPER, ROLE, SOURCE_MANAGER, WORKSPACE};
-use crate::api::{Binding, Departure, Developer, Environment, Grant, Lock, Provider, Role, Source};
+use crate::api::{Binding, Departure, Developer, Environment, Grant, Lock, Provider, Role, Scorecard, Source};
 use crate::plan::bound::Bound;
 use crate::plan::cluster::{ClusterKey, ClusterState, Key};
 use crate::plan::identity::developer_of_service_account;
@@ -59,6 +59,8 @@ pub enum Seen {
     Departure(String, Option<Arc<Departure>>, Option<Arc<Departure>>),
     /// A Grant, before and after.
     Grant(Option<Arc<Grant>>, Option<Arc<Grant>>),
+    /// A Scorecard that went away.
+    ScorecardGone,
     /// A revision of a Role that went away.
     RevisionGone(String),
     /// A namespace, before and after.
@@ -71,8 +73,9 @@ pub enum Seen {
     ClusterRole(String, BTreeSet<String>, bool),
     /// A ServiceAccount of a person's name that somebody else made came or went.
     Stranger(String),
-    /// Something personal: whose it was and is, by its label and by the workspace that it is in.
-    Personal(BTreeSet<String>),
+    /// Something personal: whose it was and is, by its label and by the workspace that it is in; and which object it is, if it was there before and is another
+    /// than it was, or gone.
+    Personal(BTreeSet<String>, Option<(&'static str, Key)>),
     /// How a cluster besides the home cluster stands, before and after.
     Link(ClusterKey, Option<Link>, Option<Link>),
 }
@@ -101,6 +104,8 @@ pub struct Content {
     pub revisions: Revisions,
     /// What was pushed by SCIM.
     pub pushed: Pushed,
+    /// The figures, as they were last told.
+    pub scorecards: BTreeMap<String, Arc<Scorecard>>,
     /// The Secrets of usher's own namespace, without what is in them: Providers' credentials may be there.
     pub own_secrets: BTreeMap<String, Arc<PartialObjectMeta<Secret>>>,
     gone: Gone,
@@ -487,7 +492,7 @@ macro_rules! personal {
             }
             fn put(content: &mut Content, _: &Settings, cluster: &ClusterKey, key: &Key, object: Option<Arc<Self>>) -> Option<Seen> {
                 let state = content.clusters.get_mut(cluster)?;
-                Some(put_personal(&mut state.$table, &state.namespaces, key, object))
+                Some(put_personal(stringify!($kind), &mut state.$table, &state.namespaces, key, object))
             }
         }
     };
@@ -499,7 +504,19 @@ personal!(NetworkPolicy, network_policies);
 personal!(ConfigMap, config_maps);
 personal!(Secret, secrets);
 
-fn put_personal<K: ResourceExt + Serialize + DeserializeOwned>(
+/// Whether an object is another than it was, or gone: not only its version, and what the API server counts.
+fn altered<K: Resource + Clone + Serialize>(old: Option<&K>, new: Option<&K>) -> bool {
+    let content = |object: &K| {
+        let mut object = object.clone();
+        let meta = object.meta_mut();
+        (meta.resource_version, meta.generation, meta.managed_fields) = (None, None, None);
+        serde_json::to_value(object).ok()
+    };
+    old.is_some_and(|old| new.is_none_or(|new| content(old) != content(new)))
+}
+
+fn put_personal<K: ResourceExt + Clone + Serialize + DeserializeOwned>(
+    kind: &'static str,
     shelf: &mut Shelf<K>,
     namespaces: &BTreeMap<String, Arc<Namespace>>,
     key: &Key,
@@ -508,7 +525,8 @@ fn put_personal<K: ResourceExt + Serialize + DeserializeOwned>(
     let old = shelf.replace(key, object.as_deref());
     let owner = namespaces.get(&key.0).and_then(|namespace| namespace.labels().get(WORKSPACE).cloned());
     let labels = [&old, &object].into_iter().flatten().filter_map(|object| object.labels().get(DEVELOPER).cloned());
-    Seen::Personal(labels.chain(owner).collect())
+    let title = altered(old.as_deref(), object.as_deref()).then(|| (kind, key.clone()));
+    Seen::Personal(labels.chain(owner).collect(), title)
 }
 
 impl Kept for ServiceAccount {
@@ -524,8 +542,9 @@ impl Kept for ServiceAccount {
         if [&old, &object].into_iter().flatten().any(|account| !state.ours(account.as_ref())) {
             return developer_of_service_account(&key.1).map(|developer| Seen::Stranger(developer.to_owned()));
         }
+        let title = altered(old.as_deref(), object.as_deref()).then(|| ("ServiceAccount", key.clone()));
         let labels = [old, object].into_iter().flatten().filter_map(|account| account.labels().get(DEVELOPER).cloned());
-        Some(Seen::Personal(labels.collect()))
+        Some(Seen::Personal(labels.collect(), title))
     }
 }
 
@@ -544,6 +563,7 @@ mod tests {
             fence: Fence::default(),
             offboarding: Offboarding::default(),
             audit: crate::plan::settings::Audit::default(),
+            figures: crate::plan::settings::Figures::default(),
         };
         Memory::new(settings, [ClusterKey::Home])
     }

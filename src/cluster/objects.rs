@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::api::metadata::{FIELD_MANAGER, FINALIZER};
-use crate::api::{Developer, Grant};
+use crate::api::{Developer, Grant, Scorecard};
 use crate::plan::cluster::ClusterKey;
 use crate::plan::source::claim::{Write, manager};
 
@@ -171,6 +171,19 @@ impl Objects {
                 Some(less) => write = less,
                 None => return Err(not_claimed(write.name, owned.into_values().collect(), error)),
             }
+        }
+    }
+
+    /// Makes a Scorecard. One of that name that is there already comes by its watch.
+    pub async fn begin_scorecard(&self, scorecard: &Scorecard) -> Result<(), Error> {
+        let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        match self.pen.write::<Scorecard, _>("create", self.api::<Scorecard>().create(&parameters, scorecard)).await? {
+            Ok(made) => {
+                self.memory.put(&ClusterKey::Home, made);
+                Ok(())
+            }
+            Err(error) if conflict(&error) => Ok(()),
+            Err(error) => Err(failed::<Scorecard>("create", &scorecard.metadata, error)),
         }
     }
 

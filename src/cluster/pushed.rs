@@ -21,7 +21,7 @@ use crate::telemetry::metrics::Metrics;
 
 use super::apply::failed;
 use super::error::{Error, conflict, not_found};
-use super::memory::{Content, FOR_GOOD, Kept, Memory, Seen, key_of};
+use super::memory::{Content, FOR_GOOD, Kept, Memory, Seen, key_of, named};
 
 /// Which version of an object is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,6 +171,10 @@ impl Resource for Record {
 }
 
 impl Kept for Record {
+    fn keys(content: &Content, _: &ClusterKey) -> Vec<Key> {
+        named(content.pushed.names())
+    }
+
     fn get(content: &Content, _: &ClusterKey, (_, name): &Key) -> Option<Arc<Self>> {
         content.pushed.get(name).cloned()
     }

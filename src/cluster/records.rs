@@ -6,8 +6,8 @@ use std::sync::Arc;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::ResourceExt;
 
-use crate::api::Grant;
 use crate::api::metadata::ROLE;
+use crate::api::{Grant, Scorecard};
 use crate::plan::cluster::{ClusterKey, Key};
 use crate::plan::purge::Ran;
 use crate::plan::revision::remembered;
@@ -93,6 +93,23 @@ impl Kept for Grant {
     }
     fn put(content: &mut Content, _: &Settings, _: &ClusterKey, (_, name): &Key, object: Option<Arc<Self>>) -> Option<Seen> {
         Some(Seen::Grant(content.grants.set(name, object.clone()), object))
+    }
+}
+
+impl Kept for Scorecard {
+    fn keys(content: &Content, _: &ClusterKey) -> Vec<Key> {
+        named(content.scorecards.keys())
+    }
+    fn get(content: &Content, _: &ClusterKey, (_, name): &Key) -> Option<Arc<Self>> {
+        content.scorecards.get(name).cloned()
+    }
+    fn put(content: &mut Content, _: &Settings, _: &ClusterKey, (_, name): &Key, object: Option<Arc<Self>>) -> Option<Seen> {
+        let gone = object.is_none();
+        match object {
+            Some(object) => content.scorecards.insert(name.clone(), object),
+            None => content.scorecards.remove(name),
+        };
+        gone.then_some(Seen::ScorecardGone)
     }
 }
 

@@ -25,7 +25,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::api::metadata::{ACCOUNTS_SECRET, IDENTITIES_NAMESPACE, KUBECONFIG_SECRET, MANAGED_BY, MANAGER, SCIM, WELCOME_CONFIG_MAP};
-use crate::api::{Binding, Departure, Developer, Environment, Grant, Lock, Provider, Role, Source};
+use crate::api::{Binding, Departure, Developer, Environment, Grant, Lock, Provider, Role, Scorecard, Source};
 use crate::plan::change::ours;
 use crate::plan::cluster::{ClusterKey, Key};
 use crate::plan::name::fingerprint;
@@ -93,6 +93,7 @@ impl Watches {
         self.guarded::<Source>();
         self.guarded::<Grant>();
         self.guarded::<Departure>();
+        self.guarded::<Scorecard>();
         self.locks();
     }
 

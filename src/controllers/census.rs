@@ -6,7 +6,9 @@ use crate::api::SourceState;
 use crate::api::departure::DepartureState;
 use crate::api::provider::ProviderState;
 use crate::plan::departures::{lasts, overdue};
-use crate::telemetry::metrics::{Census, SourceCensus};
+use crate::plan::scorecard::Figures;
+use crate::plan::scorecard::times::Took;
+use crate::telemetry::metrics::{Census, ScorecardCensus, SourceCensus};
 
 use super::context::Context;
 
@@ -22,6 +24,7 @@ const STATES: [DepartureState; 5] = [
 /// Counts Departures, Providers and Sources by their states.
 pub fn take(context: &Context) -> Census {
     let now = context.now();
+    let scorecards = context.figures.told().into_iter().map(|(name, figures)| scorecard(name, &figures)).collect();
     context.memory.read(|content, _| {
         let mut departures: BTreeMap<&'static str, usize> = STATES.map(|state| (word(state), 0)).into();
         let mut late = 0;
@@ -38,8 +41,39 @@ pub fn take(context: &Context) -> Census {
             let age = context.sources.complete_at(name).map(|at| now.duration_since(at).as_secs_f64());
             SourceCensus { name: name.clone(), state: state_of(source).map(source_word), age }
         });
-        Census { departures, overdue: late, providers, sources: sources.collect(), consistency: context.consistency.ratios() }
+        Census { departures, overdue: late, providers, sources: sources.collect(), consistency: context.consistency.ratios(), scorecards }
     })
+}
+
+fn scorecard(name: String, figures: &Figures) -> ScorecardCensus {
+    let times = |took: &Took| {
+        let percentiles = [("50", 50), ("90", 90)].into_iter();
+        percentiles.filter_map(|(label, percent)| Some((label, took.percentile(percent)?.as_secs_f64()))).collect()
+    };
+    let status = &figures.status;
+    let (rate, kinds) = (&status.access_error_rate, status.manual_touchpoints.by_kind);
+    ScorecardCensus {
+        name,
+        people: status.people,
+        access: times(&figures.access),
+        commit: times(&figures.commit),
+        errors: ratio(rate.errors, rate.expected),
+        denied: rate.denied,
+        touchpoints: vec![
+            ("waiver", kinds.waiver),
+            ("release", kinds.release),
+            ("conflict", kinds.conflict),
+            ("handRepair", kinds.hand_repair),
+            ("handMadeAccess", kinds.hand_made_access),
+        ],
+        consistency: figures.alike.ratio(),
+    }
+}
+
+/// A share from 0 to 1; nothing of nothing.
+fn ratio(part: i64, whole: i64) -> Option<f64> {
+    let number = |count: i64| u32::try_from(count).map_or(f64::from(u32::MAX), f64::from);
+    (whole > 0).then(|| number(part) / number(whole))
 }
 
 const fn word(state: DepartureState) -> &'static str {

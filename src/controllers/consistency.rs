@@ -12,10 +12,12 @@ use kube::ResourceExt;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::api::environment::DifferenceKind;
 use crate::api::{Reason, Role};
 use crate::plan::cluster::ClusterKey;
-use crate::plan::consistency::{Figure, cells};
+use crate::plan::consistency::{AllCells, Fault, Figure, all_cells};
 use crate::plan::placement::Scene;
+use crate::plan::scorecard::cells::Wrong;
 
 use super::context::Context;
 use super::frame::{Done, Pass};
@@ -33,6 +35,14 @@ const RESTS: u32 = 20;
 /// What is known of a Role in each Environment; nothing where its cluster is being read and was not seen before.
 type Figures = BTreeMap<String, Option<Figure>>;
 
+/// What was seen of a Role.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct OfRole {
+    figures: Figures,
+    /// The cells that were found wrong, those of Environments that are compared with no other among them.
+    wrong: Vec<Wrong>,
+}
+
 /// How alike Environments are.
 #[derive(Debug)]
 pub struct Consistency {
@@ -46,7 +56,7 @@ struct Kept {
     due: BTreeSet<String>,
     /// Those of which something was wrong at the last look that is not told yet.
     doubted: HashSet<String>,
-    figures: HashMap<String, Figures>,
+    figures: HashMap<String, OfRole>,
     /// Whether all Roles were looked at since the start. Before that nothing is told.
     whole: bool,
     told: BTreeMap<String, Figure>,
@@ -80,6 +90,17 @@ impl Consistency {
         self.kept.lock().told.get(environment).cloned()
     }
 
+    /// Whether all Roles were looked at since the start.
+    pub fn whole(&self) -> bool {
+        self.kept.lock().whole
+    }
+
+    /// How alike each Environment is, and all cells that were found wrong; nothing while that is not known.
+    pub fn all(&self) -> Option<(BTreeMap<String, Figure>, Vec<Wrong>)> {
+        let kept = self.kept.lock();
+        kept.whole.then(|| (kept.told.clone(), kept.figures.values().flat_map(|of_role| &of_role.wrong).cloned().collect()))
+    }
+
     /// The index of each Environment that has one.
     pub fn ratios(&self) -> Vec<(String, f64)> {
         let kept = self.kept.lock();
@@ -89,17 +110,18 @@ impl Consistency {
 
 impl Kept {
     /// Takes in what was seen of a Role. What is wrong, and was not at the last look, is looked at again. Returns whether that is so.
-    fn take_in(&mut self, role: &str, seen: Option<Figures>) -> bool {
+    fn take_in(&mut self, role: &str, seen: Option<OfRole>) -> bool {
         let Some(mut seen) = seen else {
             self.figures.remove(role);
             self.doubted.remove(role);
             return false;
         };
         let before = self.figures.get(role);
-        for (environment, figure) in seen.iter_mut().filter(|(_, figure)| figure.is_none()) {
-            *figure = before.and_then(|before| before.get(environment)).cloned().flatten();
+        for (environment, figure) in seen.figures.iter_mut().filter(|(_, figure)| figure.is_none()) {
+            *figure = before.and_then(|before| before.figures.get(environment)).cloned().flatten();
+            seen.wrong.extend(before.into_iter().flat_map(|before| &before.wrong).filter(|it| it.environment == *environment).cloned());
         }
-        let wrong = seen.values().flatten().any(|figure| !figure.worst.is_empty());
+        let wrong = !seen.wrong.is_empty() || seen.figures.values().flatten().any(|figure| !figure.worst.is_empty());
         if wrong && before != Some(&seen) && self.doubted.insert(role.to_owned()) {
             self.due.insert(role.to_owned());
             return true;
@@ -117,7 +139,7 @@ impl Kept {
         }
         let old = std::mem::take(&mut self.told);
         for name in environments {
-            let of_roles: Vec<&Option<Figure>> = self.figures.values().filter_map(|figures| figures.get(name)).collect();
+            let of_roles: Vec<&Option<Figure>> = self.figures.values().filter_map(|of_role| of_role.figures.get(name)).collect();
             let known = of_roles.iter().all(|figure| figure.is_some());
             if known {
                 let sum = of_roles.into_iter().flatten().fold(Figure::default(), |sum, figure| sum.plus(figure));
@@ -157,7 +179,7 @@ impl Looks {
         for role in due {
             let start = Instant::now();
             let now = context.now();
-            let seen = context.memory.read(|content, scene| content.world.role(&role).map(|role| figures(scene, role, now)));
+            let seen = context.memory.read(|content, scene| content.world.role(&role).map(|role| look_at(scene, role, now)));
             doubts |= context.consistency.kept.lock().take_in(&role, seen);
             took += start.elapsed();
             tokio::task::yield_now().await;
@@ -168,29 +190,44 @@ impl Looks {
             (roles, environments)
         });
         let news = context.consistency.kept.lock().sum_up(&roles, &environments);
+        if context.consistency.whole() {
+            context.figures.compared();
+        }
         news.iter().for_each(|environment| context.queues.environments.push(environment, Lane::Sweep));
         Done { soon: doubts.then_some(GAP), rest: took * RESTS, ..Done::default() }
     }
 }
 
 /// What is seen of a Role in each Environment. Nothing is concluded from a cluster that is just being read.
-fn figures(scene: Scene<'_>, role: &Role, now: jiff::Timestamp) -> Figures {
-    let being_read = |environment: &String| {
+fn look_at(scene: Scene<'_>, role: &Role, now: jiff::Timestamp) -> OfRole {
+    let being_read = |environment: &str| {
         let cluster = scene.world.environment(environment).map(|object| ClusterKey::of(object));
         cluster.and_then(|cluster| scene.silence(&cluster)).is_some_and(|(reason, _)| reason == Reason::Progressing)
     };
-    let name = role.name_any();
-    let all = cells(scene, role, now).into_iter();
-    all.map(|(environment, cells)| {
-        let known = !being_read(&environment);
-        (environment, known.then(|| Figure::of(&name, &cells)))
+    let (name, teams) = (role.name_any(), |name: &str| scene.world.teams_of(name));
+    let AllCells { compared, alone } = all_cells(scene, role, now);
+    let known = [&compared, &alone].into_iter().flatten().filter(|(environment, _)| !being_read(environment));
+    let wrong = known.flat_map(|(environment, cells)| wrong(environment, cells)).collect();
+    let figures = compared.iter().map(|(environment, cells)| {
+        let known = !being_read(environment);
+        (environment.clone(), known.then(|| Figure::of(&name, cells, teams)))
+    });
+    OfRole { figures: figures.collect(), wrong }
+}
+
+/// The cells of an Environment that were found wrong; not those that could not be looked at.
+fn wrong<'a>(environment: &'a str, cells: &'a BTreeMap<String, Option<Fault>>) -> impl Iterator<Item = Wrong> + 'a {
+    let found = cells.iter().filter_map(|(developer, fault)| Some((developer, fault.as_ref()?)));
+    found.filter(|(_, fault)| fault.kind != DifferenceKind::Unseen).map(|(developer, fault)| Wrong {
+        developer: developer.clone(),
+        environment: environment.to_owned(),
+        fault: fault.clone(),
     })
-    .collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::api::environment::{Difference, DifferenceKind};
+    use crate::api::environment::Difference;
     use crate::plan::consistency::Tally;
 
     use super::*;
@@ -202,11 +239,12 @@ mod tests {
             role: "r".to_owned(),
             message: "why".to_owned(),
         };
-        Figure { tally: Tally { right, cells }, worst: (right..cells).map(wrong).collect() }
+        Figure { tally: Tally { right, cells }, worst: (right..cells).map(wrong).collect(), ..Figure::default() }
     }
 
-    fn seen(figures: &[(&str, Option<Figure>)]) -> Figures {
-        figures.iter().map(|(name, figure)| ((*name).to_owned(), figure.clone())).collect()
+    fn seen(figures: &[(&str, Option<Figure>)]) -> OfRole {
+        let figures = figures.iter().map(|(name, figure)| ((*name).to_owned(), figure.clone())).collect();
+        OfRole { figures, wrong: Vec::new() }
     }
 
     fn told(kept: &mut Kept, roles: &[&str]) -> Vec<Option<String>> {

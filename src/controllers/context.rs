@@ -33,6 +33,7 @@ use super::accounts::Desks;
 use super::consistency::Consistency;
 use super::doorbell::Doorbell;
 use super::export::Exporter;
+use super::figures::Figures;
 use super::queue::Queue;
 use super::sources::Readers;
 use super::there::There;
@@ -186,6 +187,8 @@ pub struct Context {
     pub roles: Mutex<HashMap<String, BTreeMap<ClusterKey, RoleOutcome>>>,
     /// How alike Environments are.
     pub consistency: Consistency,
+    /// What the four figures follow from, and what was told of them.
+    pub figures: Figures,
     /// How accounts in outside systems are.
     pub desks: Desks,
     /// What was read of people's sources.
@@ -235,6 +238,7 @@ impl Context {
     ) -> Self {
         let pen = Pen::new(mandate.clone(), metrics.clone());
         let home = Cluster::new(ClusterKey::Home, client.clone(), memory.clone(), pen.clone());
+        let figures = Figures::new(memory.settings().figures.every);
         Self {
             objects: Objects::new(client.clone(), memory.clone(), pen),
             home,
@@ -248,6 +252,7 @@ impl Context {
             queues: Queues::default(),
             roles: Mutex::default(),
             consistency: Consistency::default(),
+            figures,
             desks: Desks::default(),
             sources: Readers::default(),
             leaving: Mutex::default(),
@@ -339,7 +344,11 @@ impl Context {
 
     async fn carry_out_step(&self, step: &Step) -> Result<(), Error> {
         let Some(cluster) = self.cluster(&step.cluster) else { return Ok(()) };
-        cluster.carry_out(step).await.inspect_err(|error| self.doubt(&step.cluster, error))?;
+        let written = self.figures.hands.during(step, cluster.carry_out(step)).await;
+        written.inspect_err(|error| self.doubt(&step.cluster, error))?;
+        if self.figures.hands.repaired(step) {
+            super::figures::repaired(self, step);
+        }
         let verb = match step.change.verb() {
             Verb::Create => "create",
             Verb::Replace => "update",

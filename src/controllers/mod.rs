@@ -14,6 +14,7 @@ mod developer_there;
 pub mod doorbell;
 pub mod environment;
 pub mod export;
+pub mod figures;
 pub mod frame;
 mod hands;
 pub mod lock;
@@ -70,12 +71,15 @@ pub async fn run(context: Arc<Context>, relisted: Arc<Notify>) {
     start(Arc::new(lock::Locks::new(context.clone(), home)), &queues.locks, 8);
     start(Arc::new(purge::Purges::new(context.clone())), &queues.records, 1);
     start(Arc::new(consistency::Looks::new(context.clone())), context.consistency.queue(), 1);
+    start(Arc::new(figures::Scorecards::new(context.clone())), &context.figures.queue, 1);
+    start(Arc::new(figures::Ledgers::new(context.clone())), &context.figures.ledgers, 1);
     let exports = context.clone();
     tasks.spawn(async move { exports.export.run(&exports.memory, &exports.metrics).await });
     let rings = context.clone();
     tasks.spawn(async move { rings.doorbell.run().await });
     triggers::wake_all(&context);
     context.consistency.begin();
+    context.figures.begin();
     let mut hands = Hands::new(context.clone());
     hands.begin();
     loop {

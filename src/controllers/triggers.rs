@@ -32,6 +32,7 @@ const BATCH: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Wakes all that a change concerns.
 pub fn wake(context: &Context, seen: &Seen, by: By) {
+    super::figures::notice(context, seen, by);
     match seen {
         Seen::Developer(name, old, new) => developer(context, name, old.as_deref(), new.as_deref(), by),
         Seen::Role(name, old, new) => role(context, name, old.as_ref(), new.as_ref()),
@@ -45,11 +46,13 @@ pub fn wake(context: &Context, seen: &Seen, by: By) {
         Seen::RoleBinding(old, new) => bound(context, old.as_ref(), new.as_ref()),
         Seen::ClusterRoleBinding(old, new) => bound(context, old.as_ref(), new.as_ref()),
         Seen::ClusterRole(name, roles, came_or_went) => cluster_role(context, name, roles, *came_or_went),
-        Seen::Personal(developers) => developers.iter().for_each(|developer| personal(context, developer, by)),
+        Seen::Personal(developers, _) => developers.iter().for_each(|developer| personal(context, developer, by)),
         Seen::Stranger(name) => stranger(context, name),
         Seen::Lock(name, old, new) => lock(context, name, old.as_deref(), new.as_deref()),
         Seen::LocksReadable => wake_all(context),
         Seen::Departure(name, old, new) => departure(context, name, old.as_ref(), new.as_ref()),
+        // The figures notice by themselves.
+        Seen::ScorecardGone => {}
         Seen::RevisionGone(role) => context.queues.roles.push(role, Lane::Sweep),
         Seen::Grant(old, new) => grant(context, old.as_ref(), new.as_ref()),
         Seen::Link(cluster, ..) => link(context, cluster),

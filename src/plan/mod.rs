@@ -55,6 +55,7 @@ pub mod retention;
 pub mod revision;
 pub mod role;
 pub mod scim;
+pub mod scorecard;
 pub mod seal;
 pub mod settings;
 pub mod shelf;

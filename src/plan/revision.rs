@@ -82,6 +82,7 @@ mod tests {
             fence: Fence::default(),
             offboarding: crate::plan::settings::Offboarding::default(),
             audit: crate::plan::settings::Audit::default(),
+            figures: crate::plan::settings::Figures::default(),
         }
     }
 

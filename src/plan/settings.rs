@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 
+use crate::api::{ScorecardSpec, Span};
+
 /// The values of the chart that decide what is planned.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -21,6 +23,23 @@ pub struct Settings {
     pub offboarding: Offboarding,
     /// How long the record is kept.
     pub audit: Audit,
+    /// What the figures are of.
+    pub figures: Figures,
+}
+
+/// What the figures are of, and how often they are told.
+#[derive(Clone, Debug)]
+pub struct Figures {
+    /// What happened longer ago does not count.
+    pub window: Span,
+    /// The least time between two writes of a Scorecard.
+    pub every: SignedDuration,
+}
+
+impl Default for Figures {
+    fn default() -> Self {
+        Self { window: ScorecardSpec::default().window, every: SignedDuration::from_mins(1) }
+    }
 }
 
 /// How long the record is kept.

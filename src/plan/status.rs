@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::ResourceExt;
 
 use crate::api::developer::{DeveloperSummary, HeldRole};
+use crate::api::metadata::RECORDED_AT;
 use crate::api::role::{LastApplied, RoleSummary};
 use crate::api::{ConditionType, Developer, DeveloperState, DeveloperStatus, Reason, Role, RoleStatus};
 
@@ -124,7 +125,7 @@ pub fn developer_status(
     let ready = conditions.first().is_some_and(|condition| condition.status == "True");
     let message = if ready { String::new() } else { conditions.first().map(|condition| condition.message.clone()).unwrap_or_default() };
     let mut timeline = previous.timeline.unwrap_or_default();
-    timeline.declared_at = timeline.declared_at.or_else(|| developer.metadata.creation_timestamp.clone());
+    timeline.declared_at = timeline.declared_at.or_else(|| declared_at(developer));
     let access = findings.iter().all(|finding| finding.condition == ConditionType::AccountsSynced);
     if access && plan.standing == Standing::Active && timeline.access_ready_at.is_none() {
         timeline.access_ready_at = Some(whole_second(now));
@@ -158,6 +159,13 @@ pub fn developer_status(
         foreign_bindings: Some(plan.foreign),
         timeline: Some(timeline),
     }
+}
+
+/// When somebody was declared: when her Developer was made, or her Source recorded her if that was earlier.
+fn declared_at(developer: &Developer) -> Option<Time> {
+    let recorded = developer.annotations().get(RECORDED_AT).and_then(|at| at.parse().ok()).map(whole_second);
+    let made = developer.metadata.creation_timestamp.clone()?;
+    Some(recorded.filter(|recorded| recorded.0 < made.0).unwrap_or(made))
 }
 
 fn ready_reason(standing: Standing, findings: &[Finding]) -> (Reason, bool) {
@@ -212,6 +220,7 @@ pub fn short_name<K: kube::Resource<DynamicType = ()>>(object: &K) -> String {
         "Lock" => "ulock",
         "Source" => "usource",
         "Departure" => "departure",
+        "Scorecard" => "scorecard",
         _ => "grant",
     };
     format!("{kind}/{}", object.name_any())

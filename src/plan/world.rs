@@ -240,6 +240,11 @@ impl World {
         &self.departures
     }
 
+    /// The teams of a Developer by name; none of somebody who does not exist.
+    pub fn teams_of(&self, name: &str) -> &[String] {
+        self.developers.get(name).map(|developer| developer.spec.teams.as_slice()).unwrap_or_default()
+    }
+
     /// A Developer by name.
     pub fn developer(&self, name: &str) -> Option<&Arc<Developer>> {
         self.developers.get(name)

@@ -13,6 +13,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+pub use super::scorecards::ScorecardCensus;
+use super::scorecards::Scorecards;
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Kind {
     kind: String,
@@ -105,6 +108,8 @@ pub struct Census {
     pub consistency: Vec<(String, f64)>,
     /// How each Source is.
     pub sources: Vec<SourceCensus>,
+    /// The four figures.
+    pub scorecards: Vec<ScorecardCensus>,
 }
 
 /// What is counted of what is kept.
@@ -117,6 +122,7 @@ struct Counted {
     consistency: Family<Environment, Gauge<f64, AtomicU64>>,
     sources: Family<StateOfSource, Gauge>,
     read_ages: Family<OfSource, Gauge<f64, AtomicU64>>,
+    scorecards: Scorecards,
 }
 
 impl fmt::Debug for Counted {
@@ -199,6 +205,8 @@ pub struct Metrics {
     exported: Counter,
     export_failures: Counter,
     export_waiting: Gauge,
+    audit_denials: Counter,
+    audit_dropped: Counter,
 }
 
 fn seconds() -> Histogram {
@@ -228,6 +236,8 @@ impl Default for Metrics {
             exported: Counter::default(),
             export_failures: Counter::default(),
             export_waiting: Gauge::default(),
+            audit_denials: Counter::default(),
+            audit_dropped: Counter::default(),
             registry: Registry::default(),
         };
         registry.register("reconciles", "Passes by kind and outcome", metrics.passes.clone());
@@ -281,11 +291,49 @@ impl Default for Metrics {
         registry.register("source_state", "1 for the state that a Source is in", metrics.counted.sources.clone());
         registry.register("source_reads", "Tries to read a Source, by outcome", metrics.reads.clone());
         registry.register("source_read_age_seconds", "Seconds since all of a Source was read", metrics.counted.read_ages.clone());
+        register(&metrics.counted.scorecards, &mut registry);
         registry.register("exported_lines", "Lines of the record that were exported", metrics.exported.clone());
         registry.register("export_failures", "Tries to export the record that failed or hung", metrics.export_failures.clone());
         registry.register("export_waiting", "Changes of the record that wait to be exported", metrics.export_waiting.clone());
+        registry.register("audit_denials", "Denied requests of people that the audit webhook told of", metrics.audit_denials.clone());
+        registry.register("audit_dropped", "Denied requests that were not judged, as too many waited", metrics.audit_dropped.clone());
         Self { registry, ..metrics }
     }
+}
+
+/// The figures of Scorecards.
+fn register(scorecards: &Scorecards, registry: &mut Registry) {
+    registry.register("scorecard_people", "People who are declared and have not left, by Scorecard", scorecards.people.clone());
+    registry.register(
+        "scorecard_time_to_access_seconds",
+        "Seconds from the declaration of people who came within the window until everything was in place, by Scorecard and percentile",
+        scorecards.access.clone(),
+    );
+    registry.register(
+        "scorecard_time_to_first_commit_seconds",
+        "Seconds from the declaration of people who came within the window until their first push, by Scorecard and percentile",
+        scorecards.commit.clone(),
+    );
+    registry.register(
+        "scorecard_access_error_ratio",
+        "Share of people's targets that are in error, by Scorecard, from 0 to 1",
+        scorecards.errors.clone(),
+    );
+    registry.register(
+        "scorecard_denied_requests",
+        "Requests within the window that were denied although a Role allowed them, by Scorecard",
+        scorecards.denied.clone(),
+    );
+    registry.register(
+        "scorecard_touchpoints",
+        "What people did by hand within the window, by Scorecard and kind",
+        scorecards.touchpoints.clone(),
+    );
+    registry.register(
+        "scorecard_consistency_ratio",
+        "Share of people's Roles that are alike where Environments are named together, by Scorecard, from 0 to 1",
+        scorecards.consistency.clone(),
+    );
 }
 
 impl Metrics {
@@ -411,6 +459,16 @@ impl Metrics {
         self.export_waiting.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
+    /// The audit webhook told of a denied request of somebody.
+    pub fn audit_denied(&self) {
+        self.audit_denials.inc();
+    }
+
+    /// A denied request is not judged, as too many wait.
+    pub fn audit_dropped(&self) {
+        self.audit_dropped.inc();
+    }
+
     /// All metrics as OpenMetrics text.
     pub fn text(&self) -> String {
         self.count();
@@ -437,6 +495,7 @@ impl Metrics {
         for (environment, ratio) in census.consistency {
             self.counted.consistency.get_or_create(&Environment { environment }).set(ratio);
         }
+        self.counted.scorecards.take_in(census.scorecards);
         self.counted.sources.clear();
         self.counted.read_ages.clear();
         for SourceCensus { name: source, state, age } in census.sources {

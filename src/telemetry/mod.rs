@@ -3,3 +3,4 @@
 pub mod export;
 pub mod logging;
 pub mod metrics;
+mod scorecards;

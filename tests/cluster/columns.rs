@@ -387,6 +387,33 @@ async fn grants_are_selected_by_developer_role_and_state() {
     }
 }
 
+#[tokio::test]
+async fn scorecard() {
+    let plane = bare().await;
+    let client = plane.admin_client().await;
+    let name = name("team");
+    let status = json!({
+        "people": 2501, "observedAt": "2026-11-23T08:00:00Z",
+        "timeToAccess": {"p50": "1s", "p90": "3s", "count": 41}, "timeToFirstCommit": {"p50": "9m41s", "p90": "3h2m", "count": 38},
+        "accessErrorRate": {"value": "0.02%", "errors": 3, "expected": 15006}, "manualTouchpoints": {"perPerson": "0.1", "total": 4},
+        "consistency": {"value": "99.9%", "right": 999, "cells": 1000},
+    });
+    let object = stored(&client, "Scorecard", &name, json!({"team": "payments"}), Some(status)).await;
+    let row = [
+        ("NAME", name.as_str()),
+        ("PEOPLE", "2501"),
+        ("ACCESS-P50", "1s"),
+        ("COMMIT-P50", "9m41s"),
+        ("ERRORS", "0.02%"),
+        ("TOUCHPOINTS", "0.1"),
+        ("CONSISTENCY", "99.9%"),
+        ("AGE", YOUNG),
+        ("OBSERVED", "2026-11-23T08:00:00Z"),
+    ];
+    assert_printed(plane, "scorecard", &name, &row, 1).await;
+    delete(&client, &object).await;
+}
+
 /// `kubectl get usher` shows what people write, `kubectl get usher-audit` the record, and neither the other.
 #[tokio::test]
 async fn categories_part_input_from_record() {
@@ -403,6 +430,7 @@ async fn categories_part_input_from_record() {
         stored(&client, "Lock", &name, json!({"developer": "ada", "reason": "x", "lifted": true}), None).await,
         stored(&client, "Grant", &name, grant_spec("ada", "viewer", "Active"), None).await,
         stored(&client, "Departure", &name, departure_spec("ada"), None).await,
+        stored(&client, "Scorecard", &name, json!({}), None).await,
     ];
     let kinds = async |category: &str| {
         let text = plane.kubectl(&["get", category, "-o", "name"]).await.ok();
@@ -412,7 +440,7 @@ async fn categories_part_input_from_record() {
         kinds
     };
     assert_eq!(kinds("usher").await, ["binding", "developer", "environment", "lock", "provider", "role", "source"]);
-    assert_eq!(kinds("usher-audit").await, ["departure", "grant"]);
+    assert_eq!(kinds("usher-audit").await, ["departure", "grant", "scorecard"]);
     for object in &objects {
         delete(&client, object).await;
     }
@@ -437,6 +465,7 @@ async fn short_names_are_ushers() {
             ["locks", "ulock", api, "false", "Lock"],
             ["providers", "uprov", api, "false", "Provider"],
             ["roles", "urole", api, "false", "Role"],
+            ["scorecards", "scorecard", api, "false", "Scorecard"],
             ["sources", "usource", api, "false", "Source"],
         ]
     );

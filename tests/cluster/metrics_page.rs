@@ -110,6 +110,22 @@ impl House {
         self.shows("usher_time_to_first_commit_seconds_count", &[], one).await;
     }
 
+    /// The four figures of everybody, who is ada alone.
+    async fn the_figures_are_hers(&mut self) {
+        let all = [("scorecard", "all")];
+        let half = [("scorecard", "all"), ("percentile", "50")];
+        self.shows("usher_scorecard_people", &all, one).await;
+        self.shows("usher_scorecard_time_to_access_seconds", &half, |seconds| (0.0..SOON.as_secs_f64()).contains(&seconds)).await;
+        self.shows("usher_scorecard_time_to_first_commit_seconds", &half, |seconds| seconds > 0.0).await;
+        self.shows("usher_scorecard_access_error_ratio", &all, |share| share == 0.0).await;
+        self.shows("usher_scorecard_consistency_ratio", &all, one).await;
+        self.shows("usher_scorecard_touchpoints", &[("scorecard", "all"), ("kind", "waiver")], |count| count == 0.0).await;
+        self.shows("usher_scorecard_denied_requests", &all, |requests| requests == 0.0).await;
+        // No API server sends any here; tests/cluster/figures has them.
+        self.shows("usher_audit_denials_total", &[], |requests| requests == 0.0).await;
+        self.shows("usher_audit_dropped_total", &[], |requests| requests == 0.0).await;
+    }
+
     async fn the_record_waits_and_is_exported(&mut self) {
         self.shows("usher_export_failures_total", &[], |tries| tries >= 1.0).await;
         self.shows("usher_export_waiting", &[], |changes| changes >= 1.0).await;
@@ -215,6 +231,7 @@ async fn every_metric_of_the_page_is_told_as_it_says_and_moves_with_what_it_coun
     house.she_has_the_same_everywhere().await;
     house.the_record_waits_and_is_exported().await;
     house.she_pushes().await;
+    house.the_figures_are_hers().await;
     house.another_leaves_while_the_forge_hangs(&plane).await;
     house.a_directory_is_read().await;
     house.many_come(&plane).await;

@@ -108,7 +108,7 @@ impl Right {
     }
 
     fn excused(&self) -> bool {
-        UNUSED.iter().any(|(verb, target, _)| self.verb == *verb && self.target == *target && self.namespace.is_none())
+        UNUSED.iter().any(|(verb, target, _)| self.verb == *verb && self.target == *target)
     }
 }
 

@@ -78,6 +78,7 @@ impl Model {
             fence: usher::plan::settings::Fence::default(),
             offboarding: usher::plan::settings::Offboarding::default(),
             audit: usher::plan::settings::Audit::default(),
+            figures: usher::plan::settings::Figures::default(),
         };
         let mut model = Self {
             world: World::default(),

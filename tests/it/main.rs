@@ -16,6 +16,7 @@ mod consistency;
 mod crowd;
 mod docs;
 mod effective;
+mod figures;
 mod forecast;
 mod generated;
 mod import;

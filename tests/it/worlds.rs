@@ -83,6 +83,11 @@ pub fn noon() -> Timestamp {
     "2026-11-23T12:00:00Z".parse().expect("a time")
 }
 
+/// So many minutes before noon.
+pub fn ago_of(minutes: i64) -> Timestamp {
+    later(-minutes)
+}
+
 pub fn later(minutes: i64) -> Timestamp {
     noon().checked_add(SignedDuration::from_mins(minutes)).expect("in range")
 }

@@ -11,7 +11,7 @@ use crate::plan::difference::differences;
 use crate::plan::forecast::Forecast;
 use crate::plan::manifests::{Manifests, Others};
 use crate::plan::offline::read;
-use crate::plan::settings::{Audit, Fence, Offboarding, Server, Settings};
+use crate::plan::settings::{Audit, Fence, Figures, Offboarding, Server, Settings};
 
 use super::connect::Connect;
 use super::manifests::load;
@@ -107,6 +107,7 @@ impl Plan {
             fence,
             offboarding: Offboarding::default(),
             audit: Audit::default(),
+            figures: Figures::default(),
         }
     }
 }

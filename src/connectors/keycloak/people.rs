@@ -17,8 +17,13 @@ impl Directory for Keycloak {
     async fn read(&self, mapping: &Mapping) -> Result<Found, ConnectorError> {
         let attributes = mapping.attributes();
         let users = self.users("list people", &["users"], true).await?;
-        let person =
-            |user: User| Person { active: user.enabled(), id: user.id.clone(), attributes: user.told(&attributes), ..Person::default() };
+        let person = |user: User| Person {
+            active: user.enabled(),
+            id: user.id.clone(),
+            attributes: user.told(&attributes),
+            recorded_at: user.made_at(),
+            ..Person::default()
+        };
         let mut people: BTreeMap<String, Person> = users.into_iter().map(|user| (user.id.clone(), person(user))).collect();
         let mut named = BTreeMap::new();
         if !mapping.teams.is_empty() {

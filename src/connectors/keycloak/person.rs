@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use crate::plan::account::{Account, AccountState, Owner, Profile};
@@ -26,6 +27,8 @@ pub(super) struct User {
     last_name: String,
     enabled: Option<bool>,
     attributes: BTreeMap<String, Vec<String>>,
+    /// In milliseconds since 1970.
+    created_timestamp: Option<i64>,
     /// Other identity providers by which she logs in.
     pub federated_identities: Vec<Link>,
 }
@@ -74,6 +77,11 @@ impl User {
     /// Whether one can log in with it, if that is told.
     pub const fn enabled(&self) -> Option<bool> {
         self.enabled
+    }
+
+    /// When it was made, if that is told.
+    pub fn made_at(&self) -> Option<Timestamp> {
+        self.created_timestamp.and_then(|at| Timestamp::from_millisecond(at).ok())
     }
 
     /// Whether it is called like the account of a client. People may be, too, where they choose their logins.

@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use data_encoding::HEXLOWER;
+use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 use ldap3::{Scope, parse_filter};
 
 use crate::api::source::LdapTree;
@@ -23,6 +26,8 @@ use super::{PLACEHOLDER, dn};
 /// By what directories say that nobody may log in with an entry: 389 Directory Server, eDirectory, Active Directory.
 const LOCKED: [&str; 2] = ["nsAccountLock", "loginDisabled"];
 const ACCOUNT_CONTROL: &str = "userAccountControl";
+/// When an entry was made (RFC 4512): only told where it is asked for.
+const MADE: &str = "createTimestamp";
 /// The bit ACCOUNTDISABLE of [`ACCOUNT_CONTROL`] (<https://learn.microsoft.com/en-us/windows/win32/adschema/a-useraccountcontrol>).
 const DISABLED: i64 = 2;
 
@@ -99,12 +104,19 @@ fn value(entry: &Entry, attribute: &str) -> Option<String> {
     Some(std::str::from_utf8(value).map_or_else(|_| HEXLOWER.encode(value), str::to_owned))
 }
 
+/// A moment as directories write it, in UTC: 20261123080000Z, perhaps with a fraction of a second.
+fn moment(text: &str) -> Option<Timestamp> {
+    let digits = text.get(..14).filter(|_| text.ends_with('Z'))?;
+    let civil = DateTime::strptime("%Y%m%d%H%M%S", digits).ok()?;
+    TimeZone::UTC.to_timestamp(civil).ok()
+}
+
 #[async_trait]
 impl Directory for Tree {
     /// A list ends where the directory says that it does; a limit, a referral or a cut is an error.
     async fn read(&self, mapping: &Mapping) -> Result<Found, ConnectorError> {
         let wanted = mapping.attributes();
-        let always = [attribute::USERNAME, attribute::VERSION, attribute::LOCKED, ACCOUNT_CONTROL].into_iter().chain(LOCKED);
+        let always = [attribute::USERNAME, attribute::VERSION, attribute::LOCKED, ACCOUNT_CONTROL, MADE].into_iter().chain(LOCKED);
         let attributes: Vec<&str> = wanted.iter().map(String::as_str).chain(always).collect();
         // A directory reads one list at a time on each connection.
         let line = self.wire.open("list people").await?;
@@ -122,8 +134,24 @@ impl Directory for Tree {
                 groups: of.into_iter().filter(|group| groups.contains_key(group)).collect(),
                 active: Some(!is_disabled(entry)),
                 gone: false,
+                recorded_at: entry.text(MADE).and_then(moment),
             }
         };
         Ok(Found { people: entries.iter().map(person).collect(), groups, versions })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_read_as_directories_write_them() {
+        let read = |text| moment(text).map(|at| at.to_string());
+        assert_eq!(read("20261123080000Z").as_deref(), Some("2026-11-23T08:00:00Z"));
+        assert_eq!(read("20261123080000.5Z").as_deref(), Some("2026-11-23T08:00:00Z"));
+        for text in ["", "2026", "20261323080000Z", "20261123080000", "yesterday at noonZ"] {
+            assert_eq!(read(text), None, "{text}");
+        }
     }
 }

@@ -20,6 +20,7 @@ use crate::plan::provider::{self, Call, Moment};
 use crate::plan::recognition::{mistaken, recognized};
 
 use super::super::context::Context;
+use super::super::figures;
 use super::super::queue::Lane;
 use super::desk::Desk;
 use super::hand::{carry_out, observed};
@@ -99,6 +100,15 @@ fn remembered(desk: &Desk, who: &str, desired: &mut Desired) {
     desk.about(|known| known.add_others(&person, others));
 }
 
+/// What was done in rounds so far.
+#[derive(Default)]
+struct Going {
+    /// The id of an account that was made a moment ago.
+    made: Option<String>,
+    /// Whether anything was changed.
+    changed: bool,
+}
+
 /// How it ended.
 enum End {
     /// It is as it should be, or what stands in the way is told.
@@ -119,7 +129,7 @@ pub(super) async fn settle(context: &Arc<Context>, desk: &Desk, who: &str, lane:
         Some(person) => Some(desk.turn(person).await),
         None => None,
     };
-    let mut made = None;
+    let (mut going, mut was_in_order) = (Going::default(), false);
     for turn in 0..ROUNDS {
         let Some(link) = desk.link() else { return desk.push_after(who, lane, FIRST_TRY) };
         // A look at everybody is under way, which costs less than one at each; who leaves does not wait for it.
@@ -136,7 +146,15 @@ pub(super) async fn settle(context: &Arc<Context>, desk: &Desk, who: &str, lane:
         if turn == 0 && lane == Lane::New && settled_meanwhile(desk, who, &case) {
             return;
         }
-        match with_others(context, desk, &link, who, &case, round(context, desk, &link, who, &case, &mut made).await).await {
+        if turn == 0 {
+            was_in_order = desk.cell(who).is_some_and(|cell| cell.in_order() && cell.wanted() && cell.is_for(&case.desired));
+        }
+        let end = round(context, desk, &link, who, &case, &mut going).await;
+        // What was as it should be, and is to be as it was, somebody changed there.
+        if going.changed && std::mem::take(&mut was_in_order) {
+            figures::account_repaired(context, desk.name(), who);
+        }
+        match with_others(context, desk, &link, who, &case, end).await {
             Ok(End::Told(cell)) => return told(context, desk, &link, (who, lane), &case, cell),
             Ok(End::Braked(cell)) => return desk.keep(context, who, Some(cell), true),
             Ok(End::Spared) => {
@@ -203,14 +221,7 @@ async fn find(connector: &dyn Connector, desired: &mut Desired, link: &Link) -> 
 }
 
 /// Looks, and makes the next changes.
-async fn round(
-    context: &Arc<Context>,
-    desk: &Desk,
-    link: &Link,
-    who: &str,
-    case: &Case,
-    made: &mut Option<String>,
-) -> Result<End, Failure> {
+async fn round(context: &Arc<Context>, desk: &Desk, link: &Link, who: &str, case: &Case, going: &mut Going) -> Result<End, Failure> {
     let connector = link.connector.as_ref();
     let mut desired = kept(connector, case.desired.clone());
     let found = find(connector, &mut desired, link).await.map_err(|error| Failure::System(Call::Look, error))?;
@@ -221,7 +232,7 @@ async fn round(
     if found.is_none() {
         desk.about(|known| known.set_id(&desired.wish.owner.person, None));
     }
-    if lost_its_mark(found.as_ref(), made.take()) && link.can.contains(&Capability::Mark) {
+    if lost_its_mark(found.as_ref(), going.made.take()) && link.can.contains(&Capability::Mark) {
         desk.learn(link, connector.probe().await.map_err(|error| Failure::System(Call::Look, error))?);
         return Ok(End::Changed);
     }
@@ -271,7 +282,8 @@ async fn round(
                 if id.is_some() {
                     desk.about(|known| known.set_id(&case.desired.wish.owner.person, id.as_deref()));
                 }
-                *made = id.filter(|_| matches!(change, AccountChange::Create { .. }));
+                going.changed = true;
+                going.made = id.filter(|_| matches!(change, AccountChange::Create { .. }));
                 desk.answers(context, Call::Change, case.began);
             }
         }

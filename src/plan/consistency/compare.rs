@@ -37,45 +37,50 @@ type Given<'a> = BTreeMap<&'a str, BTreeSet<&'a str>>;
 /// Environment, namespace and ClusterRole of a binding.
 type Slot<'a> = (&'a str, &'a str, &'a str);
 
-/// Compares what a Role should give with what was seen.
+/// Compares what a Role should give with what was seen, in the Environments that it names together.
 pub fn cells(scene: Scene<'_>, role: &Role, now: Timestamp) -> Cells {
+    all_cells(scene, role, now).compared
+}
+
+/// What a Role should give, compared with what was seen.
+#[derive(Debug, Default)]
+pub struct AllCells {
+    /// In Environments that are named together, and where nothing of the Role may be. They make up the consistency index.
+    pub compared: Cells,
+    /// In those that are named, but never with another.
+    pub alone: Cells,
+}
+
+/// Compares what a Role should give with what was seen, everywhere.
+pub fn all_cells(scene: Scene<'_>, role: &Role, now: Timestamp) -> AllCells {
     let live = !deleting(role);
     let places = if live { places(scene, role) } else { Places::default() };
     let holders = if live { holders(scene.world, &role.name_any(), now) } else { BTreeMap::new() };
-    let compared = Compared::of(scene, role);
-    let given = given(&places, &holders, &compared.together);
+    let alone = alone(scene, role);
+    let given = given(&places, &holders);
     let environments: BTreeSet<&str> = given.keys().copied().collect();
     let people = holders.keys().filter_map(|name| Some((name.as_str(), scene.world.developer(name)?.as_ref())));
     let has = |name: &str, environment: &str| given.get(environment).is_some_and(|people| people.contains(name));
     let names = names(scene, people, &environments, has);
-    let mut sheet = Sheet { scene, role, compared: &compared, given: &given, names: &names, cells: Cells::new() };
+    let mut sheet = Sheet { scene, role, given: &given, names: &names, cells: Cells::new() };
     sheet.expect(&places);
     sheet.inside(&places);
     sheet.wide(&places, &holders);
     sheet.of_others();
     sheet.unseen();
-    sheet.cells
+    let (alone, compared) = sheet.cells.into_iter().partition(|(environment, _)| alone.contains(environment.as_str()));
+    AllCells { compared, alone }
 }
 
-/// Which Environments are compared.
-struct Compared<'a> {
-    /// Those that an access entry names together with another.
-    together: BTreeSet<&'a str>,
-    /// Those that are named, but never with another: there is nothing to compare them with. Where none is named, nothing of the Role may be.
-    alone: BTreeSet<&'a str>,
-}
-
-impl<'a> Compared<'a> {
-    fn of(scene: Scene<'a>, role: &Role) -> Self {
-        let (mut together, mut alone) = (BTreeSet::new(), BTreeSet::new());
-        for access in role.spec.access.iter().filter(|_| !deleting(role)) {
-            let here = scene.world.live_environments().map(|(name, _)| name.as_str()).filter(|name| meant(access, name));
-            let here: Vec<&str> = here.collect();
-            if here.len() > 1 { together.extend(here) } else { alone.extend(here) }
-        }
-        alone.retain(|name| !together.contains(name));
-        Self { together, alone }
+/// The Environments that a Role names, but never with another: there is nothing to compare them with. Where none is named, nothing of the Role may be.
+fn alone<'a>(scene: Scene<'a>, role: &Role) -> BTreeSet<&'a str> {
+    let (mut together, mut alone) = (BTreeSet::new(), BTreeSet::new());
+    for access in role.spec.access.iter().filter(|_| !deleting(role)) {
+        let here: Vec<&str> = scene.world.live_environments().map(|(name, _)| name.as_str()).filter(|name| meant(access, name)).collect();
+        if here.len() > 1 { together.extend(here) } else { alone.extend(here) }
     }
+    alone.retain(|name| !together.contains(name));
+    alone
 }
 
 /// The Environments in which a Role gives something within a scope, or would if it could.
@@ -84,15 +89,13 @@ fn reached<'a>(places: &'a Places, scope: &Scope) -> BTreeSet<&'a str> {
     open.chain(places.environments(scope)).collect()
 }
 
-fn given<'a>(places: &'a Places, holders: &'a BTreeMap<String, Via>, together: &BTreeSet<&str>) -> Given<'a> {
+fn given<'a>(places: &'a Places, holders: &'a BTreeMap<String, Via>) -> Given<'a> {
     let mut given = Given::new();
     // Many hold it by the same Bindings.
     let mut by_via: HashMap<_, BTreeSet<&str>> = HashMap::new();
     for (person, via) in holders {
-        let environments = by_via.entry(Arc::as_ptr(via)).or_insert_with(|| {
-            let all = via.values().flat_map(|scope| reached(places, scope));
-            all.filter(|environment| together.contains(environment)).collect()
-        });
+        let environments =
+            by_via.entry(Arc::as_ptr(via)).or_insert_with(|| via.values().flat_map(|scope| reached(places, scope)).collect());
         for environment in &*environments {
             given.entry(*environment).or_default().insert(person.as_str());
         }
@@ -104,7 +107,6 @@ fn given<'a>(places: &'a Places, holders: &'a BTreeMap<String, Via>, together: &
 struct Sheet<'a> {
     scene: Scene<'a>,
     role: &'a Role,
-    compared: &'a Compared<'a>,
     given: &'a Given<'a>,
     names: &'a Names<'a>,
     cells: Cells,
@@ -127,10 +129,10 @@ impl<'a> Sheet<'a> {
         }
     }
 
-    /// Notes a fault, unless the Environment is not compared.
+    /// Notes a fault, unless the Environment is going.
     fn blame(&mut self, environment: &str, person: &str, kind: DifferenceKind, message: &str) {
         let live = self.scene.world.environment(environment).is_some_and(|it| !deleting(it.as_ref()));
-        if !live || self.compared.alone.contains(environment) {
+        if !live {
             return;
         }
         let cell = self.cells.entry(environment.to_owned()).or_default().entry(person.to_owned()).or_default();
@@ -153,9 +155,9 @@ impl<'a> Sheet<'a> {
 
     /// Where the Role should be bound in namespaces, by cluster.
     fn slots(&mut self, places: &'a Places) -> BTreeMap<&'a ClusterKey, BTreeSet<Slot<'a>>> {
-        let (compared, mut slots) = (self.compared, BTreeMap::<_, BTreeSet<_>>::new());
+        let mut slots = BTreeMap::<_, BTreeSet<_>>::new();
         let mut own: HashMap<(&ClusterKey, &str), Option<&str>> = HashMap::new();
-        for place in places.inside.iter().filter(|place| compared.together.contains(place.environment.as_str())) {
+        for place in &places.inside {
             let cluster_role = match &place.reference {
                 Reference::Existing(name) => Some(name.as_str()),
                 Reference::Inline(entry) => *own.entry((&place.cluster, entry.as_str())).or_insert_with(|| {

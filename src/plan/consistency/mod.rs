@@ -5,11 +5,12 @@
 
 mod compare;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::api::environment::Difference;
 
-pub use self::compare::{Cells, Fault, cells};
+pub use self::compare::{AllCells, Cells, Fault, all_cells, cells};
 
 /// At most this many cells are named in a status.
 const MOST_TOLD: usize = 10;
@@ -67,20 +68,34 @@ pub struct Figure {
     pub tally: Tally,
     /// The worst of those that are not.
     pub worst: Vec<Difference>,
+    /// How many cells of each team are right.
+    pub teams: BTreeMap<String, Tally>,
 }
 
 impl Figure {
     /// What is told of a Role's cells in one Environment.
-    pub fn of(role: &str, cells: &std::collections::BTreeMap<String, Option<Fault>>) -> Self {
+    pub fn of<'a>(role: &str, cells: &BTreeMap<String, Option<Fault>>, teams_of: impl Fn(&str) -> &'a [String]) -> Self {
         let faults = cells.iter().filter_map(|(developer, fault)| Some(difference(role, developer, fault.as_ref()?)));
-        Self { tally: Tally::of(cells.values()), worst: worst(faults.collect()) }
+        let mut teams: BTreeMap<String, Tally> = BTreeMap::new();
+        for (developer, fault) in cells {
+            for team in teams_of(developer) {
+                let tally = teams.entry(team.clone()).or_default();
+                *tally = tally.plus(Tally::of([fault]));
+            }
+        }
+        Self { tally: Tally::of(cells.values()), worst: worst(faults.collect()), teams }
     }
 
     /// Those of two Roles together.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Self {
         let all = self.worst.iter().chain(&other.worst).cloned().collect();
-        Self { tally: self.tally.plus(other.tally), worst: worst(all) }
+        let mut teams = self.teams.clone();
+        for (team, tally) in &other.teams {
+            let sum = teams.entry(team.clone()).or_default();
+            *sum = sum.plus(*tally);
+        }
+        Self { tally: self.tally.plus(other.tally), worst: worst(all), teams }
     }
 }
 
@@ -117,14 +132,18 @@ mod tests {
 
     #[test]
     fn the_worst_ten_are_told_whatever_role_they_are_of() {
-        let cells = |kind, count: usize| {
+        let payments = ["payments".to_owned()];
+        let teams = |name: &str| if ["p00", "p11"].contains(&name) { payments.as_slice() } else { &[] };
+        let cells = |kind, count: usize| -> BTreeMap<String, Option<Fault>> {
             let fault = Fault { kind, message: "why".into() };
             (0..count).map(|number| (format!("p{number:02}"), Some(fault.clone()))).collect()
         };
-        let (one, two) = (Figure::of("a", &cells(DifferenceKind::Missing, 12)), Figure::of("b", &cells(DifferenceKind::More, 3)));
+        let (one, two) =
+            (Figure::of("a", &cells(DifferenceKind::Missing, 12), &teams), Figure::of("b", &cells(DifferenceKind::More, 3), &teams));
         let sum = one.plus(&two);
         assert_eq!(sum, two.plus(&one));
         assert_eq!((sum.tally, sum.worst.len()), (Tally { right: 0, cells: 15 }, 10));
+        assert_eq!(sum.teams, BTreeMap::from([("payments".to_owned(), Tally { right: 0, cells: 3 })]));
         let told: Vec<&str> = sum.worst.iter().map(|it| it.role.as_str()).collect();
         assert_eq!(told, ["b", "b", "b", "a", "a", "a", "a", "a", "a", "a"]);
     }

@@ -34,6 +34,11 @@ impl Pushed {
         self.records.get(name)
     }
 
+    /// The names under which records are kept.
+    pub fn names(&self) -> impl Iterator<Item = &String> {
+        self.records.keys()
+    }
+
     /// Keeps a record, or forgets it. Returns the Source that it was or is of.
     pub fn set(&mut self, name: &str, record: Option<Arc<Record>>) -> Option<String> {
         let source = record.as_ref().map(|record| record.source.clone());

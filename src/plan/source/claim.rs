@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::ResourceExt;
 use serde_json::{Map, Value, json};
 
-use crate::api::metadata::{MISSING_SINCE, SOURCE, SOURCE_MANAGER};
+use crate::api::metadata::{MISSING_SINCE, RECORDED_AT, SOURCE, SOURCE_MANAGER};
 use crate::api::{DesiredState, Developer, Source};
 
 use super::super::developer::seconds;
@@ -30,6 +30,8 @@ pub struct Write {
     pub spec: Map<String, Value>,
     /// Since when it does not tell of her.
     pub missing_since: Option<String>,
+    /// When it recorded her: said when she is made, and ever after.
+    pub recorded_at: Option<String>,
     /// What it is to her.
     pub effect: Effect,
     /// The field managers of Sources that had her before: they give up what they said, and this Source owns it instead.
@@ -120,6 +122,7 @@ impl Claim {
             version: None,
             spec: spec(values(wanted), &wanted.teams),
             missing_since: None,
+            recorded_at: wanted.recorded_at.map(seconds),
             effect: Effect::Makes,
             former: BTreeSet::new(),
         }
@@ -219,6 +222,7 @@ impl Write {
             version: developer.resource_version(),
             spec: Map::new(),
             missing_since: None,
+            recorded_at: developer.annotations().get(RECORDED_AT).cloned(),
             effect,
             former: BTreeSet::new(),
         }
@@ -247,7 +251,12 @@ impl Write {
             map.extend(self.uid.iter().map(|uid| ("uid".to_owned(), uid.clone().into())));
             let version = self.version.iter().filter(|_| self.is_forced());
             map.extend(version.map(|version| ("resourceVersion".to_owned(), version.clone().into())));
-            map.extend(self.missing_since.iter().map(|since| ("annotations".to_owned(), json!({MISSING_SINCE: since}))));
+            let missing = self.missing_since.iter().map(|since| (MISSING_SINCE.to_owned(), since.clone()));
+            let recorded = self.recorded_at.iter().map(|at| (RECORDED_AT.to_owned(), at.clone()));
+            let notes: BTreeMap<String, String> = missing.chain(recorded).collect();
+            if !notes.is_empty() {
+                map.insert("annotations".to_owned(), json!(notes));
+            }
         }
         json!({"apiVersion": "usher.dev/v1alpha1", "kind": "Developer", "metadata": metadata, "spec": self.spec})
     }

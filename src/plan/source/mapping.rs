@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
+
 use crate::api::source::{Origin, PersonProblem};
 use crate::api::{Reason, SourceSpec};
 use crate::plan::spelling::{is_email, label};
@@ -31,6 +33,8 @@ pub struct Wanted {
     pub teams: BTreeSet<String>,
     /// Whether she may have anything, if the source says so.
     pub active: Option<bool>,
+    /// When the source recorded her, if it says so.
+    pub recorded_at: Option<Timestamp>,
 }
 
 /// What a Source asks for, ready to be used for everybody.
@@ -108,7 +112,8 @@ impl Mapping {
         }
         let display_name = render(&self.display_name, &person.attributes, Gaps::Left).unwrap_or_default();
         let display_name = Some(display_name.chars().take(128).collect::<String>()).filter(|name| !name.is_empty());
-        Ok(Wanted { person_id: person_id.to_owned(), name, email, keeps_address: false, display_name, teams, active: person.active })
+        let (active, recorded_at) = (person.active, person.recorded_at);
+        Ok(Wanted { person_id: person_id.to_owned(), name, email, keeps_address: false, display_name, teams, active, recorded_at })
     }
 }
 

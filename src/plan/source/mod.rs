@@ -51,6 +51,8 @@ pub struct Person {
     pub active: Option<bool>,
     /// Whether the source says that she has left. Who is not told of at all is only missing.
     pub gone: bool,
+    /// When the source recorded her, if it says so.
+    pub recorded_at: Option<Timestamp>,
 }
 
 /// All that a source tells.

@@ -26,20 +26,22 @@ struct Archive {
     client: Client,
     grant: String,
     departure: String,
+    scorecard: String,
 }
 
 impl Archive {
     async fn new(more: &[Value]) -> Self {
         let siege = Siege::new().await;
-        let (grant_name, departure_name) = (name("grant"), name("departure"));
+        let [grant_name, departure_name, scorecard] = ["grant", "departure", "scorecard"].map(name);
         let operator = siege.unbound_operator().await;
         allowed("a Grant of usher's", create(&operator, "Grant", &grant_name, grant()).await);
         allowed("a Departure of usher's", create(&operator, "Departure", &departure_name, departure()).await);
+        allowed("a Scorecard of usher's", create(&operator, "Scorecard", &scorecard, json!({"team": scorecard})).await);
         let verbs = ["get", "list", "create", "update", "patch", "delete", "deletecollection"];
-        let writes =
-            ["grants", "departures", "developers/status", "departures/status"].map(|resource| rule("usher.dev", resource, &[], &verbs));
+        let writes = ["grants", "departures", "scorecards", "developers/status", "departures/status", "scorecards/status"]
+            .map(|resource| rule("usher.dev", resource, &[], &verbs));
         let (_, client) = siege.somebody(&["usher-binder"], &[&writes, more].concat()).await;
-        Self { siege, client, grant: grant_name, departure: departure_name }
+        Self { siege, client, grant: grant_name, departure: departure_name, scorecard }
     }
 }
 
@@ -49,6 +51,9 @@ async fn grants_and_departures_are_neither_made_nor_changed_by_hand() {
     for client in [&archive.client, &archive.siege.client] {
         refused("a Grant", create(client, "Grant", &name("grant"), grant()).await, POLICY);
         refused("a Departure", create(client, "Departure", &name("departure"), departure()).await, POLICY);
+        refused("a Scorecard", create(client, "Scorecard", &name("scorecard"), json!({})).await, POLICY);
+        refused("whom it is about", change(client, "Scorecard", &archive.scorecard, json!({"spec": {"team": "eve"}})).await, POLICY);
+        refused("its window", change(client, "Scorecard", &archive.scorecard, json!({"spec": {"window": "1d"}})).await, POLICY);
         for (of, object) in [("Grant", &archive.grant), ("Departure", &archive.departure)] {
             refused("its spec", change(client, of, object, json!({"spec": {"developer": {"name": "eve"}}})).await, POLICY);
             refused(
@@ -75,6 +80,9 @@ async fn a_status_is_written_by_usher_alone() {
         let complete = Patch::Merge(json!({"status": {"state": "Complete"}}));
         let answer = kind(client, "Departure").await.patch_status(&archive.departure, &PatchParams::default(), &complete).await;
         refused("completing a Departure", answer, POLICY);
+        let perfect = Patch::Merge(json!({"status": {"consistency": {"value": "100%"}}}));
+        let answer = kind(client, "Scorecard").await.patch_status(&archive.scorecard, &PatchParams::default(), &perfect).await;
+        refused("figures that usher did not find", answer, POLICY);
     }
     // A status that is sent along is not stored.
     let sent = allowed("sent along", change(&archive.client, "Developer", &person, json!({"status": {"state": "Departed"}})).await);
@@ -84,7 +92,7 @@ async fn a_status_is_written_by_usher_alone() {
 #[tokio::test]
 async fn the_record_is_deleted_only_with_the_verb_purge() {
     let archive = Archive::new(&[]).await;
-    for (of, object) in [("Grant", &archive.grant), ("Departure", &archive.departure)] {
+    for (of, object) in [("Grant", &archive.grant), ("Departure", &archive.departure), ("Scorecard", &archive.scorecard)] {
         refused("one", delete(&archive.client, of, object).await, POLICY);
         let all: Api<DynamicObject> = kind(&archive.client, of).await;
         let selected = ListParams::default().fields(&format!("metadata.name={object}"));

@@ -61,6 +61,11 @@ impl Event {
         self.resource == "leases"
     }
 
+    /// It tells a figure: beside all other work, and whenever one changes.
+    pub fn is_figure(&self) -> bool {
+        self.resource == "scorecards"
+    }
+
     /// When the API server got it.
     #[track_caller]
     pub fn at(&self) -> Timestamp {

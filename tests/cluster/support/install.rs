@@ -25,6 +25,9 @@ pub const PATIENT: [&str; 2] = ["leaderElection.leaseDuration=60s", "leaderElect
 /// Most tests delete people without letting them depart first; what is refused by default is tested by name.
 const DELETABLE: &str = "protection.deleteDeveloper=Allow";
 
+/// Figures follow what happens at once, so that they are told before a test counts a cluster as settled.
+const PROMPT: &str = "figures.every=1s";
+
 /// A release of the chart in a control plane. The chart's RBAC is what the operator under test gets, and nothing more.
 pub struct Install {
     admin_kubeconfig: PathBuf,
@@ -62,7 +65,7 @@ impl Install {
         command.env("KUBECONFIG", &self.admin_kubeconfig).args(arguments).args(["--namespace", NAMESPACE]);
         // An earlier chart may not know the value.
         if arguments.contains(&"charts/usher") {
-            command.args(["--set", DELETABLE]);
+            command.args(["--set", DELETABLE, "--set", PROMPT]);
         }
         for value in values {
             command.args(["--set", value]);

@@ -184,7 +184,7 @@ pub fn person(id: &str, username: &str, groups: &[&str]) -> Person {
         attributes: attributes.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
         groups: groups.iter().map(|group| format!("/{group}")).collect(),
         active: Some(true),
-        gone: false,
+        ..Person::default()
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
 use serde_json::{Value, json};
-use usher::api::Source;
-use usher::plan::source::claim::Effect;
+use usher::api::{Developer, DeveloperSpec, Source};
+use usher::plan::source::claim::{Claim, Effect, Write};
 use usher::plan::source::{Person, Read, SourcePlan, known, plan_source};
 
 use super::model::{Cluster, HAND, follow, follow_beside, person, plan, read, source};
@@ -226,4 +226,17 @@ fn who_writes_under_the_name_of_a_source_is_none() {
         let effects: Vec<Effect> = plan.writes.iter().map(|write| write.effect).collect();
         assert_eq!(effects, if former { vec![Effect::TakesOver] } else { vec![] }, "{what}");
     }
+}
+
+#[test]
+fn when_the_source_recorded_her_is_said_when_she_is_made_and_stays_said() {
+    let (hr, cluster, at) = (source("hr", &json!({})), Cluster::default(), "2026-11-23T08:00:00Z");
+    let ada = Person { recorded_at: Some(at.parse().expect("a time")), ..person("1", "ada", &[]) };
+    let made = plan_of(&cluster, &hr, &[ada]);
+    let told = |write: &Write| write.body("hr")["metadata"]["annotations"]["usher.dev/recorded-at"].clone();
+    assert_eq!(told(&made.writes[0]), at);
+    let mut developer = Developer::new("ada", DeveloperSpec::default());
+    developer.metadata.annotations = Some([("usher.dev/recorded-at".to_owned(), at.to_owned())].into());
+    assert_eq!(told(&Claim::found_again(&hr, &developer)), at, "what is not said again is given up");
+    assert_eq!(told(&Claim::found_again(&hr, &Developer::new("bob", DeveloperSpec::default()))), Value::Null);
 }

@@ -251,9 +251,22 @@ pub struct DeveloperStatus {
     /// The number of RoleBindings and ClusterRoleBindings that name the person and that usher did not make.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub foreign_bindings: Option<i64>,
+    /// The targets in which something of hers fails or is under way, and since when; the conditions say what. What has failed for longer than five minutes is an
+    /// error on Scorecards.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failing: Vec<FailingTarget>,
     /// When it happened; each is set once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeline: Option<Timeline>,
+}
+
+/// A target in which something of a person's fails.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize, JsonSchema)]
+pub struct FailingTarget {
+    /// environment/<name> or provider/<name>.
+    pub target: String,
+    /// Since when.
+    pub since: Time,
 }
 
 /// Where a person stands.
@@ -354,6 +367,9 @@ pub struct Timeline {
     /// When all accounts were first in order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub accounts_ready_at: Option<Time>,
+    /// When everything that she was to have by then was first in place, access and accounts. What she is given later does not move it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ready_at: Option<Time>,
     /// When the person first pushed a commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_commit_at: Option<Time>,

@@ -40,7 +40,7 @@ impl Report {
         if let Some(team) = &self.team {
             all.retain(|scorecard| scorecard.spec.team.as_ref() == Some(team));
             if all.is_empty() {
-                return Err(format!("team {team} has no Scorecard: `kubectl get scorecards` lists those that are there; a team has one as soon as somebody is in it").into());
+                return Err(format!("team {team} has no Scorecard: `kubectl get scorecards` lists those that are there; a team has one as soon as somebody is in it, while there are fewer than 200").into());
             }
         }
         // That of everybody first.

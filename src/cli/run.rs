@@ -1,14 +1,13 @@
 //! The operator.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use kube::runtime::events::{Recorder, Reporter};
 use kube::{Client, Config};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc::Receiver;
 
 use crate::cluster::connection;
 use crate::cluster::leader::{Candidate, Elected};
@@ -21,7 +20,6 @@ use crate::controllers::figures::{self, Sink};
 use crate::controllers::{self, defaults};
 use crate::plan::cluster::ClusterKey;
 use crate::plan::name::digest;
-use crate::plan::scorecard::denied::Request;
 use crate::server::Asked;
 use crate::server::audit::AuditWebhook;
 use crate::server::scim::Scim;
@@ -105,11 +103,12 @@ impl Run {
                 (Client::try_from(config.clone())?, memory.clone(), metrics.clone(), Arc::new(watches.readiness()));
             tokio::spawn(Scim { client, memory, metrics, tls_secret, ready }.serve(listener));
         }
-        let (sink, denied) = figures::sink(metrics.clone());
+        let sink = Arc::new(Sink::new(memory.clone(), metrics.clone()));
         self.take_audit(&client, (&memory, Arc::new(watches.readiness())), &sink).await?;
         let identity = self.identity();
         let remotes = Remotes { home: client.clone(), memory, metrics, connections: Arc::default(), terms };
-        let work = self.lead(config, namespace, &identity, &remotes, (&watches, export, (sink, denied)));
+        let leading = OnceLock::new();
+        let work = self.lead(config, namespace, (&identity, &leading), &remotes, (&watches, export, sink));
         let outcome = tokio::select! {
             outcome = work => outcome,
             // Which cluster each Secret leads to stands in Environments, so all of those are read before.
@@ -120,6 +119,10 @@ impl Run {
                 Ok(())
             }
         };
+        // While the Lease is this replica's still: what the next one reads is all that was told.
+        if let (Ok(()), Some(context)) = (&outcome, leading.get()) {
+            figures::flush(context).await;
+        }
         Candidate::new(client, namespace, identity, terms).release().await;
         outcome
     }
@@ -128,9 +131,9 @@ impl Run {
         &self,
         config: &Config,
         namespace: &str,
-        identity: &str,
+        (identity, leading): (&str, &OnceLock<Arc<Context>>),
         remotes: &Remotes,
-        (watches, export, (sink, denied)): (&Watches, Target, (Arc<Sink>, Receiver<Request>)),
+        (watches, export, sink): (&Watches, Target, Arc<Sink>),
     ) -> Result<(), Failure> {
         let (terms, metrics) = (remotes.terms, &remotes.metrics);
         watches.complete().await;
@@ -155,6 +158,7 @@ impl Run {
             recorder,
             export,
         ));
+        let _ = leading.set(context.clone());
         let work = async {
             if waited {
                 tracing::info!("reading the clusters anew, as the replica before said no goodbye");
@@ -167,7 +171,7 @@ impl Run {
                     "the defaults could not be made; they are tried again at the next start"
                 );
             }
-            let judged = figures::judge(context.clone(), sink, denied);
+            let judged = figures::judge(context.clone(), sink);
             tokio::select! {
                 () = controllers::run(context, watches.relisted()) => {}
                 () = judged => {}

@@ -11,7 +11,7 @@ pub enum Output {
 
 /// Columns under their headings, as kubectl prints them; what has nothing to say is a dash.
 pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
-    let cell = |text: &str| if text.is_empty() { "-".to_owned() } else { text.replace(['\n', '\r', '\t'], " ") };
+    let cell = |text: &str| if text.is_empty() { "-".to_owned() } else { text.replace(char::is_control, " ") };
     let lines: Vec<Vec<String>> = std::iter::once(headings.iter().map(|text| (*text).to_owned()).collect())
         .chain(rows.iter().map(|row| row.iter().map(|text| cell(text)).collect()))
         .collect();
@@ -44,6 +44,11 @@ mod tests {
     fn columns_are_as_wide_as_what_is_in_them() {
         let rows = [vec!["ada".to_owned(), String::new()], vec!["a longer name".to_owned(), "x\ny".to_owned()]];
         assert_eq!(table(&["WHO", "WHAT"], &rows), "WHO             WHAT\nada             -\na longer name   x y\n");
+    }
+
+    #[test]
+    fn nothing_that_stands_in_a_cell_moves_the_cursor() {
+        assert_eq!(table(&["WHO"], &[vec!["a\u{1b}[2Jb\u{85}c".to_owned()]]), "WHO\na [2Jb c\n");
     }
 
     #[test]

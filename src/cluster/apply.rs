@@ -76,6 +76,7 @@ impl Cluster {
     /// Carries out one write.
     pub async fn carry_out(&self, step: &Step) -> Result<(), Error> {
         let namespace = step.change.meta().namespace.clone().unwrap_or_default();
+        let _writing = self.memory.writing(&self.key, step.change.title());
         match &step.change {
             Change::Namespace(Write::Replace(object)) => self.patch_namespace(object).await,
             Change::Namespace(write) => self.write(Api::all(self.client.clone()), write).await,

@@ -3,7 +3,7 @@
 //! A watch that lags behind a write of our own must not undo it here, so an older version of an object never replaces a newer one, and an object
 //! that we deleted does not come back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -18,8 +18,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::api::metadata::{DEVELOPER, ROLE, SOURCE_MANAGER, WORKSPACE};
-use crate::api::{Binding, Departure, Developer, Environment, Grant, Lock, Provider, Role, Scorecard, Source};
-use crate::plan::bound::Bound;
+use crate::api::{Binding, Departure, Developer, Environment, Lock, Provider, Role, Scorecard, Source};
 use crate::plan::cluster::{ClusterKey, ClusterState, Key};
 use crate::plan::identity::developer_of_service_account;
 use crate::plan::link::{Link, Links, readable};
@@ -31,63 +30,8 @@ use crate::plan::world::{World, redrawn};
 
 use super::gone::Gone;
 use super::records::{Grants, Revisions};
-
-/// A change that was seen, for those who decide what to look at again.
-#[derive(Debug)]
-pub enum Seen {
-    /// A Developer, before and after.
-    Developer(String, Option<Arc<Developer>>, Option<Arc<Developer>>),
-    /// A Role, before and after.
-    Role(String, Option<Arc<Role>>, Option<Arc<Role>>),
-    /// A Binding, before and after.
-    Binding(String, Option<Arc<Binding>>, Option<Arc<Binding>>),
-    /// An Environment, before and after.
-    Environment(String, Option<Arc<Environment>>, Option<Arc<Environment>>),
-    /// A Provider, before and after.
-    Provider(String, Option<Arc<Provider>>, Option<Arc<Provider>>),
-    /// A Source, before and after.
-    Source(String, Option<Arc<Source>>, Option<Arc<Source>>),
-    /// Something was pushed for a Source.
-    Pushed(String),
-    /// A Secret of usher's own namespace, in which the credentials of a Provider or Source may be.
-    OwnSecret(String),
-    /// A Lock, before and after.
-    Lock(String, Option<Arc<Lock>>, Option<Arc<Lock>>),
-    /// Whether Locks can be read changed.
-    LocksReadable,
-    /// A Departure, before and after.
-    Departure(String, Option<Arc<Departure>>, Option<Arc<Departure>>),
-    /// A Grant, before and after.
-    Grant(Option<Arc<Grant>>, Option<Arc<Grant>>),
-    /// A Scorecard that went away.
-    ScorecardGone,
-    /// A revision of a Role that went away.
-    RevisionGone(String),
-    /// A namespace, before and after.
-    Namespace(Option<Arc<Namespace>>, Option<Arc<Namespace>>),
-    /// A RoleBinding, before and after.
-    RoleBinding(Option<Bound<RoleBinding>>, Option<Bound<RoleBinding>>),
-    /// A ClusterRoleBinding, before and after.
-    ClusterRoleBinding(Option<Bound<ClusterRoleBinding>>, Option<Bound<ClusterRoleBinding>>),
-    /// A ClusterRole: its name, the Roles whose rules it held and holds, and whether it came or went.
-    ClusterRole(String, BTreeSet<String>, bool),
-    /// A ServiceAccount of a person's name that somebody else made came or went.
-    Stranger(String),
-    /// Something personal: whose it was and is, by its label and by the workspace that it is in; and which object it is, if it was there before and is another
-    /// than it was, or gone.
-    Personal(BTreeSet<String>, Option<(&'static str, Key)>),
-    /// How a cluster besides the home cluster stands, before and after.
-    Link(ClusterKey, Option<Link>, Option<Link>),
-}
-
-/// By what a change was seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum By {
-    /// A watch.
-    Watch,
-    /// The answer to a write of our own, which is as it was meant to be.
-    Answer,
-}
+use super::seen::{By, Seen, Title};
+use super::writing::{Writing, Writings};
 
 /// What is kept.
 #[derive(Debug, Default)]
@@ -120,6 +64,7 @@ pub struct Memory {
     content: RwLock<Content>,
     settings: Settings,
     listener: Mutex<Option<UnboundedSender<(Seen, By)>>>,
+    writings: Writings,
 }
 
 /// A kind of object that is kept.
@@ -150,7 +95,7 @@ impl Memory {
     pub fn new(settings: Settings, clusters: impl IntoIterator<Item = ClusterKey>) -> Self {
         let clusters = clusters.into_iter().map(|key| (key, ClusterState::new(&settings.installation))).collect();
         let content = Content { clusters, ..Content::default() };
-        Self { content: RwLock::new(content), settings, listener: Mutex::new(None) }
+        Self { content: RwLock::new(content), settings, listener: Mutex::new(None), writings: Writings::default() }
     }
 
     /// What the installation decides.
@@ -227,6 +172,7 @@ impl Memory {
         if !buried && !older {
             // A copy has as much room as it needs; lists that were read one by one have up to four times that.
             let seen = K::put(&mut content, &self.settings, cluster, &key, Some(Arc::new(object.clone())));
+            let by = self.writings.by(cluster, seen.as_ref(), by);
             self.tell(seen, by);
         }
     }
@@ -240,7 +186,8 @@ impl Memory {
         }
         if kept {
             let seen = K::put(&mut content, &self.settings, cluster, key, None);
-            self.tell(seen, By::Watch);
+            let by = self.writings.by(cluster, seen.as_ref(), By::Watch);
+            self.tell(seen, by);
         }
     }
 
@@ -269,6 +216,11 @@ impl Memory {
     pub fn set_locks_readable(&self, read: Option<bool>, going: Option<bool>) {
         let changed = self.content.write().world.set_locks_readable(read, going);
         self.tell(changed.then_some(Seen::LocksReadable), By::Watch);
+    }
+
+    /// A write of our own begins. What is seen of the object before it ends may be that.
+    pub fn writing(&self, cluster: &ClusterKey, title: Title) -> Writing<'_> {
+        self.writings.begin(cluster, title)
     }
 
     fn tell(&self, seen: Option<Seen>, by: By) {
@@ -504,18 +456,19 @@ personal!(NetworkPolicy, network_policies);
 personal!(ConfigMap, config_maps);
 personal!(Secret, secrets);
 
-/// Whether an object is another than it was, or gone: not only its version, and what the API server counts.
-fn altered<K: Resource + Clone + Serialize>(old: Option<&K>, new: Option<&K>) -> bool {
+/// Whether an object is another than it was, or gone: not only its version, and what the API server counts. What is on its way out goes by itself.
+fn altered<K: Resource + Clone + PartialEq>(old: Option<&K>, new: Option<&K>) -> bool {
     let content = |object: &K| {
         let mut object = object.clone();
         let meta = object.meta_mut();
         (meta.resource_version, meta.generation, meta.managed_fields) = (None, None, None);
-        serde_json::to_value(object).ok()
+        object
     };
-    old.is_some_and(|old| new.is_none_or(|new| content(old) != content(new)))
+    let stays = old.filter(|old| old.meta().deletion_timestamp.is_none());
+    stays.is_some_and(|old| new.is_none_or(|new| content(old) != content(new)))
 }
 
-fn put_personal<K: ResourceExt + Clone + Serialize + DeserializeOwned>(
+fn put_personal<K: ResourceExt + Clone + PartialEq + Serialize + DeserializeOwned>(
     kind: &'static str,
     shelf: &mut Shelf<K>,
     namespaces: &BTreeMap<String, Arc<Namespace>>,
@@ -591,5 +544,33 @@ mod tests {
         assert_eq!(there(&memory), None);
         memory.put(&ClusterKey::Home, lock("2", "6"));
         assert_eq!(there(&memory).as_deref(), Some("2"), "another object of the same name is another one");
+    }
+
+    /// What becomes of a hand-made change is told by others; what usher writes itself is nobody's hand, whenever it is heard of.
+    #[test]
+    fn what_is_seen_while_it_is_being_written_is_told_as_that() {
+        let (memory, key) = (memory(), (String::new(), "usher:role:r:1".to_owned()));
+        let role = |version: &str| {
+            let mut role = ClusterRole::default();
+            role.metadata.name = Some(key.1.clone());
+            role.metadata.uid = Some("1".to_owned());
+            role.metadata.resource_version = Some(version.to_owned());
+            role
+        };
+        let mut told = memory.listen();
+        let mut by = || told.try_recv().map(|(_, by)| by).ok();
+        memory.put(&ClusterKey::Home, role("1"));
+        assert_eq!(by(), Some(By::Watch));
+        let title = || ("ClusterRole", key.clone());
+        let (write, other) = (memory.writing(&ClusterKey::Home, title()), memory.writing(&ClusterKey::Home, title()));
+        memory.put(&ClusterKey::Home, role("2"));
+        drop(other);
+        memory.forget::<ClusterRole>(&ClusterKey::Home, &key, Some(&"1".to_owned()), FOR_GOOD);
+        drop(write);
+        assert_eq!((by(), by()), (Some(By::Echo), Some(By::Echo)), "its own update and deletion, heard of afterwards");
+        let mut again = role("3");
+        again.metadata.uid = Some("2".to_owned());
+        memory.put(&ClusterKey::Home, again);
+        assert_eq!(by(), Some(By::Watch));
     }
 }

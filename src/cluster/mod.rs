@@ -17,4 +17,6 @@ pub mod pushed;
 pub mod records;
 pub mod remote;
 pub mod secrets;
+pub mod seen;
 pub mod watch;
+pub mod writing;

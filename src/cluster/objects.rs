@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::api::metadata::{FIELD_MANAGER, FINALIZER};
-use crate::api::{Developer, Grant, Scorecard};
+use crate::api::{Developer, Grant, Scorecard, Span};
 use crate::plan::cluster::ClusterKey;
 use crate::plan::source::claim::{Write, manager};
 
@@ -184,6 +184,21 @@ impl Objects {
             }
             Err(error) if conflict(&error) => Ok(()),
             Err(error) => Err(failed::<Scorecard>("create", &scorecard.metadata, error)),
+        }
+    }
+
+    /// Corrects the window of a Scorecard, of just the version that was seen.
+    pub async fn set_window(&self, scorecard: &Scorecard, window: &Span) -> Result<(), Error> {
+        let patch = json!({"metadata": {"resourceVersion": scorecard.resource_version()}, "spec": {"window": window}});
+        let api = self.api::<Scorecard>();
+        match self.pen.write::<Scorecard, _>("patch", api.patch(&scorecard.name_any(), &parameters(), &Patch::Merge(patch))).await? {
+            Ok(patched) => {
+                self.memory.put_answer(&ClusterKey::Home, patched);
+                Ok(())
+            }
+            Err(error) if not_found(&error) => Ok(()),
+            Err(error) if conflict(&error) => Err(Error::Stale { kind: "Scorecard".to_owned(), name: scorecard.name_any() }),
+            Err(error) => Err(failed::<Scorecard>("correct the window of", &scorecard.metadata, error)),
         }
     }
 

@@ -21,7 +21,8 @@ use crate::telemetry::metrics::Metrics;
 
 use super::apply::failed;
 use super::error::{Error, conflict, not_found};
-use super::memory::{Content, FOR_GOOD, Kept, Memory, Seen, key_of, named};
+use super::memory::{Content, FOR_GOOD, Kept, Memory, key_of, named};
+use super::seen::Seen;
 
 /// Which version of an object is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

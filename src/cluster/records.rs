@@ -14,7 +14,8 @@ use crate::plan::revision::remembered;
 use crate::plan::settings::Settings;
 use crate::plan::shelf::{Shelf, compact};
 
-use super::memory::{Content, Kept, Seen, named};
+use super::memory::{Content, Kept, named};
+use super::seen::Seen;
 
 /// Grants by name.
 #[derive(Debug, Default)]

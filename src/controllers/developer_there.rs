@@ -15,6 +15,7 @@ use crate::plan::developer::DeveloperPlan;
 use crate::plan::elsewhere::due;
 use crate::plan::environment::home;
 use crate::plan::finding::Finding;
+use crate::plan::target::environment_target;
 use crate::plan::world::deleting;
 
 use super::developer::{Developers, Progress};
@@ -113,7 +114,8 @@ impl Developers {
             let owed = plan.owed.iter().filter(|_| !plan.standing.leaves());
             let owed = owed.filter_map(|step| {
                 let (reason, why) = scene.silence(&step.cluster)?;
-                Some(Finding::new(ConditionType::WorkspaceReady, reason, format!("{}: {why}", step.cluster)))
+                let told = Finding::new(ConditionType::WorkspaceReady, reason, format!("{}: {why}", step.cluster));
+                Some(told.at_all(step.environment.as_deref().map(environment_target)))
             });
             owed.collect::<Vec<_>>()
         }));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use crate::cluster::memory::Seen;
+use crate::cluster::seen::Seen;
 use crate::plan::cluster::ClusterKey;
 
 use super::context::{ClusterQueues, Context};

@@ -26,6 +26,20 @@ pub enum Undone {
     LocksUnread,
 }
 
+/// What precedes the time of the next try in a message. It moves with each try, and says nothing of what is wrong.
+const NEXT_TRY: &str = "; next try at ";
+
+/// A message without what moves while nothing changes.
+pub fn lasting(message: &str) -> String {
+    let mut parts = message.split(NEXT_TRY);
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for (_, rest) in parts.filter_map(|part| part.split_once("; ")) {
+        text.push_str("; ");
+        text.push_str(rest);
+    }
+    text
+}
+
 /// How one person's account at one Provider stands.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cell {
@@ -207,8 +221,10 @@ pub fn braked(name: &str, desired: &Desired, before: Option<&Cell>, now: Timesta
 pub fn finding(cell: &Cell) -> Option<Finding> {
     let reason = cell.trouble?;
     let message = cell.account.message.clone().unwrap_or_default();
-    let next = cell.next_try.map(|at| format!("; next try at {}", seconds(at))).unwrap_or_default();
-    Some(Finding::new(ConditionType::AccountsSynced, reason, format!("uprov/{}: {message}{next}", cell.account.provider)))
+    let next = cell.next_try.map(|at| format!("{NEXT_TRY}{}", seconds(at))).unwrap_or_default();
+    let provider = &cell.account.provider;
+    let text = format!("uprov/{provider}: {message}{next}");
+    Some(Finding::new(ConditionType::AccountsSynced, reason, text).at(provider_target(provider)))
 }
 
 /// The line of a receipt.
@@ -316,6 +332,8 @@ pub fn told_accounts(world: &World, developer: &Developer, cells: Vec<Cell>, now
     let cells = cells.into_iter().filter(|cell| cell.is_of(&own));
     let mut cells: BTreeMap<String, Cell> = cells.map(|cell| (cell.account.provider.clone(), cell)).collect();
     let (mut unseen, before_start) = (false, told_before(developer));
+    let failed: BTreeSet<&String> = developer.status.iter().flat_map(|status| &status.failing).map(|it| &it.target).collect();
+    let mut still = BTreeSet::new();
     let in_trouble = |name: &str| before_start.as_ref().is_some_and(|finding| finding.message.contains(&format!("uprov/{name}: ")));
     for (name, _) in world.live_providers() {
         let wants = wanted.contains_key(name);
@@ -337,6 +355,7 @@ pub fn told_accounts(world: &World, developer: &Developer, cells: Vec<Cell>, now
             (None, Some(before)) if !wants && before.id.is_none() && !told.possible.contains(name) => continue,
             (None, Some(before)) => {
                 unseen = unseen || wants;
+                still.extend(Some(provider_target(name)).filter(|target| failed.contains(target)));
                 ((*before).clone(), before.state == "Active" && !in_trouble(name))
             }
             (None, None) if wants => {
@@ -351,7 +370,7 @@ pub fn told_accounts(world: &World, developer: &Developer, cells: Vec<Cell>, now
     }
     if let Some(before) = before_start.filter(|_| unseen) {
         told.findings.retain(|finding| !before.message.contains(&finding.message));
-        told.findings.push(before);
+        told.findings.push(before.at_all(still));
     }
     told
 }
@@ -368,7 +387,7 @@ fn told_before(developer: &Developer) -> Option<Finding> {
 /// What is only observed stays as it is.
 fn under_way(provider: &str, message: Option<&str>) -> Option<Finding> {
     let text = format!("the account at uprov/{provider} is being brought about");
-    message.is_none().then(|| Finding::new(ConditionType::AccountsSynced, Reason::Progressing, text))
+    message.is_none().then(|| Finding::new(ConditionType::AccountsSynced, Reason::Progressing, text).at(provider_target(provider)))
 }
 
 /// Whether a receipt tells of every account that somebody has or may have: only then may her Developer go.
@@ -382,6 +401,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::super::account::{AccountKey, Adoption, Owned, Owner, Profile};
+    use super::super::failing;
     use super::*;
     use crate::api::{DepartureSpec, DeveloperSpec};
 
@@ -467,8 +487,9 @@ mod tests {
                     "lastTransitionTime": Timestamp::UNIX_EPOCH,
                 })
             };
-            let status =
-                serde_json::json!({"accounts": before.list, "conditions": before.findings.iter().map(condition).collect::<Vec<_>>()});
+            let failing = failing::failing(&[], &before.findings, None, Timestamp::UNIX_EPOCH);
+            let conditions: Vec<_> = before.findings.iter().map(condition).collect();
+            let status = serde_json::json!({"accounts": before.list, "conditions": conditions, "failing": failing});
             developer.status = Some(serde_json::from_value(status).expect("a status"));
             let after = told_accounts(&world, &developer, Vec::new(), Timestamp::UNIX_EPOCH);
             assert_eq!((after.summary(), &after.list), (before.summary(), &before.list));

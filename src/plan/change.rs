@@ -12,7 +12,7 @@ use kube_quantity::ParsedQuantity;
 
 use crate::api::metadata::{GROUP, INSTALLATION, MANAGED_BY, MANAGER};
 
-use super::cluster::ClusterKey;
+use super::cluster::{ClusterKey, Key};
 
 /// One write of one kind of object.
 #[derive(Clone, Debug)]
@@ -125,6 +125,12 @@ impl Change {
     /// The metadata of the object.
     pub fn meta(&self) -> &ObjectMeta {
         each!(self, write => write.meta())
+    }
+
+    /// Which object it is.
+    pub fn title(&self) -> (&'static str, Key) {
+        let meta = self.meta();
+        (self.kind(), (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default()))
     }
 
     /// The kind of the object.

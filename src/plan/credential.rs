@@ -27,6 +27,7 @@ use super::link::{Link, recorded};
 use super::name::{digest, fraction};
 use super::placement::{Scene, places};
 use super::settings::Server;
+use super::target::environment_target;
 
 /// One context of a kubeconfig.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -236,7 +237,7 @@ fn unknown_servers(scene: Scene<'_>, plan: &DeveloperPlan, seen: &Secret) -> Vec
         }
         let (reason, why) = scene.silence(&cluster)?;
         let message = format!("the kubeconfig stays as it is, as it is not known how people reach uenv/{}: {why}", identity.environment);
-        Some(Finding::new(ConditionType::CredentialsReady, reason, message))
+        Some(Finding::new(ConditionType::CredentialsReady, reason, message).at(environment_target(&identity.environment)))
     });
     unknown.collect()
 }
@@ -270,7 +271,7 @@ fn awaited(scene: Scene<'_>, context: &Context) -> Option<Finding> {
     environment.filter(|environment| environment.spec.mode == Mode::Enforce && !paused(environment.as_ref()))?;
     let (reason, why) = scene.silence(&context.cluster).unwrap_or((Reason::Progressing, "its token is on its way".to_owned()));
     let message = format!("the kubeconfig has no context for uenv/{} yet: {why}", context.environment);
-    Some(Finding::new(ConditionType::CredentialsReady, reason, message))
+    Some(Finding::new(ConditionType::CredentialsReady, reason, message).at(environment_target(&context.environment)))
 }
 
 fn stranger(kind: &str, name: &str, namespace: &str) -> Finding {

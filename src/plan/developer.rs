@@ -26,6 +26,7 @@ use super::placement::Scene;
 use super::rbac::issued_to;
 use super::role::locks_unreadable;
 use super::subjects::{known_as, person_of};
+use super::target::environment_target;
 use super::verify::{found, found_issued};
 use super::workspace::{self, Site};
 use super::world::deleting;
@@ -222,7 +223,7 @@ fn arrive(inputs: &DeveloperInputs<'_>, plan: &mut DeveloperPlan) {
         let found = match workspace::find(&site) {
             Ok(found) => found,
             Err(finding) => {
-                plan.findings.push(finding);
+                plan.findings.push(finding.at(environment_target(name)));
                 continue;
             }
         };
@@ -237,7 +238,7 @@ fn arrive(inputs: &DeveloperInputs<'_>, plan: &mut DeveloperPlan) {
             continue;
         }
         let objects = workspace::objects(&site, &found, known.as_ref());
-        plan.findings.extend(objects.findings);
+        plan.findings.extend(objects.findings.into_iter().map(|finding| finding.at(environment_target(name))));
         let wrap = |changes: Vec<Change>| steps(&ClusterKey::of(environment), Some(name), changes);
         let groups = [wrap(objects.namespace), wrap(objects.inside), wrap(objects.leftover)];
         if environment.spec.mode == Mode::Observe {
@@ -266,7 +267,8 @@ fn unread(inputs: &DeveloperInputs<'_>, plan: &mut DeveloperPlan, name: &str, en
     let told = inputs.developer.status.iter().flat_map(|status| &status.workspaces).filter(|workspace| workspace.environment == name);
     plan.workspaces.extend(told.cloned());
     if let Some((reason, why)) = inputs.scene.silence(&ClusterKey::of(environment)) {
-        plan.findings.push(Finding::new(ConditionType::WorkspaceReady, reason, format!("uenv/{name}: {why}")));
+        let told = Finding::new(ConditionType::WorkspaceReady, reason, format!("uenv/{name}: {why}"));
+        plan.findings.push(told.at(environment_target(name)));
     }
 }
 
@@ -282,7 +284,7 @@ fn identify(inputs: &DeveloperInputs<'_>, plan: &mut DeveloperPlan, name: &str, 
             Some(known)
         }
         Err(unknown) => {
-            plan.findings.extend(unknown_finding(name, unknown));
+            plan.findings.extend(unknown_finding(name, unknown).map(|finding| finding.at(environment_target(name))));
             None
         }
     }

@@ -15,6 +15,7 @@ use super::finding::Finding;
 use super::grant::Held;
 use super::placement::{Scene, places};
 use super::subjects::known_in;
+use super::target::environment_target;
 use super::verify::{Cell, missing};
 
 /// What a Developer holds by a Role, where she is known by `identities`, and what is still to come.
@@ -72,15 +73,14 @@ fn not_yet(role: &Role, late: &[&Cell]) -> Option<Finding> {
     let (_, environment, namespace) = late.first()?;
     let more = late.len() - 1;
     let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
-    Some(Finding::new(
-        ConditionType::AccessApplied,
-        Reason::Progressing,
-        format!("urole/{} is not yet in place in namespace {namespace} of uenv/{environment}{rest}", role.name_any()),
-    ))
+    let text = format!("urole/{} is not yet in place in namespace {namespace} of uenv/{environment}{rest}", role.name_any());
+    let places = late.iter().map(|(_, environment, _)| environment_target(environment));
+    Some(Finding::new(ConditionType::AccessApplied, Reason::Progressing, text).at_all(places))
 }
 
 /// Says that something waits for a cluster.
 fn silent(scene: Scene<'_>, role: &Role, environment: &str) -> Option<Finding> {
     let (reason, why) = scene.silence(&ClusterKey::of(scene.world.environment(environment)?))?;
-    Some(Finding::new(ConditionType::AccessApplied, reason, format!("urole/{} in uenv/{environment} waits: {why}", role.name_any())))
+    let text = format!("urole/{} in uenv/{environment} waits: {why}", role.name_any());
+    Some(Finding::new(ConditionType::AccessApplied, reason, text).at(environment_target(environment)))
 }

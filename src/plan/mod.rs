@@ -25,6 +25,7 @@ pub mod ending;
 pub mod entitlement;
 pub mod environment;
 pub mod export;
+pub mod failing;
 pub mod fence;
 pub mod finding;
 pub mod forecast;

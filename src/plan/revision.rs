@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::apimachinery::pkg::runtime::RawExtension;
@@ -50,6 +51,17 @@ pub fn plan_revision(settings: &Settings, role: &Role, seen: &[Arc<ControllerRev
     })
 }
 
+/// Since when a Role has been in place as it is now: its revision is written after that. Nothing before.
+pub fn in_place_since(settings: &Settings, role: &Role, seen: &[Arc<ControllerRevision>]) -> Option<Timestamp> {
+    if plan_revision(settings, role, seen).is_some() {
+        return None;
+    }
+    let uid = role.uid();
+    let newest =
+        seen.iter().filter(|revision| revision.annotations().get(ROLE_UID) == uid.as_ref()).max_by_key(|revision| revision.revision);
+    newest?.metadata.creation_timestamp.as_ref().map(|time| time.0)
+}
+
 /// What a revision is called: the Role, and a digest of its UID and generation.
 pub fn name(role: &str, digest: &str) -> String {
     format!("usher-role-{role}-{digest}")
@@ -69,6 +81,8 @@ fn content_of(spec: &Value) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
     use super::*;
     use crate::api::RoleSpec;
     use crate::plan::settings::{Fence, Server};
@@ -118,6 +132,20 @@ mod tests {
         let third = plan_revision(&settings(), &role(3, "a"), &both).expect("as at first, but later");
         assert_eq!(third.revision, Some(3));
         assert!(both.iter().all(|other| other.name_any() != third.name_any()));
+    }
+
+    #[test]
+    fn a_role_is_in_place_as_it_is_since_its_newest_revision() {
+        let made = |role: &Role, second| {
+            let mut revision = Arc::unwrap_or_clone(seen(role));
+            revision.metadata.creation_timestamp = Timestamp::from_second(second).ok().map(Time);
+            Arc::new(revision)
+        };
+        let since = |role: &Role, seen: &[Arc<ControllerRevision>]| in_place_since(&settings(), role, seen).map(Timestamp::as_second);
+        let (first, second) = (made(&role(1, "a"), 100), made(&role(2, "b"), 200));
+        assert_eq!(since(&role(1, "a"), &[]), None);
+        assert_eq!(since(&role(2, "b"), std::slice::from_ref(&first)), None, "it is being applied");
+        assert_eq!(since(&role(2, "b"), &[first, second]), Some(200));
     }
 
     #[test]

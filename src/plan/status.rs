@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::ResourceExt;
 
-use crate::api::developer::{DeveloperSummary, HeldRole};
+use crate::api::developer::{DeveloperSummary, HeldRole, Timeline};
 use crate::api::metadata::RECORDED_AT;
 use crate::api::role::{LastApplied, RoleSummary};
 use crate::api::{ConditionType, Developer, DeveloperState, DeveloperStatus, Reason, Role, RoleStatus};
@@ -14,9 +14,12 @@ use crate::api::{ConditionType, Developer, DeveloperState, DeveloperStatus, Reas
 use super::access::Standing;
 use super::cell::ToldAccounts;
 use super::developer::{DeveloperPlan, seconds, whole_second};
+use super::environment::home;
+use super::failing::failing;
 use super::finding::Finding;
 use super::grant::Held;
 use super::role::RolePlan;
+use super::target::environment_target;
 use super::world::World;
 
 /// Messages are cut to this many characters, so that a status stays small.
@@ -124,16 +127,15 @@ pub fn developer_status(
     let conditions = conditions(&DEVELOPER_CONDITIONS, findings, (reason, ""), developer.metadata.generation, (&previous.conditions, now));
     let ready = conditions.first().is_some_and(|condition| condition.status == "True");
     let message = if ready { String::new() } else { conditions.first().map(|condition| condition.message.clone()).unwrap_or_default() };
+    let active = plan.standing == Standing::Active;
     let mut timeline = previous.timeline.unwrap_or_default();
     timeline.declared_at = timeline.declared_at.or_else(|| declared_at(developer));
-    let access = findings.iter().all(|finding| finding.condition == ConditionType::AccountsSynced);
-    if access && plan.standing == Standing::Active && timeline.access_ready_at.is_none() {
-        timeline.access_ready_at = Some(whole_second(now));
-    }
-    if ready && plan.standing == Standing::Active && accounts.wanted > 0 && timeline.accounts_ready_at.is_none() {
-        timeline.accounts_ready_at = Some(whole_second(now));
-    }
     timeline.first_commit_at = timeline.first_commit_at.or_else(|| accounts.first_push.map(whole_second));
+    if active {
+        arrived(&mut timeline, (findings, accounts), now);
+    }
+    let own = home(world).or_else(|| held.values().flat_map(|held| &held.environments).min()).map(|name| environment_target(name));
+    let failing = if active { failing(&previous.failing, findings, own.as_ref(), now) } else { Vec::new() };
     let held: BTreeMap<&String, &Held> = held.iter().collect();
     DeveloperStatus {
         observed_generation: developer.metadata.generation,
@@ -157,8 +159,25 @@ pub fn developer_status(
         roles: held.iter().map(|(name, held)| held_role(world, name, held)).collect(),
         accounts: accounts.list.clone(),
         foreign_bindings: Some(plan.foreign),
+        failing,
         timeline: Some(timeline),
     }
+}
+
+/// Notes what came to be in place. When everything first was, that is over: what she is given later is no part of her arrival.
+fn arrived(timeline: &mut Timeline, (findings, accounts): (&[Finding], &ToldAccounts), now: Timestamp) {
+    let now = || Some(whole_second(now));
+    if findings.iter().all(|finding| finding.condition == ConditionType::AccountsSynced) {
+        timeline.access_ready_at = timeline.access_ready_at.take().or_else(now);
+    }
+    if !findings.is_empty() {
+        return;
+    }
+    if accounts.wanted > 0 {
+        timeline.accounts_ready_at = timeline.accounts_ready_at.take().or_else(now);
+    }
+    let last = || [&timeline.access_ready_at, &timeline.accounts_ready_at].into_iter().flatten().max_by_key(|at| at.0).cloned();
+    timeline.ready_at = timeline.ready_at.clone().or_else(last);
 }
 
 /// When somebody was declared: when her Developer was made, or her Source recorded her if that was earlier.
@@ -224,4 +243,30 @@ pub fn short_name<K: kube::Resource<DynamicType = ()>>(object: &K) -> String {
         _ => "grant",
     };
     format!("{kind}/{}", object.name_any())
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+
+    #[test]
+    fn an_account_that_she_is_given_later_is_no_part_of_her_arrival() {
+        let (hired, day) = (Timestamp::UNIX_EPOCH, SignedDuration::from_hours(24));
+        let (none, one) = (ToldAccounts::default(), ToldAccounts { wanted: 1, ..ToldAccounts::default() });
+        let under_way = [Finding::new(ConditionType::AccountsSynced, Reason::Progressing, "the account is being brought about")];
+        let mut timeline = Timeline::default();
+        arrived(&mut timeline, (&[], &none), hired);
+        arrived(&mut timeline, (&under_way, &one), hired + day * 20);
+        arrived(&mut timeline, (&[], &one), hired + day * 20);
+        assert_eq!(timeline.ready_at, Some(whole_second(hired)));
+        assert_eq!(timeline.accounts_ready_at, Some(whole_second(hired + day * 20)));
+
+        let mut timeline = Timeline::default();
+        arrived(&mut timeline, (&under_way, &one), hired);
+        assert_eq!((&timeline.access_ready_at, &timeline.ready_at), (&Some(whole_second(hired)), &None));
+        arrived(&mut timeline, (&[], &one), hired + day);
+        assert_eq!(timeline.ready_at, Some(whole_second(hired + day)), "then all that she was to have was in place");
+    }
 }

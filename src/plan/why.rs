@@ -24,7 +24,7 @@ use super::world::World;
 const MOST_WORDS: usize = 6;
 
 /// What somebody wants to do.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Question {
     /// get, list, watch, create …
     pub verb: String,

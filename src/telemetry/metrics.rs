@@ -460,8 +460,8 @@ impl Metrics {
     }
 
     /// The audit webhook told of a denied request of somebody.
-    pub fn audit_denied(&self) {
-        self.audit_denials.inc();
+    pub fn audit_denied(&self, times: u32) {
+        self.audit_denials.inc_by(u64::from(times));
     }
 
     /// A denied request is not judged, as too many wait.

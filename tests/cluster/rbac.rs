@@ -24,6 +24,9 @@ use crate::support::{AuditLevel, ControlPlane, wait_until};
 
 const SOON: Duration = Duration::from_mins(1);
 
+/// What is set of the chart.
+const VALUES: [&str; 5] = [PATIENT[0], PATIENT[1], "audit.retention=5s", "audit.revisionsPerRole=1", "scim.enabled=true"];
+
 /// What is allowed and was not used, and why it stays.
 const UNUSED: [(&str, &str, &str); 11] = [
     ("bind", "clusterroles.rbac.authorization.k8s.io", "no request: the API server asks for it when a binding is written"),
@@ -141,8 +144,7 @@ impl House {
     async fn new() -> Self {
         let plane = ControlPlane::exclusive(AuditLevel::Metadata).await;
         let client = plane.admin_client().await;
-        let install =
-            Install::new(&plane, &[PATIENT[0], PATIENT[1], "audit.retention=5s", "audit.revisionsPerRole=1", "scim.enabled=true"]).await;
+        let install = Install::new(&plane, &VALUES).await;
         let ca = certify(&client).await;
         let audit = Audit::from_now(&plane);
         let operator = Operator::start_with(&install, &["--identity", "usher-0"]).await;
@@ -334,6 +336,22 @@ impl House {
         self.delete("Provider", "db").await;
     }
 
+    /// A team comes and goes, and what is counted is to be counted over another time.
+    async fn scorecards(&mut self) {
+        let teams = async |teams: Value| self.edit(&object("Developer", "ada", &json!({})), &json!({"spec": {"teams": teams}})).await;
+        let scorecards = kind(&self.client, "Scorecard").await;
+        teams(json!(["all", "brief"])).await;
+        wait_until("the team has a Scorecard", SOON, async || scorecards.get("team-brief").await.map_err(|error| explain(&error))).await;
+        teams(json!(["all"])).await;
+        gone(&self.client, "Scorecard", "team-brief").await;
+        self.install.upgrade("charts/usher".as_ref(), &[&VALUES[..], &["figures.window=7d"]].concat()).await.ok();
+        self.operator.restart().await;
+        self.operator.ready().await;
+        for name in ["all", "team-all"] {
+            reaches(&self.client, "Scorecard", name, "/spec/window", "7d").await;
+        }
+    }
+
     /// Waits until what is over was deleted from the record.
     async fn purged(&self) {
         for target in ["grants.usher.dev", "departures.usher.dev", "controllerrevisions.apps"] {
@@ -359,6 +377,7 @@ async fn every_right_of_the_operator_is_used_and_none_is_missing() {
     house.people().await;
     house.quarrels().await;
     house.lock().await;
+    house.scorecards().await;
     house.removals().await;
     house.purged().await;
     house.operator.terminate().await;

@@ -37,11 +37,13 @@ impl Default for Asked {
 
 impl Asked {
     pub fn of(&self, model: &Model) -> Import {
-        let rules = rules(model);
+        self.of_rules(model, &rules(model))
+    }
+
+    /// The same where ClusterRoles allow something else.
+    fn of_rules(&self, model: &Model, rules: &Rules) -> Import {
         let Self { owner, email, environments, reach, accounts } = self;
-        model.read(|scene| {
-            import(Inputs { scene, rules: &rules, accounts, owner: owner.as_ref(), email: *email, environments, reach: *reach })
-        })
+        model.read(|scene| import(Inputs { scene, rules, accounts, owner: owner.as_ref(), email: *email, environments, reach: *reach }))
     }
 }
 
@@ -475,4 +477,51 @@ fn accounts_are_pinned_to_those_whose_address_they_have() {
     for words in ["Account nameless", "Account eve"] {
         assert!(lines.iter().any(|line| line.starts_with(words)), "{words}: {lines:#?}");
     }
+}
+
+/// A Role is what the API server takes: of everything no more, and no longer names, than the schema says.
+fn fits(role: &usher::api::Role) {
+    let spec = &role.spec;
+    let names: BTreeSet<&str> = spec.access.iter().map(|entry| entry.name.as_str()).collect();
+    assert_eq!(names.len(), spec.access.len(), "entries are told apart: {names:?}");
+    assert!(names.iter().all(|name| (1..=40).contains(&name.len())), "{names:?}");
+    assert!(role.name_any().len() <= 40 && spec.access.len() <= 32 && spec.accounts.len() <= 32, "{}", role.name_any());
+    assert!(spec.access.iter().all(|entry| entry.cluster_roles.len() <= 16 && entry.rules.len() <= 32));
+    assert!(spec.accounts.iter().all(|account| account.groups.as_ref().is_none_or(|groups| groups.len() <= 64)));
+}
+
+#[test]
+fn what_is_more_than_a_role_may_hold_is_in_several() {
+    let mut old = old();
+    environment(&mut old, "dev", &json!({"allowClusterScope": true}));
+    environment(&mut old, "prod", &json!({"allowClusterScope": true}));
+    let provider = json!({"mode": "Observe", "scim": {"url": "https://x.org", "credentialsSecret": {"name": "x", "key": "y"}}});
+    old.add(&json!({"apiVersion": "usher.dev/v1alpha1", "kind": "Provider", "metadata": {"name": "forge"}, "spec": provider}));
+    let many: Vec<String> = (0..20).map(|number| format!("view-of-what-this-department-looks-at-{number}")).collect();
+    for name in &many {
+        old.settings.fence.may_bind.insert(name.clone());
+        old.set_foreign_cluster_role(&ClusterKey::Home, name, true);
+        bind(&mut old, "shop-api", name, &["ada"]);
+        bind(&mut old, "", name, &["ada"]);
+    }
+    let groups: Vec<String> = (0..130).map(|number| format!("group-{number}")).collect();
+    let names: Vec<&str> = groups.iter().map(String::as_str).collect();
+    let accounts = [("forge".to_owned(), vec![account("ada", "ada@example.com", &names)])].into();
+    let asked = Asked { accounts, ..Asked::default() };
+    let mut rules = rules(&old);
+    for all in rules.values_mut() {
+        let view = all["view"].clone();
+        all.extend(many.iter().map(|name| (name.clone(), view.clone())));
+    }
+    let found = asked.of_rules(&old, &rules);
+    whole(&found);
+    found.roles.iter().for_each(fits);
+    let said: Vec<&String> =
+        found.roles.iter().flat_map(|role| &role.spec.accounts).flat_map(|account| account.groups.iter().flatten()).collect();
+    assert_eq!((said.len(), said.into_iter().collect::<BTreeSet<_>>()), (130, groups.iter().collect()));
+    let entries = || found.roles.iter().flat_map(|role| &role.spec.access);
+    let given: Vec<&String> = entries().flat_map(|entry| &entry.cluster_roles).collect();
+    assert_eq!((given.len(), given.into_iter().collect::<BTreeSet<_>>()), (20, many.iter().collect()));
+    assert_eq!(entries().filter(|entry| entry.cluster).count(), 20);
+    assert_eq!(found.bindings.len(), found.roles.len());
 }

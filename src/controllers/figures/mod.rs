@@ -24,9 +24,9 @@ use super::context::Context;
 use super::queue::{Lane, Queue};
 
 pub use self::card::Scorecards;
-pub use self::denials::{Sink, judge, sink};
+pub use self::denials::{Sink, judge};
 pub use self::hands::Hands;
-pub use self::ledgers::Ledgers;
+pub use self::ledgers::{Ledgers, flush};
 pub use self::notice::notice;
 
 /// The one key of each queue.
@@ -48,6 +48,8 @@ pub struct Figures {
     /// How long what was denied may wait to be written down: one who is denied asks again and again.
     every: Duration,
     kept: Mutex<Kept>,
+    /// Held while the ledger is written: what is older never replaces what is newer.
+    pen: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -56,8 +58,9 @@ struct Kept {
     ledger: Option<Ledger>,
     /// What happened before it was read.
     early: Vec<(Happened, Timestamp)>,
-    /// What of it is not written down.
-    unwritten: bool,
+    /// How often something was added to it, and how much of that is written down.
+    changes: u64,
+    written: u64,
     /// Whether all Roles were compared with the clusters since the start.
     compared: bool,
     told: BTreeMap<String, scorecard::Figures>,
@@ -80,11 +83,21 @@ impl Kept {
             }
             return;
         };
-        self.unwritten = true;
+        self.changes += 1;
         match happened {
             Happened::Touch(touch) => ledger.touch(touch, now),
             Happened::Denial(denial) => ledger.deny(denial, now),
         }
+    }
+
+    /// What is remembered, as it is to be written; and as of which change, if that is not written yet.
+    fn to_write(&mut self, now: Timestamp) -> Option<(Ledger, Option<u64>)> {
+        let ledger = self.ledger.as_mut()?;
+        let news = (self.changes > self.written).then_some(self.changes);
+        if news.is_some() {
+            ledger.shrink(now);
+        }
+        Some((ledger.clone(), news))
     }
 
     fn read(&mut self, ledger: Ledger) {
@@ -99,7 +112,14 @@ impl Figures {
     /// Nothing noticed yet. `every` is the least time between two writes of a Scorecard.
     pub fn new(every: SignedDuration) -> Self {
         let every = Duration::try_from(every).unwrap_or_default();
-        Self { queue: Queue::new(every), ledgers: Queue::new(LEDGER_GAP), hands: Hands::default(), every, kept: Mutex::default() }
+        Self {
+            queue: Queue::new(every),
+            ledgers: Queue::new(LEDGER_GAP),
+            hands: Hands::default(),
+            every,
+            kept: Mutex::default(),
+            pen: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Has what is remembered read.
@@ -145,11 +165,10 @@ impl Figures {
 }
 
 /// What a hand did was put back.
-pub fn repaired(context: &Context, step: &Step) {
+pub fn repaired(context: &Context, step: &Step, teams: Vec<String>) {
     let (meta, kind) = (step.change.meta(), step.change.kind());
     let place = meta.namespace.as_ref().map(|namespace| format!("{namespace}/")).unwrap_or_default();
     let what = format!("{kind} {place}{} was changed by hand, and put back", meta.name.as_deref().unwrap_or_default());
-    let teams = context.figures.hands.teams(step);
     context.figures.touch(Touch { kind: TouchpointKind::HandRepair, teams, what }, context.now());
 }
 
@@ -177,9 +196,16 @@ mod tests {
         let (mut kept, mut before) = (Kept::default(), Ledger::default());
         before.touch(touch(), now);
         kept.take_in(Happened::Touch(touch()), now);
-        assert!(!kept.unwritten, "there is nothing to write yet that would not lose what was there");
+        assert!(kept.to_write(now).is_none(), "there is nothing to write yet that would not lose what was there");
         kept.read(before);
         assert_eq!(kept.ledger.as_ref().map(|ledger| ledger.counts(None, window, now).waiver), Some(2));
-        assert!(kept.unwritten);
+        let (ledger, news) = kept.to_write(now).expect("it was read");
+        assert_eq!((ledger.counts(None, window, now).waiver, news), (2, Some(1)), "what is told is what is written");
+        assert!(kept.to_write(now).is_some_and(|(_, news)| news.is_some()), "a write that is given up is made by the next one");
+        kept.take_in(Happened::Touch(touch()), now);
+        kept.written = 1;
+        assert!(kept.to_write(now).is_some_and(|(_, news)| news == Some(2)), "it came while that was written");
+        kept.written = 2;
+        assert!(kept.to_write(now).is_some_and(|(_, news)| news.is_none()));
     }
 }

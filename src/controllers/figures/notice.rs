@@ -2,23 +2,22 @@
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
+use k8s_openapi::api::rbac::v1::RoleBinding;
 
-use crate::api::scorecard::TouchpointKind;
-use crate::cluster::memory::{By, Seen};
+use crate::cluster::seen::{By, Seen};
 use crate::plan::bound::{Bound, RbacBinding};
 use crate::plan::identity::Known;
 use crate::plan::placement::Scene;
 use crate::plan::scorecard::ledger::Touch;
-use crate::plan::scorecard::touch::{changed, named_newly, of_departure, of_developer, of_provider, of_source};
+use crate::plan::scorecard::touch::{changed, hand_made, named_newly, of_departure, of_developer, of_provider, of_source};
 use crate::plan::subjects::behind;
 use crate::plan::world::deleting;
 
 use super::super::context::Context;
 use super::differs;
 
-/// So many of the people whom a binding names are asked for their teams.
-const MOST_ASKED: usize = 200;
+/// So many of the people whom a binding names are asked for their teams: whoever waits for a departure to be seen waits for that.
+const MOST_ASKED: usize = 1_000;
 
 /// Notices what figures follow from.
 pub fn notice(context: &Context, seen: &Seen, by: By) {
@@ -36,20 +35,27 @@ pub fn notice(context: &Context, seen: &Seen, by: By) {
         }
         Seen::Provider(_, Some(old), Some(new)) => touches.extend(of_provider(old, new)),
         Seen::Source(_, Some(old), Some(new)) => touches.extend(of_source(old, new)),
-        Seen::RoleBinding(old, new) if by == By::Watch => touches.extend(inside(context, old.as_ref(), new.as_ref())),
-        Seen::ClusterRoleBinding(old, new) if by == By::Watch => touches.extend(wide(context, old.as_ref(), new.as_ref())),
+        Seen::RoleBinding(old, new) if by == By::Watch => touches.extend(inside(context, seen, old.as_ref(), new.as_ref())),
+        Seen::ClusterRoleBinding(old, new) if by == By::Watch => touches.extend(bound(context, seen, old.as_ref(), new.as_ref())),
         Seen::ClusterRole(name, roles, came_or_went)
             if by == By::Watch && !roles.is_empty() && !(*came_or_went && there(context, name)) =>
         {
-            context.figures.hands.changed(("ClusterRole", String::new(), name.clone()), Vec::new);
+            suspect(context, seen, Vec::new);
         }
-        Seen::Personal(developers, Some((kind, (namespace, name)))) if by == By::Watch && stays(context, namespace) => {
-            context.figures.hands.changed((*kind, namespace.clone(), name.clone()), || of_people(context, developers));
+        Seen::Personal(developers, Some((_, (namespace, _)))) if by == By::Watch && stays(context, namespace) => {
+            suspect(context, seen, || of_people(context, developers));
         }
         Seen::ScorecardGone => context.figures.changed(),
         _ => {}
     }
     touches.into_iter().for_each(|touch| context.figures.touch(touch, context.now()));
+}
+
+/// A hand changed what usher made, or removed it.
+fn suspect(context: &Context, seen: &Seen, teams: impl FnOnce() -> Vec<String>) {
+    if let Some(title) = seen.title() {
+        context.figures.hands.changed(title, teams);
+    }
 }
 
 /// Whether a namespace is there to stay, in whichever cluster: what goes with it was taken by nobody's hand.
@@ -73,45 +79,32 @@ fn of_people(context: &Context, developers: &BTreeSet<String>) -> Vec<String> {
     })
 }
 
-fn inside(context: &Context, old: Option<&Bound<RoleBinding>>, new: Option<&Bound<RoleBinding>>) -> Vec<Touch> {
+fn inside(context: &Context, seen: &Seen, old: Option<&Bound<RoleBinding>>, new: Option<&Bound<RoleBinding>>) -> Option<Touch> {
     let namespace = old.or(new).and_then(Bound::namespace).unwrap_or_default();
-    if stays(context, namespace) { bound(context, "RoleBinding", old, new) } else { Vec::new() }
+    if stays(context, namespace) { bound(context, seen, old, new) } else { None }
 }
 
-fn wide(context: &Context, old: Option<&Bound<ClusterRoleBinding>>, new: Option<&Bound<ClusterRoleBinding>>) -> Vec<Touch> {
-    bound(context, "ClusterRoleBinding", old, new)
-}
-
-fn bound<K: RbacBinding>(context: &Context, kind: &'static str, old: Option<&Bound<K>>, new: Option<&Bound<K>>) -> Vec<Touch> {
-    let Some(either) = old.or(new) else { return Vec::new() };
+/// A binding that usher made and a hand changed is suspected; one that a hand made is one thing that was done, whoever it names.
+fn bound<K: RbacBinding>(context: &Context, seen: &Seen, old: Option<&Bound<K>>, new: Option<&Bound<K>>) -> Option<Touch> {
     if changed(old, new) {
-        let title = (kind, either.namespace().unwrap_or_default().to_owned(), either.name().to_owned());
         let of = |bound: Option<&Bound<K>>| bound.map(|bound| bound.subjects.clone()).unwrap_or_default();
-        context.figures.hands.changed(title, || teams(context, of(old).symmetric_difference(&of(new))));
+        suspect(context, seen, || teams(context, of(old).symmetric_difference(&of(new))));
     }
-    let place = either.namespace().map(|namespace| format!("{namespace}/")).unwrap_or_default();
-    let named = named_newly(old, new, context.now());
-    context.memory.read(|_, scene| {
-        let people = named.iter().filter_map(|known| person(scene, known));
-        people
-            .map(|(name, teams)| Touch {
-                kind: TouchpointKind::HandMadeAccess,
-                teams,
-                what: format!("{kind} {place}{} names dev/{name}", either.name()),
-            })
-            .collect()
-    })
+    let (kind, (namespace, name)) = seen.title()?;
+    let place = if namespace.is_empty() { String::new() } else { format!("{namespace}/") };
+    let named = named_newly(old, new, context.now()).take(MOST_ASKED);
+    context.memory.read(|_, scene| hand_made(&format!("{kind} {place}{name}"), named.filter_map(|known| person(scene, known))))
 }
 
 fn teams<'a>(context: &Context, concerned: impl Iterator<Item = &'a Known>) -> Vec<String> {
     context.memory.read(|_, scene| {
         let people = concerned.take(MOST_ASKED).filter_map(|known| person(scene, known));
-        people.flat_map(|(_, teams)| teams).collect::<BTreeSet<_>>().into_iter().collect()
+        people.flat_map(|(_, teams)| teams).collect::<BTreeSet<_>>().into_iter().cloned().collect()
     })
 }
 
 /// Who is behind a name, in whichever cluster, and her teams.
-fn person(scene: Scene<'_>, known: &Known) -> Option<(String, Vec<String>)> {
+fn person<'a>(scene: Scene<'a>, known: &Known) -> Option<(&'a str, &'a [String])> {
     let developer = scene.clusters.keys().find_map(|cluster| behind(scene, cluster, known))?;
-    Some((developer.metadata.name.clone()?, developer.spec.teams.clone()))
+    Some((developer.metadata.name.as_deref()?, &developer.spec.teams))
 }

@@ -14,6 +14,9 @@ use super::{Holdings, Inputs, Reach};
 /// What the schema takes: the longest name of a Role or an entry, and how much of each there may be.
 const LONGEST: usize = 40;
 const ENTRIES: usize = 32;
+const CLUSTER_ROLES: usize = 16;
+const PROVIDERS: usize = 32;
+const GROUPS: usize = 64;
 const NAMES: usize = 100;
 const PEOPLE: usize = 1_000;
 /// What the Role is, and why people have it.
@@ -28,14 +31,9 @@ pub(super) fn objects(inputs: Inputs<'_>, holdings: &Holdings) -> (Vec<Role>, Ve
     let names: Vec<String> = groups.iter().map(|(_, grants)| name(grants)).collect();
     let twice: BTreeSet<&String> = names.iter().filter(|name| names.iter().filter(|other| other == name).count() > 1).collect();
     for ((people, grants), name) in groups.iter().zip(&names) {
-        let entries = entries(inputs, grants);
-        let accounts = accounts(grants);
-        // Accounts are in the first part; without access it is the only one.
-        let parts: Vec<&[Access]> = if entries.is_empty() { vec![&[]] } else { entries.chunks(ENTRIES).collect() };
-        for (number, entries) in parts.into_iter().enumerate() {
-            let accounts = if number == 0 { accounts.clone() } else { Vec::new() };
+        for (number, (access, accounts)) in parts(inputs, grants).into_iter().enumerate() {
             let group = (people.clone(), grants.clone());
-            let spec = RoleSpec { description: Some(DESCRIPTION.to_owned()), access: entries.to_vec(), accounts, ..RoleSpec::default() };
+            let spec = RoleSpec { description: Some(DESCRIPTION.to_owned()), access, accounts, ..RoleSpec::default() };
             let name = free(inputs, name, twice.contains(name), &group, &spec, number);
             roles.insert(name.clone(), Role::new(&name, spec));
             for (number, people) in people.iter().collect::<Vec<_>>().chunks(PEOPLE).enumerate() {
@@ -46,6 +44,18 @@ pub(super) fn objects(inputs: Inputs<'_>, holdings: &Holdings) -> (Vec<Role>, Ve
         }
     }
     (roles.into_values().collect(), bindings.into_values().collect())
+}
+
+/// What Roles give that together give these things: one Role, if that may hold as much.
+fn parts(inputs: Inputs<'_>, grants: &BTreeSet<Grant>) -> Vec<(Vec<Access>, Vec<AccountEntitlement>)> {
+    let (entries, accounts) = (entries(inputs, grants), accounts(grants));
+    let mut access = entries.chunks(ENTRIES).map(<[Access]>::to_vec);
+    let mut accounts = accounts.into_iter();
+    let next = |_| match (access.next(), accounts.next()) {
+        (None, None) => None,
+        (access, accounts) => Some((access.unwrap_or_default(), accounts.unwrap_or_default())),
+    };
+    (0..).map_while(next).collect()
 }
 
 fn binding_spec(role: &str, developers: Vec<String>) -> BindingSpec {
@@ -153,8 +163,8 @@ fn entries(inputs: Inputs<'_>, grants: &BTreeSet<Grant>) -> Vec<Access> {
     entries
 }
 
-/// The accounts that give just these.
-fn accounts(grants: &BTreeSet<Grant>) -> Vec<AccountEntitlement> {
+/// The accounts that give just these, as much of them together as a Role may hold.
+fn accounts(grants: &BTreeSet<Grant>) -> Vec<Vec<AccountEntitlement>> {
     let mut of: BTreeMap<&str, Option<Vec<String>>> = BTreeMap::new();
     for grant in grants {
         match grant {
@@ -163,7 +173,22 @@ fn accounts(grants: &BTreeSet<Grant>) -> Vec<AccountEntitlement> {
             Grant::Inside { .. } | Grant::Wide { .. } => {}
         }
     }
-    of.into_iter().map(|(provider, groups)| AccountEntitlement { provider: provider.to_owned(), groups }).collect()
+    let mut parts: Vec<Vec<AccountEntitlement>> = Vec::new();
+    for (provider, groups) in of {
+        let groups: Vec<Option<Vec<String>>> = match groups {
+            Some(groups) => groups.chunks(GROUPS).map(|some| Some(some.to_vec())).collect(),
+            None => vec![None],
+        };
+        for groups in groups {
+            let account = AccountEntitlement { provider: provider.to_owned(), groups };
+            let fits = |part: &&mut Vec<AccountEntitlement>| part.len() < PROVIDERS && part.iter().all(|it| it.provider != provider);
+            match parts.iter_mut().find(fits) {
+                Some(part) => part.push(account),
+                None => parts.push(vec![account]),
+            }
+        }
+    }
+    parts
 }
 
 /// Whether these are all shared namespaces of an Environment.
@@ -175,27 +200,28 @@ fn whole(inputs: Inputs<'_>, environment: &str, names: &BTreeSet<&str>) -> bool 
 fn inside_entries(roles: &BTreeSet<&str>, names: Option<BTreeSet<&str>>, environments: &BTreeSet<&str>) -> Vec<Access> {
     let owned = |list: &[&str]| list.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let (roles, environments) = (roles.iter().copied().collect::<Vec<_>>(), environments.iter().copied().collect::<Vec<_>>());
-    let entry = |names: Option<Vec<String>>| Access {
-        name: label(&roles.join("-"), LONGEST - 4),
+    let entry = |roles: &[&str], names: Option<Vec<String>>| Access {
+        name: label(&roles.join("-"), LONGEST),
         environments: owned(&environments),
         namespaces: names.map(|names| NamespaceChoice { names: Some(names), ..NamespaceChoice::default() }),
-        cluster_roles: owned(&roles),
+        cluster_roles: owned(roles),
         ..Access::default()
     };
-    match names {
-        None => vec![entry(None)],
-        Some(names) => names.into_iter().collect::<Vec<_>>().chunks(NAMES).map(|names| entry(Some(owned(names)))).collect(),
-    }
+    let names: Vec<Option<Vec<String>>> = match names {
+        None => vec![None],
+        Some(names) => names.into_iter().collect::<Vec<_>>().chunks(NAMES).map(|names| Some(owned(names))).collect(),
+    };
+    let of_roles = |roles: &[&str]| names.iter().map(|names| entry(roles, names.clone())).collect::<Vec<_>>();
+    roles.chunks(CLUSTER_ROLES).flat_map(of_roles).collect()
 }
 
 /// Gives entries of one name numbers.
 fn rename(entries: &mut [Access]) {
-    let mut count: BTreeMap<String, usize> = BTreeMap::new();
+    let mut taken: BTreeSet<String> = BTreeSet::new();
     for entry in entries {
-        let number = count.entry(entry.name.clone()).or_default();
-        *number += 1;
-        if *number > 1 {
-            entry.name = format!("{}-{number}", entry.name);
-        }
+        let numbered = (2..).map(|number: usize| label_with(&entry.name, &number.to_string(), LONGEST));
+        let free = std::iter::once(entry.name.clone()).chain(numbered).find(|name| !taken.contains(name));
+        entry.name = free.unwrap_or_default();
+        taken.insert(entry.name.clone());
     }
 }

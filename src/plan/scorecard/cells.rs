@@ -10,10 +10,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::api::environment::DifferenceKind;
 use crate::api::scorecard::{ErrorRate, WrongCell, WrongKind};
-use crate::api::{ConditionType, Developer};
+use crate::api::{ConditionType, Developer, DeveloperStatus};
 
+use super::super::cell::lasting;
 use super::super::consistency::Fault;
-use super::super::target::{environment_target, provider_target};
+use super::super::failing::TELLING;
+use super::super::target::{environment_of, environment_target, provider_of, provider_target};
 use super::ledger::Ledger;
 use super::{Crowd, Person};
 
@@ -21,15 +23,12 @@ use super::{Crowd, Person};
 pub const PATIENCE: SignedDuration = SignedDuration::from_mins(5);
 /// So many cells are named.
 const MOST_WORST: usize = 10;
-/// The conditions of a Developer that tell of what she has.
-const TELLING: [ConditionType; 4] =
-    [ConditionType::WorkspaceReady, ConditionType::AccessApplied, ConditionType::CredentialsReady, ConditionType::AccountsSynced];
 
 /// Something of a person that fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failing {
     /// Where.
-    pub targets: BTreeSet<String>,
+    pub target: String,
     /// Since when.
     pub since: Timestamp,
     /// What, in words.
@@ -55,36 +54,41 @@ pub fn expected(developer: &Developer) -> BTreeSet<String> {
     // Who is to have none at a Provider has one that is locked out, or none.
     let accounts = status.accounts.iter().filter(|account| !matches!(account.state.as_str(), "Disabled" | "Absent"));
     let environments = roles.chain(own).map(|name| environment_target(name));
-    environments.chain(accounts.map(|account| provider_target(&account.provider))).collect()
+    // Of a cluster that does not answer it is not known what she has there.
+    let unseen = status.failing.iter().filter(|failing| environment_of(&failing.target).is_some()).map(|failing| failing.target.clone());
+    environments.chain(accounts.map(|account| provider_target(&account.provider))).chain(unseen).collect()
 }
 
-/// What of a person fails, as her status tells. A transition time moves only when a condition flips, so no start makes it younger.
+/// What fails of that which a person is to have. Her status keeps since when, so no start makes it younger.
 pub fn failing(developer: &Developer, expected: &BTreeSet<String>) -> Vec<Failing> {
-    let conditions = developer.status.iter().flat_map(|status| &status.conditions);
-    let telling = |condition: &&Condition| TELLING.iter().any(|kind| kind.to_string() == condition.type_) && condition.status == "False";
-    conditions.filter(telling).map(|condition| fails(condition, expected)).collect()
+    let Some(status) = &developer.status else { return Vec::new() };
+    let failing = status.failing.iter().filter(|failing| expected.contains(&failing.target));
+    let told =
+        failing.map(|failing| Failing { target: failing.target.clone(), since: failing.since.0, message: words(status, &failing.target) });
+    told.collect()
 }
 
-fn fails(condition: &Condition, expected: &BTreeSet<String>) -> Failing {
-    let mut targets: BTreeSet<String> = named(&condition.message, "uenv/").map(environment_target).collect();
-    targets.extend(named(&condition.message, "uprov/").map(provider_target));
-    // What names no place is her own, and that is at home first.
-    if targets.is_empty() {
-        targets.extend(expected.first().cloned());
+/// What is told of a target. Where it is told of nothing but this target, that says it; else the condition that names it.
+fn words(status: &DeveloperStatus, target: &str) -> String {
+    let provider = provider_of(target);
+    let account = status.accounts.iter().find(|account| Some(account.provider.as_str()) == provider);
+    if let Some(message) = account.and_then(|account| account.message.as_deref()) {
+        return lasting(message);
     }
-    Failing { targets, since: condition.last_transition_time.0, message: condition.message.clone() }
-}
-
-/// The names that follow a short name of a kind in a text.
-fn named<'a>(text: &'a str, kind: &'a str) -> impl Iterator<Item = &'a str> {
-    let part = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '-';
-    text.split(kind).skip(1).map(move |rest| rest.split(|letter| !part(letter)).next().unwrap_or_default()).filter(|name| !name.is_empty())
+    let name = provider.map(|name| format!("uprov/{name}")).or_else(|| Some(format!("uenv/{}", environment_of(target)?)));
+    let accounts = ConditionType::AccountsSynced.to_string();
+    let about = |condition: &&Condition| condition.status == "False" && (condition.type_ == accounts) == provider.is_some();
+    let telling = |condition: &&Condition| TELLING.iter().any(|kind| kind.to_string() == condition.type_);
+    let told: Vec<&Condition> = status.conditions.iter().filter(telling).filter(about).collect();
+    let names = |condition: &&&Condition| name.as_ref().is_some_and(|name| condition.message.contains(name.as_str()));
+    let found = told.iter().find(names).or_else(|| told.first());
+    found.map(|condition| lasting(&condition.message)).unwrap_or_default()
 }
 
 /// When something that fails, and is no error yet, becomes one.
 pub fn next_error<'a>(people: impl Iterator<Item = &'a Person>, now: Timestamp) -> Option<Timestamp> {
     let newcomers = people.flat_map(|person| {
-        let patience = person.newcomer().then_some(person.declared);
+        let patience = person.newcomer().then_some(person.made);
         person.failing.iter().map(|it| it.since).chain(patience).collect::<Vec<_>>()
     });
     newcomers.filter_map(|since| since.checked_add(PATIENCE).ok()).filter(|at| *at > now).min()
@@ -96,11 +100,11 @@ pub fn error_rate(crowd: &Crowd<'_>, wrong: &[Wrong], ledger: &Ledger, (window, 
     for person in crowd.people() {
         sheet.expected.extend(person.expected.iter().map(|target| (person.name.as_str(), target.clone())));
         for failing in person.failing.iter().filter(|failing| late(failing.since, now)) {
-            failing.targets.iter().for_each(|target| sheet.blame(&person.name, target.clone(), WrongKind::Failing, &failing.message));
+            sheet.blame(&person.name, failing.target.clone(), WrongKind::Failing, &failing.message);
         }
     }
     for cell in wrong.iter().filter(|cell| crowd.concerns(&cell.developer)) {
-        let newcomer = crowd.person(&cell.developer).is_some_and(|person| person.newcomer() && !late(person.declared, now));
+        let newcomer = crowd.person(&cell.developer).is_some_and(|person| person.newcomer() && !late(person.made, now));
         let kind = match cell.fault.kind {
             DifferenceKind::More => WrongKind::Excess,
             DifferenceKind::Missing if !newcomer => WrongKind::Missing,
@@ -109,10 +113,11 @@ pub fn error_rate(crowd: &Crowd<'_>, wrong: &[Wrong], ledger: &Ledger, (window, 
         };
         sheet.blame(&cell.developer, environment_target(&cell.environment), kind, &cell.fault.message);
     }
-    let mut denied = 0;
+    let mut denied = if crowd.everybody() { ledger.denied_besides(window, now) } else { 0 };
     for ((developer, target), (count, what)) in ledger.denied(window, now) {
         if crowd.concerns(developer) {
             denied += count;
+            let what = if what.is_empty() { "requests were denied" } else { what };
             sheet.blame(developer, target.to_owned(), WrongKind::Denied, what);
         }
     }
@@ -155,16 +160,5 @@ impl<'a> Sheet<'a> {
         worst.truncate(MOST_WORST);
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         ErrorRate { value: super::share(errors, expected), errors: count(errors), expected: count(expected), denied, worst }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn places_are_read_from_what_is_told() {
-        let found: Vec<&str> = named("urole/a in uenv/dev waits: x; uenv/prod-2: y; uenv/", "uenv/").collect();
-        assert_eq!(found, ["dev", "prod-2"]);
     }
 }

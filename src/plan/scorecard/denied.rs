@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use kube::ResourceExt;
 
@@ -29,6 +29,20 @@ pub struct Request {
     pub question: Question,
     /// When.
     pub at: Timestamp,
+    /// How often the same was asked, if that is known; the first time was `at`.
+    pub times: u32,
+}
+
+/// Times of Kubernetes are cut to seconds: what is said to have been at one was within this time after it.
+const SECOND: SignedDuration = SignedDuration::from_secs(1);
+
+/// What the record tells of somebody who was denied something.
+#[derive(Clone, Copy)]
+pub struct Record<'a> {
+    /// Her Grants: since when what a Role gives was in place.
+    pub grants: &'a [Arc<Grant>],
+    /// Since when a Role has been in place as it is now; nothing if it is not.
+    pub unchanged: &'a dyn Fn(&Role) -> Option<Timestamp>,
 }
 
 /// The rules of the existing ClusterRoles that Roles name, by name.
@@ -58,16 +72,22 @@ pub fn needed(scene: Scene<'_>, request: &Request, now: Timestamp) -> BTreeSet<S
     names
 }
 
-/// The error that a denied request is, if a Role that she held by then allows it. `grants` are hers: they say since when what a Role gives was in place.
-pub fn error(scene: Scene<'_>, request: &Request, existing: &Existing, grants: &[Arc<Grant>], now: Timestamp) -> Option<Denial> {
+/// The error that a denied request is, if a Role that she held by then allows it, and did so by then.
+pub fn error(scene: Scene<'_>, request: &Request, existing: &Existing, record: Record<'_>, now: Timestamp) -> Option<Denial> {
     let developer = person(scene, &request.user)?;
+    if !there_by_then(scene, request) {
+        return None;
+    }
     let allowed = |rules: &[PolicyRule]| rules.iter().any(|rule| request.question.allowed_by(rule));
     let by_name = |name: &str| existing.get(name).is_some_and(|rules| allowed(rules));
     let owned = own_workspaces(scene, developer, request, now);
     let mut found = owned.into_iter().find(|(_, cluster_role)| by_name(cluster_role)).map(|(environment, _)| environment.to_owned());
     for_each_place(scene, developer, now, |places, role, scopes| {
-        // What began to be given after she asked was not there to be denied.
-        let since = |environment: &str| grants.iter().any(|grant| held_by(grant, &role.name_any(), environment, request.at));
+        // What began to be given after she asked was not there to be denied; nor was what the Role came to say since.
+        if !(record.unchanged)(role).is_some_and(|since| over(since, request.at)) {
+            return;
+        }
+        let since = |environment: &str| record.grants.iter().any(|grant| held_by(grant, &role.name_any(), environment, request.at));
         let meant = |environment: &str| scopes.iter().any(|scope| covers(scope, environment)) && since(environment);
         let inside = here(places, request).filter(|(environment, _)| meant(environment)).find(|(_, reference)| match reference {
             Reference::Existing(name) => by_name(name),
@@ -86,14 +106,32 @@ pub fn error(scene: Scene<'_>, request: &Request, existing: &Existing, grants: &
         developer: developer.name_any(),
         target: environment_target(&environment),
         what: format!("{} was denied", request.question.words()),
+        times: request.times,
     })
+}
+
+/// Whether something that is said to have been at one moment was over by another.
+fn over(said: Timestamp, at: Timestamp) -> bool {
+    said.checked_add(SECOND).is_ok_and(|latest| latest <= at)
+}
+
+/// Whether the namespace in which something was asked for was there by then: a new one has no bindings for a moment.
+fn there_by_then(scene: Scene<'_>, request: &Request) -> bool {
+    let Some(namespace) = &request.question.namespace else { return true };
+    let there = scene.clusters.get(&ClusterKey::Home).and_then(|home| home.namespaces.get(namespace));
+    let made = there.and_then(|namespace| namespace.metadata.creation_timestamp.as_ref());
+    made.is_none_or(|made| over(made.0, request.at))
 }
 
 /// Whether a Grant says that a Role was in place in an Environment at a moment.
 fn held_by(grant: &Grant, role: &str, environment: &str, at: Timestamp) -> bool {
     let target = environment_target(environment);
     grant.spec.role == role
-        && grant.spec.targets.iter().any(|it| it.name == target && it.since.0 < at && it.until.as_ref().is_none_or(|until| at < until.0))
+        && grant
+            .spec
+            .targets
+            .iter()
+            .any(|it| it.name == target && over(it.since.0, at) && it.until.as_ref().is_none_or(|until| at < until.0))
 }
 
 /// Her workspaces in which it was asked for, each with the ClusterRole that she holds there.
@@ -102,7 +140,7 @@ fn own_workspaces<'a>(scene: Scene<'a>, developer: &'a Developer, request: &Requ
     let told = developer.status.iter().flat_map(|status| &status.workspaces);
     let here = told.filter(|workspace| request.question.namespace.as_ref() == Some(&workspace.namespace));
     let ready = developer.status.as_ref().and_then(|status| status.timeline.as_ref()?.access_ready_at.as_ref());
-    let by_then = active && ready.is_some_and(|ready| ready.0 < request.at);
+    let by_then = active && ready.is_some_and(|ready| over(ready.0, request.at));
     let live = |name: &str| scene.world.environment(name).filter(|environment| ClusterKey::of(environment) == ClusterKey::Home);
     let given = here.filter(|_| by_then).filter_map(|workspace| {
         let template = live(&workspace.environment)?.spec.workspace.as_ref()?;

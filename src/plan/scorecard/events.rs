@@ -1,7 +1,10 @@
 //! What the API server's audit webhook sends: of its events only those are of interest that tell of a request which no rule allowed.
 
+use std::fmt;
+
 use jiff::Timestamp;
-use serde::Deserialize;
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use super::super::why::Question;
 use super::denied::Request;
@@ -11,10 +14,41 @@ const DECISION: &str = "authorization.k8s.io/decision";
 /// A word of a request is cut to this many characters: it is kept until it is judged.
 const LONGEST: usize = 253;
 
+/// So many requests of one list are looked at; what comes beyond is not.
+const MOST: usize = 1_000;
+
 #[derive(Deserialize)]
 struct List {
     #[serde(default)]
-    items: Vec<Event>,
+    items: Denied,
+}
+
+/// The requests of events that are of interest: the others are forgotten as they are read.
+#[derive(Default)]
+struct Denied(Vec<Request>);
+
+impl<'de> Deserialize<'de> for Denied {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(OneByOne)
+    }
+}
+
+struct OneByOne;
+
+impl<'de> Visitor<'de> for OneByOne {
+    type Value = Denied;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a list of events")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut events: A) -> Result<Denied, A::Error> {
+        let mut found = Vec::new();
+        while let Some(event) = events.next_element::<Event>()? {
+            found.extend(request(event).filter(|_| found.len() < MOST));
+        }
+        Ok(Denied(found))
+    }
 }
 
 /// An event of audit.k8s.io/v1, as far as it is read (<https://kubernetes.io/docs/reference/config-api/apiserver-audit.v1/>).
@@ -65,7 +99,7 @@ struct Answer {
 /// When it is no list of events.
 pub fn denied(body: &[u8]) -> Result<Vec<Request>, serde_json::Error> {
     let list: List = serde_json::from_slice(body)?;
-    Ok(list.items.into_iter().filter_map(request).collect())
+    Ok(list.items.0)
 }
 
 fn request(event: Event) -> Option<Request> {
@@ -88,6 +122,7 @@ fn request(event: Event) -> Option<Request> {
             namespace: some(object.namespace),
         },
         at: event.request_received_timestamp?,
+        times: 1,
     })
 }
 
@@ -130,6 +165,12 @@ mod tests {
         ] {
             assert_eq!(found(&other), 0, "{other}");
         }
+    }
+
+    #[test]
+    fn a_list_of_very_many_is_cut() {
+        let list = json!({"items": vec![event(&json!({})); MOST + 10]});
+        assert_eq!(denied(list.to_string().as_bytes()).expect("a list").len(), MOST);
     }
 
     #[test]

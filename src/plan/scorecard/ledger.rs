@@ -1,6 +1,6 @@
 //! What people did by hand, and which of their requests were wrongly denied, by day. It is all that the figures need and nothing else remembers.
 //!
-//! It is kept small, whatever happens: in a flood the names of teams go first, then the oldest days.
+//! It is written small, whatever happens: in a flood the names of teams go first, and words; then what was denied is a number by day, the oldest days first.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use super::super::developer::whole_second;
 /// The last touchpoints that are kept with what they were about, each with so many teams at most.
 const MOST_LATEST: usize = 20;
 const MOST_TEAMS: usize = 16;
-/// At most so many cells of one day are kept with what was denied.
+/// At most so many cells of one day are kept with what was denied; what comes beyond is counted under [`BESIDES`].
 const MOST_DENIED: usize = 100;
 /// At most so many bytes are kept of counts, and as many of what was denied. An object may have no more than 100 KiB.
 const MOST_BYTES: usize = 32 * 1024;
@@ -23,6 +23,9 @@ const MOST_BYTES: usize = 32 * 1024;
 const MOST_DAYS: i64 = 100;
 /// Words about one thing are cut to this many characters.
 const LONGEST: usize = 200;
+
+/// Of what was denied to somebody, or in a target, that is not named any more.
+const BESIDES: &str = "";
 
 /// A day in UTC, as 2026-11-23.
 type Day = String;
@@ -47,6 +50,8 @@ pub struct Denial {
     pub target: String,
     /// What she asked for, in words.
     pub what: String,
+    /// How often.
+    pub times: u32,
 }
 
 /// What is remembered.
@@ -58,7 +63,7 @@ pub struct Ledger {
     /// The last touchpoints, the newest last.
     latest: Vec<Entry>,
     /// How many requests of somebody to a target were denied in a day, and the last of them.
-    denied: BTreeMap<Day, BTreeMap<String, Denied>>,
+    denied: BTreeMap<Day, Cells>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,22 +104,20 @@ impl Ledger {
         }
         let teams = touch.teams.into_iter().take(MOST_TEAMS).collect();
         self.latest.push(Entry { at: whole_second(now), kind: touch.kind, teams, what: cut(touch.what) });
-        self.shrink(now);
+        self.latest.drain(..self.latest.len().saturating_sub(MOST_LATEST));
     }
 
     /// Takes in a request that was wrongly denied.
     pub fn deny(&mut self, denial: Denial, now: Timestamp) {
         let cells = self.denied.entry(day(now)).or_default();
         let key = format!("{} {}", denial.developer, denial.target);
-        if cells.len() < MOST_DENIED || cells.contains_key(&key) {
-            let cell = cells.entry(key).or_default();
-            cell.count = cell.count.saturating_add(1);
-            // Of many the first is told: each further one would be a write.
-            if cell.what.is_empty() {
-                cell.what = cut(denial.what);
-            }
+        let named = cells.len() < MOST_DENIED || cells.contains_key(&key);
+        let cell = cells.entry(if named { key } else { BESIDES.to_owned() }).or_default();
+        cell.count = cell.count.saturating_add(denial.times);
+        // Of many the first is told: each further one would be a write.
+        if named && cell.what.is_empty() {
+            cell.what = cut(denial.what);
         }
-        self.shrink(now);
     }
 
     /// How many touchpoints of each kind there were within a window.
@@ -151,23 +154,49 @@ impl Ledger {
         cells
     }
 
-    /// Forgets what is too old, and in a flood more.
-    fn shrink(&mut self, now: Timestamp) {
+    /// How many requests were wrongly denied within a window of which it is not kept to whom.
+    pub fn denied_besides(&self, window: SignedDuration, now: Timestamp) -> i64 {
+        let days = self.denied.range(first(window, now)..);
+        days.filter_map(|(_, cells)| cells.get(BESIDES)).map(|denied| i64::from(denied.count)).sum()
+    }
+
+    /// Forgets what is too old, and in a flood more. It takes as long as writing everything down, so it is done before that and at no other time.
+    pub fn shrink(&mut self, now: Timestamp) {
         let oldest = first(SignedDuration::from_hours(24 * MOST_DAYS), now);
         self.touches.retain(|day, _| *day >= oldest);
         self.denied.retain(|day, _| *day >= oldest);
-        self.latest.drain(..self.latest.len().saturating_sub(MOST_LATEST));
-        while size(&self.touches) > MOST_BYTES {
-            let crowded = self.touches.values_mut().flat_map(BTreeMap::values_mut).find(|counts| counts.len() > 1);
-            match crowded {
-                Some(counts) => counts.retain(|team, _| team.is_empty()),
-                None => drop(self.touches.pop_first()),
-            }
-        }
-        while size(&self.denied) > MOST_BYTES {
-            self.denied.pop_first();
-        }
+        let surplus = size(&self.touches).saturating_sub(MOST_BYTES);
+        shorten(surplus, self.touches.values_mut().flat_map(BTreeMap::values_mut), |counts| counts.retain(|team, _| team.is_empty()));
+        let surplus = size(&self.denied).saturating_sub(MOST_BYTES);
+        let surplus = shorten(surplus, self.denied.values_mut(), without_words);
+        shorten(surplus, self.denied.values_mut(), without_names);
     }
+}
+
+/// The cells of a day, by person and target.
+type Cells = BTreeMap<String, Denied>;
+
+fn without_words(cells: &mut Cells) {
+    cells.values_mut().for_each(|cell| cell.what.clear());
+}
+
+/// Only how many there were.
+fn without_names(cells: &mut Cells) {
+    let count = cells.values().fold(0, |sum: u32, cell| sum.saturating_add(cell.count));
+    *cells = Cells::from([(BESIDES.to_owned(), Denied { count, what: String::new() })]);
+}
+
+/// Makes one part after another shorter, until as many bytes are saved as there are too many. Returns how many still are.
+fn shorten<'a, T: Serialize + 'a>(mut surplus: usize, parts: impl Iterator<Item = &'a mut T>, shorter: impl Fn(&mut T)) -> usize {
+    for part in parts {
+        if surplus == 0 {
+            break;
+        }
+        let before = size(part);
+        shorter(part);
+        surplus = surplus.saturating_sub(before.saturating_sub(size(part)));
+    }
+    surplus
 }
 
 fn size(part: &impl Serialize) -> usize {
@@ -222,7 +251,7 @@ mod tests {
     fn what_is_kept_is_read_back_and_rubbish_is_nothing() {
         let mut ledger = Ledger::default();
         ledger.touch(touch(TouchpointKind::HandMadeAccess, &["payments"]), at("2026-11-01T08:00:00Z"));
-        let denial = Denial { developer: "ada".to_owned(), target: "environment/dev".to_owned(), what: "get pods".to_owned() };
+        let denial = Denial { developer: "ada".to_owned(), target: "environment/dev".to_owned(), what: "get pods".to_owned(), times: 1 };
         ledger.deny(denial.clone(), at("2026-11-01T08:00:00Z"));
         ledger.deny(denial, at("2026-11-01T09:00:00Z"));
         assert_eq!(Ledger::read(&ledger.text()), Some(ledger.clone()));
@@ -238,10 +267,50 @@ mod tests {
             now += SignedDuration::from_hours(24);
             ledger.touch(Touch { kind: TouchpointKind::HandRepair, teams: teams.clone(), what: "x".repeat(1_000) }, now);
             for person in 0..(2 * MOST_DENIED) {
-                ledger.deny(Denial { developer: format!("p{person}"), target: "environment/dev".to_owned(), what: "x".repeat(1_000) }, now);
+                let (developer, target) = (format!("p{person}"), "environment/dev".to_owned());
+                ledger.deny(Denial { developer, target, what: "x".repeat(1_000), times: 1 }, now);
             }
+            ledger.shrink(now);
             assert!(ledger.text().len() <= 96 * 1024);
         }
         assert_eq!(ledger.counts(None, SignedDuration::from_hours(24 * 29), now).hand_repair, 30);
+    }
+
+    #[test]
+    fn a_day_of_many_denials_leaves_the_days_before_it() {
+        let (mut ledger, mut now) = (Ledger::default(), at("2026-11-01T08:00:00Z"));
+        let name = |person: usize| format!("somebody-whose-name-is-rather-long-p{person}");
+        let target = || "environment/dev".to_owned();
+        let denial = |person| Denial { developer: name(person), target: target(), what: "ü".repeat(LONGEST), times: 1 };
+        for _ in 0..20 {
+            ledger.deny(denial(0), now);
+            now += SignedDuration::from_hours(24);
+        }
+        (0..2 * MOST_DENIED).for_each(|person| ledger.deny(denial(person), now));
+        ledger.shrink(now);
+        let text = ledger.text();
+        assert!(text.len() <= 2 * MOST_BYTES, "{}", text.len());
+        let ledger = Ledger::read(&text).expect("what was written");
+        let denied = ledger.denied(WINDOW, now);
+        assert_eq!(denied.get(&(name(0).as_str(), "environment/dev")).map(|(count, _)| *count), Some(21));
+        let cells: i64 = denied.values().map(|(count, _)| count).sum();
+        assert_eq!((cells, ledger.denied_besides(WINDOW, now)), (20 + 100, 100), "those beyond the first hundred of a day have no names");
+    }
+
+    #[test]
+    fn of_many_days_of_many_denials_the_oldest_are_numbers() {
+        let (mut ledger, mut now) = (Ledger::default(), at("2026-11-01T08:00:00Z"));
+        for _ in 0..25 {
+            now += SignedDuration::from_hours(24);
+            for person in 0..MOST_DENIED {
+                let (developer, target) = (format!("somebody-whose-name-is-rather-long-p{person}"), "environment/dev".to_owned());
+                ledger.deny(Denial { developer, target, what: "x".repeat(LONGEST), times: 3 }, now);
+            }
+            ledger.shrink(now);
+            assert!(ledger.text().len() <= 2 * MOST_BYTES);
+        }
+        let named: i64 = ledger.denied(WINDOW, now).values().map(|(count, _)| count).sum();
+        assert_eq!(named + ledger.denied_besides(WINDOW, now), 25 * 300, "none is forgotten");
+        assert!(named >= 300, "the last day has names");
     }
 }

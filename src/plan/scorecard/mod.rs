@@ -11,10 +11,13 @@ pub mod times;
 pub mod touch;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt;
 
+use crate::api::developer::Timeline;
 use crate::api::scorecard::{ConsistencyIndex, Touchpoints};
 use crate::api::{Developer, Scorecard, ScorecardSpec, ScorecardStatus, Span};
 
@@ -46,7 +49,9 @@ pub struct Person {
     pub stays: bool,
     /// When she was declared.
     pub declared: Timestamp,
-    /// When everything was in place.
+    /// Since when usher could make anything for her: her Source may have known her long before.
+    pub made: Timestamp,
+    /// When everything first was in place.
     pub ready: Option<Timestamp>,
     /// When she first pushed.
     pub pushed: Option<Timestamp>,
@@ -59,15 +64,10 @@ pub struct Person {
 impl Person {
     /// What her Developer tells.
     pub fn of(world: &World, developer: &Developer, now: Timestamp) -> Self {
-        let status = developer.status.clone().unwrap_or_default();
-        let timeline = status.timeline.clone().unwrap_or_default();
-        let moment = |time: Option<k8s_openapi::apimachinery::pkg::apis::meta::v1::Time>| time.map(|time| time.0);
-        let declared = moment(timeline.declared_at).or_else(|| developer.creation_timestamp().map(|time| time.0)).unwrap_or(now);
-        let (access, accounts) = (moment(timeline.access_ready_at), moment(timeline.accounts_ready_at));
-        // Who is to have no account waits for none.
-        let without = status.summary.as_ref().is_some_and(|summary| summary.accounts.is_empty());
-        let ready =
-            access.filter(|_| without || accounts.is_some()).map(|access| accounts.into_iter().chain([access]).max().unwrap_or(access));
+        let timeline = developer.status.as_ref().and_then(|status| status.timeline.as_ref());
+        let moment = |of: fn(&Timeline) -> &Option<Time>| timeline.and_then(|timeline| of(timeline).as_ref()).map(|time| time.0);
+        let created = developer.metadata.creation_timestamp.as_ref().map_or(now, |time| time.0);
+        let starts = developer.spec.starts_at.as_ref().map_or(created, |time| time.0);
         let standing = standing(world, developer, now);
         let expected = if standing == Standing::Active { expected(developer) } else { BTreeSet::new() };
         let failing = if standing == Standing::Active { failing(developer, &expected) } else { Vec::new() };
@@ -75,9 +75,10 @@ impl Person {
             name: developer.name_any(),
             teams: developer.spec.teams.clone(),
             stays: !standing.departs(),
-            declared,
-            ready,
-            pushed: moment(timeline.first_commit_at),
+            declared: moment(|timeline| &timeline.declared_at).unwrap_or(created),
+            made: created.max(starts),
+            ready: moment(|timeline| &timeline.ready_at),
+            pushed: moment(|timeline| &timeline.first_commit_at),
             expected,
             failing,
         }
@@ -108,6 +109,11 @@ impl<'a> Crowd<'a> {
 
     fn person(&self, name: &str) -> Option<&'a Person> {
         self.people.get(name).copied()
+    }
+
+    /// Whether it is of everybody.
+    const fn everybody(&self) -> bool {
+        self.team.is_none()
     }
 
     /// Whether something that is told of a name is told of this crowd. A name that nobody is known by concerns everybody.
@@ -169,12 +175,20 @@ pub fn figures(spec: &ScorecardSpec, facts: &Facts<'_>) -> Figures {
     Figures { status, access, commit, alike }
 }
 
-/// The status to write: the same as before while no figure changed, whenever it was looked at.
+/// The status to write: the same as before while no figure changed, whenever it was looked at and in whatever words its cells are told.
 pub fn observed(previous: Option<&ScorecardStatus>, mut status: ScorecardStatus, now: Timestamp) -> ScorecardStatus {
-    status.observed_at = previous.and_then(|previous| previous.observed_at.clone());
-    if status.observed_at.is_none() || previous != Some(&status) {
-        status.observed_at = Some(whole_second(now));
+    let told = previous.filter(|previous| previous.observed_at.is_some() && bare(previous) == bare(&status));
+    if let Some(told) = told {
+        return told.clone();
     }
+    status.observed_at = Some(whole_second(now));
+    status
+}
+
+/// The figures alone.
+fn bare(status: &ScorecardStatus) -> ScorecardStatus {
+    let mut status = ScorecardStatus { observed_at: None, ..status.clone() };
+    status.access_error_rate.worst.iter_mut().for_each(|cell| cell.message.clear());
     status
 }
 
@@ -218,16 +232,35 @@ fn per_person(total: i64, people: usize) -> Option<String> {
     Some(number.to_owned())
 }
 
-/// What a Scorecard is to be of which there is none yet: one of everybody, and one of each team that somebody is in.
-pub fn lacking<'a>(people: &[Person], window: &Span, there: impl Fn(&str) -> bool + 'a) -> Vec<Scorecard> {
+/// What is to be done about Scorecards before they tell anything.
+#[derive(Debug, Default)]
+pub struct Upkeep {
+    /// To be made.
+    pub make: Vec<Scorecard>,
+    /// Those of another window than is asked for.
+    pub correct: Vec<Arc<Scorecard>>,
+    /// Those of teams that nobody is in, nor was until her Developer went.
+    pub remove: Vec<Arc<Scorecard>>,
+}
+
+/// The Scorecards are one of everybody, and one of each team that somebody is in.
+pub fn upkeep<'a>(people: &[Person], window: &Span, there: impl Iterator<Item = &'a Arc<Scorecard>>) -> Upkeep {
+    let all_teams: BTreeSet<&String> = people.iter().flat_map(|person| &person.teams).collect();
     let teams: BTreeSet<&String> = people.iter().filter(|person| person.stays).flat_map(|person| &person.teams).collect();
-    let of_teams = teams.into_iter().take(MOST_TEAMS).map(|team| (format!("{TEAM}{team}"), Some(team.clone())));
-    let all = std::iter::once((ALL.to_owned(), None)).chain(of_teams).filter(|(name, _)| !there(name));
-    all.map(|(name, team)| Scorecard::new(&name, ScorecardSpec { window: window.clone(), team })).collect()
+    let (kept, remove): (Vec<_>, Vec<_>) =
+        there.cloned().partition(|scorecard| scorecard.spec.team.as_ref().is_none_or(|team| all_teams.contains(team)));
+    let names: BTreeSet<String> = kept.iter().map(|scorecard| scorecard.name_any()).collect();
+    let room = MOST_TEAMS.saturating_sub(kept.iter().filter(|scorecard| scorecard.spec.team.is_some()).count());
+    let of_teams = teams.into_iter().map(|team| (format!("{TEAM}{team}"), Some(team.clone())));
+    let of_teams = of_teams.filter(|(name, _)| !names.contains(name)).take(room);
+    let all = Some((ALL.to_owned(), None)).filter(|(name, _)| !names.contains(name));
+    let make = all.into_iter().chain(of_teams);
+    let make = make.map(|(name, team)| Scorecard::new(&name, ScorecardSpec { window: window.clone(), team })).collect();
+    Upkeep { make, correct: kept.into_iter().filter(|scorecard| scorecard.spec.window != *window).collect(), remove }
 }
 
 /// When a figure changes by itself: something that fails becomes an error, somebody is no newcomer any more, a day is over.
-pub fn next_change(people: &[Person], windows: &[SignedDuration], now: Timestamp) -> Option<Timestamp> {
+pub fn next_change(people: &[Person], windows: &BTreeSet<SignedDuration>, now: Timestamp) -> Option<Timestamp> {
     let leaves = people.iter().flat_map(|person| windows.iter().filter_map(|window| person.declared.checked_add(*window).ok()));
     let day = (now.as_second().div_euclid(86_400) + 1) * 86_400;
     let midnight = Timestamp::from_second(day).ok();

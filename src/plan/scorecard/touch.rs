@@ -2,6 +2,8 @@
 //!
 //! Each is seen once, where a status that is written down tells something else than before; so no start counts anything again.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
@@ -14,6 +16,7 @@ use crate::api::{Departure, Developer, Provider, Reason, Source};
 
 use super::super::bound::{Bound, RbacBinding};
 use super::super::identity::Known;
+use super::super::world::deleting;
 use super::ledger::Touch;
 
 /// A binding that is older than this when it is first seen was there before usher looked, and was counted then if ever.
@@ -85,19 +88,36 @@ fn released(object: &impl ResourceExt, held: Option<&str>, holds: Option<&str>) 
 }
 
 /// Those whom a binding that usher did not make names newly. One that was there before usher looked is not new.
-pub fn named_newly<K: RbacBinding>(old: Option<&Bound<K>>, new: Option<&Bound<K>>, now: Timestamp) -> Vec<Known> {
-    let Some(new) = new.filter(|bound| !bound.ours) else { return Vec::new() };
-    let fresh = || new.head().meta().creation_timestamp.as_ref().is_some_and(|made| now.duration_since(made.0) < NEW);
-    if old.is_none() && !fresh() {
-        return Vec::new();
-    }
-    let before = |known: &Known| old.is_some_and(|old| !old.ours && old.subjects.contains(known));
-    new.subjects.iter().filter(|known| !before(known)).cloned().collect()
+pub fn named_newly<'a, K: RbacBinding>(
+    old: Option<&'a Bound<K>>,
+    new: Option<&'a Bound<K>>,
+    now: Timestamp,
+) -> impl Iterator<Item = &'a Known> {
+    let fresh = |bound: &Bound<K>| bound.head().meta().creation_timestamp.as_ref().is_some_and(|made| now.duration_since(made.0) < NEW);
+    let new = new.filter(|bound| !bound.ours && (old.is_some() || fresh(bound)));
+    let before = move |known: &Known| old.is_some_and(|old| !old.ours && old.subjects.contains(known));
+    new.into_iter().flat_map(|bound| bound.subjects.iter()).filter(move |known| !before(known))
 }
 
-/// Whether somebody changed or removed a binding of usher's: it is another one than it was, whoever it names.
+/// That a binding names people: one thing that was done, however many they are. Each comes with her teams.
+pub fn hand_made<'a>(binding: &str, people: impl Iterator<Item = (&'a str, &'a [String])>) -> Option<Touch> {
+    let (mut named, mut teams) = (BTreeSet::new(), BTreeSet::new());
+    for (name, of) in people {
+        named.insert(name);
+        teams.extend(of);
+    }
+    let first = named.first()?;
+    let more = if named.len() > 1 { format!(" and {} more", named.len() - 1) } else { String::new() };
+    Some(Touch {
+        kind: TouchpointKind::HandMadeAccess,
+        teams: teams.into_iter().cloned().collect(),
+        what: format!("{binding} names dev/{first}{more}"),
+    })
+}
+
+/// Whether somebody changed or removed a binding of usher's: it is another one than it was, whoever it names. What is on its way out goes by itself.
 pub fn changed<K: RbacBinding>(old: Option<&Bound<K>>, new: Option<&Bound<K>>) -> bool {
-    match (old, new) {
+    match (old.filter(|old| !deleting(old.head().as_ref())), new) {
         (Some(old), Some(new)) => old.ours && (!new.ours || old.all_subjects() != new.all_subjects() || old.labels() != new.labels()),
         (Some(old), None) => old.ours,
         (None, _) => false,
@@ -133,6 +153,19 @@ mod tests {
         assert_eq!(told(&fine, &conflict), None);
         assert_eq!(told(&conflict, &developer("Active", "Unreachable")), None, "nobody knows any more");
         assert_eq!(told(&conflict, &developer("Departing", "AsPlanned")), None, "who leaves has none");
+    }
+
+    #[test]
+    fn a_binding_is_one_thing_that_was_done_whoever_it_names() {
+        let teams = ["payments".to_owned(), "search".to_owned()];
+        let names: Vec<String> = (0..3_000).map(|number| format!("p{number:04}")).collect();
+        let people = names.iter().enumerate().map(|(number, name)| (name.as_str(), &teams[number % 2..=number % 2]));
+        let touch = hand_made("RoleBinding shop/theirs", people).expect("people are named");
+        assert_eq!((touch.kind, &touch.teams[..]), (TouchpointKind::HandMadeAccess, &teams[..]));
+        assert_eq!(touch.what, "RoleBinding shop/theirs names dev/p0000 and 2999 more");
+        let one = hand_made("RoleBinding shop/theirs", [("ada", &teams[..1])].into_iter()).expect("somebody is named");
+        assert_eq!(one.what, "RoleBinding shop/theirs names dev/ada");
+        assert_eq!(hand_made("RoleBinding shop/theirs", std::iter::empty()), None);
     }
 
     fn departure(target: &str, brake: Option<&str>, word: Option<&str>) -> Departure {

@@ -140,6 +140,39 @@ impl House {
         self.reads("team-search", &[("/manualTouchpoints/total", json!(0))]).await;
     }
 
+    /// What usher takes itself, and gives again a moment later under the same name, was repaired by nobody.
+    async fn no_hand_in_what_usher_does_itself(&self) {
+        for state in ["Suspended", "Active", "Suspended", "Active"] {
+            for person in ["ada", "bob"] {
+                edit(&self.client, "Developer", person, json!({"state": state})).await;
+            }
+            for person in ["ada", "bob"] {
+                reaches(&self.client, "Developer", person, "/status/state", state).await;
+                ready(&self.client, person).await;
+            }
+        }
+        let api = kind(&self.client, "Scorecard").await;
+        throughout("nobody did anything by hand", CALM, async || {
+            let status = api.get("all").await.map_err(|error| explain(&error))?.data["status"].clone();
+            if status["manualTouchpoints"]["total"] == 0 { Ok(()) } else { Err(format!("{status:#}")) }
+        })
+        .await;
+        self.reads("all", &[("/accessErrorRate/errors", json!(0)), ("/timeToAccess/count", json!(3))]).await;
+    }
+
+    /// What a replica saw just before it ended, its successor counts.
+    async fn a_hand_over_loses_nothing(&mut self) {
+        let before = self.reads("all", &[]).await["manualTouchpoints"]["byKind"]["handRepair"].as_i64().expect("a number");
+        let told = |operator: &Operator| operator.log().matches("done by hand").count();
+        let so_far = told(&self.operator);
+        self.take("one").await;
+        wait_until("it is put back", SOON, async || if told(&self.operator) > so_far { Ok(()) } else { Err("not yet") }).await;
+        self.operator.terminate().await;
+        self.operator.restart().await;
+        self.operator.ready().await;
+        self.reads("all", &[("/manualTouchpoints/byKind/handRepair", json!(before + 1))]).await;
+    }
+
     /// A binding that somebody makes for ada is more than she should have, until it goes.
     async fn hand_made_access(&self) {
         let name = account(&ready(&self.client, "ada").await);
@@ -280,10 +313,12 @@ async fn each_figure_is_forced_to_a_known_value_and_reads_exactly_that() {
     let plane = ControlPlane::exclusive(AuditLevel::Metadata).await;
     let mut house = House::on(plane, None, &[]).await;
     house.everything_is_in_order().await;
+    house.no_hand_in_what_usher_does_itself().await;
     house.a_hand_repair().await;
     house.hand_made_access().await;
     house.a_waiver().await;
     house.a_conflict().await;
+    house.a_hand_over_loses_nothing().await;
     house.a_start_changes_nothing().await;
     house.a_report().await;
     house.a_difference_between_environments().await;

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::PolicyRule;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde_json::json;
 use usher::api::Grant;
 use usher::plan::cluster::ClusterKey;
-use usher::plan::scorecard::denied::{Request, error, needed};
+use usher::plan::scorecard::denied::{Record, Request, error, needed};
 use usher::plan::why::Question;
 
 use crate::cluster_model::Model;
@@ -43,7 +45,7 @@ fn request(verb: &str, group: &str, resource: &str, namespace: &str) -> Request 
         namespace: Some(namespace.to_owned()),
         ..Question::default()
     };
-    Request { user: "oidc:ada@example.com".to_owned(), question, at: noon() }
+    Request { user: "oidc:ada@example.com".to_owned(), question, at: noon(), times: 1 }
 }
 
 fn grant(since: Timestamp) -> Arc<Grant> {
@@ -57,8 +59,12 @@ fn grant(since: Timestamp) -> Arc<Grant> {
     Arc::new(serde_json::from_value(object).expect("a Grant"))
 }
 
-/// The target that an error is of.
+/// The target that an error is of, where the Role has always been as it is.
 fn judged(model: &Model, request: &Request, since: Timestamp) -> Option<String> {
+    judged_with(model, request, since, Some(noon() - SignedDuration::from_hours(1)))
+}
+
+fn judged_with(model: &Model, request: &Request, since: Timestamp, unchanged: Option<Timestamp>) -> Option<String> {
     let pods = PolicyRule {
         api_groups: Some(vec![String::new()]),
         resources: Some(vec!["pods".to_owned()]),
@@ -66,7 +72,8 @@ fn judged(model: &Model, request: &Request, since: Timestamp) -> Option<String> 
         ..PolicyRule::default()
     };
     let existing = BTreeMap::from([("view".to_owned(), vec![pods])]);
-    model.read(|scene| error(scene, request, &existing, &[grant(since)], noon())).map(|denial| denial.target)
+    let record = Record { grants: &[grant(since)], unchanged: &|_| unchanged };
+    model.read(|scene| error(scene, request, &existing, record, noon())).map(|denial| denial.target)
 }
 
 fn before() -> Timestamp {
@@ -98,6 +105,38 @@ fn what_no_role_allows_is_denied_rightly() {
 #[test]
 fn what_was_asked_before_it_was_given_is_no_error() {
     assert_eq!(judged(&company(), &request("list", "", "pods", "shop"), noon()), None);
+}
+
+#[test]
+fn a_moment_that_is_told_in_whole_seconds_may_be_a_second_later() {
+    let (model, since) = (company(), before());
+    let asked = |milliseconds| Request { at: since + SignedDuration::from_millis(milliseconds), ..request("list", "", "pods", "shop") };
+    assert_eq!(judged(&model, &asked(500), since), None, "it may have been given 900 ms after");
+    assert!(judged(&model, &asked(1_000), since).is_some());
+}
+
+#[test]
+fn what_a_role_came_to_allow_after_it_was_asked_for_is_no_error() {
+    let (model, request) = (company(), request("list", "", "pods", "shop"));
+    let judged = |unchanged| judged_with(&model, &request, noon() - SignedDuration::from_hours(24), unchanged);
+    assert_eq!(judged(Some(noon())), None, "it was edited at that moment");
+    assert_eq!(judged(None), None, "what it says now is not in place yet");
+    assert!(judged(Some(before())).is_some());
+}
+
+#[test]
+fn what_is_asked_for_in_a_namespace_that_was_just_made_is_no_error() {
+    let mut model = company();
+    let made = |model: &mut Model, at: Timestamp| {
+        let labels = Some(BTreeMap::from([("env".to_owned(), "dev".to_owned())]));
+        let metadata = ObjectMeta { name: Some("shop".to_owned()), labels, creation_timestamp: Some(Time(at)), ..ObjectMeta::default() };
+        let namespace = Namespace { metadata, ..Namespace::default() };
+        model.state(&ClusterKey::Home).set_namespace("shop", Some(Arc::new(namespace)));
+    };
+    made(&mut model, noon());
+    assert_eq!(judged(&model, &request("list", "", "pods", "shop"), before()), None);
+    made(&mut model, before());
+    assert!(judged(&model, &request("list", "", "pods", "shop"), before()).is_some());
 }
 
 #[test]

@@ -7,14 +7,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt;
 use serde_json::{Value, json};
 use usher::api::environment::DifferenceKind;
 use usher::api::scorecard::{TouchpointKind, WrongKind};
-use usher::api::{Developer, ScorecardSpec, ScorecardStatus};
+use usher::api::{Developer, Scorecard, ScorecardSpec, ScorecardStatus};
 use usher::plan::consistency::{Fault, Figure, Tally};
 use usher::plan::scorecard::cells::Wrong;
 use usher::plan::scorecard::ledger::{Denial, Ledger, Touch};
-use usher::plan::scorecard::{Facts, Person, figures, lacking, next_change};
+use usher::plan::scorecard::{Facts, Person, figures, next_change, observed, upkeep};
 use usher::plan::world::World;
 
 use crate::worlds::noon;
@@ -49,7 +50,8 @@ impl Known {
                 "accounts": [{"provider": "forge", "state": "Active"}],
                 "timeline": {
                     "declaredAt": ago(60), "accessReadyAt": ago(60) + SignedDuration::from_secs(2),
-                    "accountsReadyAt": ago(60) + SignedDuration::from_secs(5), "firstCommitAt": ago(50),
+                    "accountsReadyAt": ago(60) + SignedDuration::from_secs(5), "readyAt": ago(60) + SignedDuration::from_secs(5),
+                    "firstCommitAt": ago(50),
                 },
             },
         });
@@ -84,6 +86,11 @@ fn condition(kind: &str, message: &str, since: Timestamp) -> Value {
     json!({"type": kind, "status": "False", "reason": "Unreachable", "message": message, "lastTransitionTime": since})
 }
 
+/// What her status says fails in a target.
+fn fails(target: &str, since: Timestamp) -> Value {
+    json!({"target": target, "since": since, "message": "it does not answer"})
+}
+
 fn errors(status: &ScorecardStatus) -> (i64, i64, Option<&str>) {
     let rate = &status.access_error_rate;
     (rate.errors, rate.expected, rate.value.as_deref())
@@ -107,14 +114,20 @@ fn everything_in_order_reads_so() {
 }
 
 #[test]
-fn everything_is_in_place_when_the_last_account_is_that_she_was_to_have() {
-    let known = Known::default().with("ada", |it| it["status"]["timeline"]["accountsReadyAt"] = Value::Null);
-    assert_eq!(known.all().time_to_access.count, 0, "the account is on its way");
-    let known = Known::default().with("ada", |it| {
+fn everything_is_in_place_when_it_first_was_whatever_she_is_given_later() {
+    let unready = |it: &mut Value| it["status"]["timeline"]["readyAt"] = Value::Null;
+    assert_eq!(Known::default().with("ada", unready).all().time_to_access.count, 0, "the account is on its way");
+    let later = |it: &mut Value| {
+        it["status"]["timeline"]["readyAt"] = json!(ago(60) + SignedDuration::from_secs(2));
+        it["status"]["timeline"]["accountsReadyAt"] = json!(ago(5));
+    };
+    let status = Known::default().with("ada", later).all();
+    assert_eq!(status.time_to_access.p50.as_deref(), Some("2s"), "her Role came to give an account long after");
+    let under_way = |it: &mut Value| {
+        later(it);
         it["status"]["timeline"]["accountsReadyAt"] = Value::Null;
-        it["status"]["summary"]["accounts"] = json!("");
-    });
-    assert_eq!(known.all().time_to_access.p50.as_deref(), Some("2s"), "who is to have none waits for none");
+    };
+    assert_eq!(Known::default().with("ada", under_way).all().time_to_access.count, 1, "nobody is a newcomer twice");
 }
 
 #[test]
@@ -155,6 +168,7 @@ fn what_fails_is_an_error_after_five_minutes_and_says_where() {
                 condition("Ready", "uprov/forge: it does not answer", ago(minutes)),
                 condition("AccountsSynced", "uprov/forge: it does not answer", ago(minutes)),
             ]);
+            it["status"]["failing"] = json!([fails("provider/forge", ago(minutes))]);
         }
     };
     assert_eq!(errors(&Known::default().with("ada", failing(4)).all()), (0, 3, Some("0%")));
@@ -165,14 +179,57 @@ fn what_fails_is_an_error_after_five_minutes_and_says_where() {
         (WrongKind::Failing, "provider/forge")
     );
     let known = Known::default().with("ada", failing(4));
-    let due = next_change(&known.people(noon()), &[SignedDuration::from_hours(720)], noon());
+    let due = next_change(&known.people(noon()), &[SignedDuration::from_hours(720)].into(), noon());
     assert_eq!(due, Some(noon() + SignedDuration::from_mins(1)), "somebody has to look when it becomes one");
 }
 
 #[test]
-fn a_failure_that_names_no_place_is_at_home() {
-    let known = Known::default().with("ada", |it| it["status"]["conditions"] = json!([condition("CredentialsReady", "no token", ago(9))]));
-    assert_eq!(known.all().access_error_rate.worst[0].target, "environment/dev");
+fn a_text_that_names_places_makes_no_cells() {
+    let known = Known::default().with("ada", |it| {
+        let text = "uprov/forge: the system says \"see uprov/other and uenv/lab\"";
+        it["status"]["conditions"] = json!([condition("AccountsSynced", text, ago(9))]);
+        it["status"]["failing"] = json!([fails("provider/forge", ago(9))]);
+    });
+    assert_eq!(errors(&known.all()), (1, 3, Some("33.34%")));
+}
+
+#[test]
+fn each_target_fails_since_its_own_time() {
+    let known = Known::default().with("ada", |it| {
+        it["status"]["conditions"] =
+            json!([condition("AccessApplied", "urole/backend in uenv/dev waits: x; urole/backend in uenv/prod waits: x", ago(9))]);
+        it["status"]["failing"] = json!([fails("environment/dev", ago(9)), fails("environment/prod", ago(2))]);
+    });
+    let status = known.all();
+    assert_eq!(errors(&status), (1, 3, Some("33.34%")));
+    assert_eq!(status.access_error_rate.worst[0].target, "environment/dev");
+}
+
+#[test]
+fn an_account_that_she_is_not_to_have_is_no_cell_and_an_environment_that_does_not_answer_is_one() {
+    let known = Known::default().with("ada", |it| {
+        it["status"]["accounts"] = json!([{"provider": "forge", "state": "Disabled"}]);
+        it["status"]["failing"] = json!([fails("provider/forge", ago(9)), fails("environment/far", ago(9))]);
+    });
+    let status = known.all();
+    assert_eq!(errors(&status), (1, 3, Some("33.34%")), "dev, prod, and far, of which it is not known what she has there");
+    assert_eq!(status.access_error_rate.worst[0].target, "environment/far");
+}
+
+#[test]
+fn a_message_that_changes_is_no_figure_that_changes() {
+    let failing = |next: &'static str| {
+        let text = format!("uprov/forge: it does not answer; next try at {next}");
+        let known = Known::default().with("ada", move |it| {
+            it["status"]["conditions"] = json!([condition("AccountsSynced", &text, ago(9))]);
+            it["status"]["failing"] = json!([{"target": "provider/forge", "since": ago(9), "message": text}]);
+        });
+        known.all()
+    };
+    let first = observed(None, failing("12:01:00"), noon());
+    assert_eq!(first.access_error_rate.errors, 1);
+    assert_eq!(observed(Some(&first), failing("12:02:00"), noon() + SignedDuration::from_mins(1)), first);
+    assert_eq!(first.access_error_rate.worst[0].message, "uprov/forge: it does not answer", "when it is tried next changes with each try");
 }
 
 #[test]
@@ -186,6 +243,14 @@ fn what_is_not_there_yet_of_a_newcomer_is_on_its_way() {
     let known = |minutes| Known::default().with("ada", newcomer(minutes)).wrong("ada", "dev", DifferenceKind::Missing);
     assert_eq!(errors(&known(4).all()).0, 0);
     assert_eq!(errors(&known(6).all()).0, 1);
+    let recorded = |it: &mut Value| {
+        newcomer(4)(it);
+        it["status"]["timeline"]["declaredAt"] = json!(ago(3 * 24 * 60));
+    };
+    let known = Known::default().with("ada", recorded).wrong("ada", "dev", DifferenceKind::Missing);
+    assert_eq!(errors(&known.all()).0, 0, "her Source knew her long before usher could make anything for her");
+    let due = next_change(&known.people(noon()), &[SignedDuration::from_hours(720)].into(), noon());
+    assert_eq!(due, Some(noon() + SignedDuration::from_mins(1)));
 }
 
 #[test]
@@ -197,12 +262,12 @@ fn what_cannot_be_seen_is_told_by_the_index_and_by_her_own_condition() {
 #[test]
 fn denied_requests_make_their_cell_an_error_and_are_counted() {
     let mut known = Known::default().with("ada", |_| {});
-    for what in ["list pods in namespace shop was denied", "get pods web in namespace shop was denied"] {
-        let denial = Denial { developer: "ada".to_owned(), target: "environment/dev".to_owned(), what: what.to_owned() };
+    for (what, times) in [("list pods in namespace shop was denied", 3), ("get pods web in namespace shop was denied", 1)] {
+        let denial = Denial { developer: "ada".to_owned(), target: "environment/dev".to_owned(), what: what.to_owned(), times };
         known.ledger.deny(denial, noon());
     }
     let status = known.all();
-    assert_eq!((errors(&status), status.access_error_rate.denied), ((1, 3, Some("33.34%")), 2));
+    assert_eq!((errors(&status), status.access_error_rate.denied), ((1, 3, Some("33.34%")), 4));
     assert_eq!(status.access_error_rate.worst[0].kind, WrongKind::Denied);
     assert_eq!(known.status(Some("search"), noon()).access_error_rate.denied, 0);
 }
@@ -239,19 +304,39 @@ fn the_index_is_that_of_the_team() {
     assert_eq!((index.value.as_deref(), index.environments), (Some("50%"), vec!["dev".to_owned()]));
 }
 
+fn scorecard(team: Option<&str>, window: &str) -> Arc<Scorecard> {
+    let name = team.map_or_else(|| "all".to_owned(), |team| format!("team-{team}"));
+    Arc::new(Scorecard::new(&name, ScorecardSpec { team: team.map(str::to_owned), window: window.parse().expect("a length of time") }))
+}
+
 #[test]
 fn everybody_and_each_team_that_somebody_is_in_has_a_scorecard() {
     let leaver = |it: &mut Value| {
         it["spec"] = json!({"email": "x@example.com", "teams": ["gone"], "state": "Departed"});
     };
     let known = Known::default().with("ada", |_| {}).with("bob", leaver);
-    let window = ScorecardSpec::default().window;
-    let names = |there: &[&str]| -> Vec<String> {
-        let there: Vec<String> = there.iter().map(|name| (*name).to_owned()).collect();
-        let missing = lacking(&known.people(noon()), &window, move |name| there.iter().any(|other| other == name));
-        missing.into_iter().filter_map(|scorecard| scorecard.metadata.name).collect()
+    let kept = |there: &[Arc<Scorecard>]| {
+        let kept = upkeep(&known.people(noon()), &"30d".parse().expect("a length of time"), there.iter());
+        let names = |all: &[Arc<Scorecard>]| all.iter().map(|it| it.name_any()).collect::<Vec<_>>();
+        let make: Vec<String> = kept.make.iter().map(ResourceExt::name_any).collect();
+        (make, names(&kept.correct), names(&kept.remove))
     };
-    assert_eq!(names(&[]), ["all", "team-payments"]);
-    assert_eq!(names(&["all"]), ["team-payments"]);
-    assert!(names(&["all", "team-payments"]).is_empty());
+    let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let (all, payments) = (scorecard(None, "30d"), scorecard(Some("payments"), "30d"));
+    assert_eq!(kept(&[]), (words(&["all", "team-payments"]), vec![], vec![]));
+    assert_eq!(kept(std::slice::from_ref(&all)), (words(&["team-payments"]), vec![], vec![]));
+    assert_eq!(kept(&[all.clone(), payments.clone()]), (vec![], vec![], vec![]));
+    let others = [scorecard(None, "7d"), payments, scorecard(Some("gone"), "7d"), scorecard(Some("never"), "7d")];
+    assert_eq!(kept(&others), (vec![], words(&["all", "team-gone"]), words(&["team-never"])), "bob is still there to be counted");
+}
+
+#[test]
+fn of_very_many_teams_the_first_have_scorecards_and_keep_them() {
+    let teams: Vec<String> = (0..300).map(|number| format!("t{number:03}")).collect();
+    let known = Known::default().with("ada", |it| it["spec"]["teams"] = json!(teams));
+    let window = "30d".parse().expect("a length of time");
+    let there = [scorecard(None, "30d"), scorecard(Some("t299"), "30d")];
+    let kept = upkeep(&known.people(noon()), &window, there.iter());
+    assert_eq!((kept.make.len(), kept.remove.len()), (199, 0));
+    assert_eq!(kept.make[198].spec.team.as_deref(), Some("t198"));
 }

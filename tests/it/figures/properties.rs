@@ -31,12 +31,13 @@ fn person(name: usize) -> impl Strategy<Value = Person> {
         teams: teams.into_iter().map(str::to_owned).collect(),
         stays,
         declared,
+        made: declared,
         ready: ready.map(|seconds| declared + SignedDuration::from_secs(seconds)),
         pushed: pushed.map(|seconds| declared + SignedDuration::from_secs(seconds)),
         expected: expected.into_iter().map(str::to_owned).collect(),
         failing: failing
             .into_iter()
-            .map(|(target, since)| Failing { targets: [target.to_owned()].into(), since, message: "why".to_owned() })
+            .map(|(target, since)| Failing { target: target.to_owned(), since, message: "why".to_owned() })
             .collect(),
     })
 }

@@ -23,7 +23,7 @@ use crate::support::systems::realm::{Realm, id_in};
 use crate::support::{Shared, name, operated, throughout, wait_until};
 
 /// What usher needs to read a realm.
-const READS: [&str; 1] = ["view-users"];
+pub const READS: [&str; 1] = ["view-users"];
 /// Several reads.
 const A_WHILE: Duration = Duration::from_secs(5);
 
@@ -160,7 +160,7 @@ impl House {
 }
 
 /// Declares a realm as a Source.
-async fn declare_source(client: &Client, source: &str, realm: &Realm, (url, ca): (&str, &str), more: Value) {
+pub async fn declare_source(client: &Client, source: &str, realm: &Realm, (url, ca): (&str, &str), more: Value) {
     credentials(client, source, &realm.secret, ca).await;
     let mut spec = json!({
         "keycloak": {

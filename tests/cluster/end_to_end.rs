@@ -128,8 +128,11 @@ impl Company {
     async fn written(&self) -> BTreeMap<String, (Option<i64>, BTreeMap<String, String>)> {
         let mut written = BTreeMap::new();
         for of in ["Environment", "Role", "Binding", "Provider", "Source", "Lock"] {
-            let list = kind(&self.client, of).await.list(&ListParams::default()).await.unwrap_or_else(|error| panic!("{}", explain(&error)));
-            written.extend(list.items.iter().map(|it| (format!("{of} {}", it.name_any()), (it.metadata.generation, it.annotations().clone()))));
+            let list =
+                kind(&self.client, of).await.list(&ListParams::default()).await.unwrap_or_else(|error| panic!("{}", explain(&error)));
+            written.extend(
+                list.items.iter().map(|it| (format!("{of} {}", it.name_any()), (it.metadata.generation, it.annotations().clone()))),
+            );
         }
         written
     }
@@ -295,9 +298,16 @@ impl Company {
         let told: BTreeMap<&str, &str> = lines.filter_map(|it| Some((it["target"].as_str()?, it["state"].as_str()?))).collect();
         let forge = format!("provider/{}", self.forge.provider);
         // Her workspace is kept, as the Environment says nothing else; her account goes, as the Provider says.
-        assert_eq!(told, BTreeMap::from([("environment/dev", "Retained"), ("environment/staging", "Gone"), (&forge, "Gone")]), "{status:#}");
+        assert_eq!(
+            told,
+            BTreeMap::from([("environment/dev", "Retained"), ("environment/staging", "Gone"), (&forge, "Gone")]),
+            "{status:#}"
+        );
         assert_eq!((&status["leftovers"], &status["summary"]["leftovers"]), (&Value::Null, &json!("0")), "{status:#}");
-        assert_eq!((&receipt.data["spec"]["developer"]["personId"], &receipt.data["spec"]["requestedBy"]), (&json!(ada.id), &json!(OPERATOR)));
+        assert_eq!(
+            (&receipt.data["spec"]["developer"]["personId"], &receipt.data["spec"]["requestedBy"]),
+            (&json!(ada.id), &json!(OPERATOR))
+        );
         let gone = status["accessGoneMs"].as_u64().map(Duration::from_millis).expect("it was asked");
         assert!(gone <= since.elapsed(), "{gone:?}");
 

@@ -3,6 +3,7 @@
 mod bad_reads;
 mod brake;
 mod crowds;
+mod directory;
 mod moves;
 mod owners;
 mod people;
@@ -110,32 +111,12 @@ impl House {
         subject(&developer)
     }
 
-    /// Waits until somebody may do exactly this with pods in the shared namespace.
     async fn may(&self, who: &Subject, verbs: &[&str]) {
-        wait_until(&format!("{who:?} may {verbs:?}"), SOON, async || {
-            let seen = self.verbs(who).await;
-            if seen == verbs { Ok(()) } else { Err(format!("{seen:?}")) }
-        })
-        .await;
+        may((&self.client, &self.stage.shared), who, verbs).await;
     }
 
-    /// For several reads somebody may do exactly this.
     async fn may_still(&self, who: &Subject, verbs: &[&str]) {
-        throughout(&format!("{who:?} may {verbs:?}"), A_WHILE, async || {
-            let seen = self.verbs(who).await;
-            if seen == verbs { Ok(()) } else { Err(format!("{seen:?}")) }
-        })
-        .await;
-    }
-
-    async fn verbs(&self, who: &Subject) -> Vec<&'static str> {
-        let mut verbs = Vec::new();
-        for verb in ["get", "create"] {
-            if can(&self.client, who, verb, "pods", Some(&self.stage.shared)).await {
-                verbs.push(verb);
-            }
-        }
-        verbs
+        may_still((&self.client, &self.stage.shared), who, verbs).await;
     }
 
     async fn is(&self, state: &str) -> Value {
@@ -157,6 +138,34 @@ impl House {
         let patch = json!({"metadata": {"annotations": {"usher.dev/release": word}}});
         kind(&self.client, "Source").await.patch(&self.source, &PatchParams::default(), &Patch::Merge(patch)).await.expect("annotated");
     }
+}
+
+/// Waits until somebody may do exactly this with pods in a namespace.
+async fn may(place: (&Client, &str), who: &Subject, verbs: &[&str]) {
+    wait_until(&format!("{who:?} may {verbs:?}"), SOON, async || {
+        let seen = seen(place, who).await;
+        if seen == verbs { Ok(()) } else { Err(format!("{seen:?}")) }
+    })
+    .await;
+}
+
+/// For several reads somebody may do exactly this.
+async fn may_still(place: (&Client, &str), who: &Subject, verbs: &[&str]) {
+    throughout(&format!("{who:?} may {verbs:?}"), A_WHILE, async || {
+        let seen = seen(place, who).await;
+        if seen == verbs { Ok(()) } else { Err(format!("{seen:?}")) }
+    })
+    .await;
+}
+
+async fn seen((client, namespace): (&Client, &str), who: &Subject) -> Vec<&'static str> {
+    let mut verbs = Vec::new();
+    for verb in ["get", "create"] {
+        if can(client, who, verb, "pods", Some(namespace)).await {
+            verbs.push(verb);
+        }
+    }
+    verbs
 }
 
 /// Declares a realm as a Source.

@@ -119,8 +119,8 @@ impl Company {
         let absence = json!({"absence": {"action": "Depart", "after": "2s"}});
         declare_source(client, "hr", &self.realm, (self.realm.system.env("URL"), &self.realm.ca), absence).await;
         for (_, person) in TEAMS {
-            tells(client, person, &self.forge.provider, "Active").await;
             ready(client, person).await;
+            tells(client, person, &self.forge.provider, "Active").await;
         }
     }
 

@@ -31,6 +31,7 @@ use crate::plan::world::{World, redrawn};
 
 use super::gone::Gone;
 use super::records::{Grants, Revisions};
+use super::writing::{By, Writing};
 
 /// A change that was seen, for those who decide what to look at again.
 #[derive(Debug)]
@@ -80,15 +81,6 @@ pub enum Seen {
     Link(ClusterKey, Option<Link>, Option<Link>),
 }
 
-/// By what a change was seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum By {
-    /// A watch.
-    Watch,
-    /// The answer to a write of our own, which is as it was meant to be.
-    Answer,
-}
-
 /// What is kept.
 #[derive(Debug, Default)]
 pub struct Content {
@@ -120,6 +112,8 @@ pub struct Memory {
     content: RwLock<Content>,
     settings: Settings,
     listener: Mutex<Option<UnboundedSender<(Seen, By)>>>,
+    /// What usher is writing.
+    pub writing: Writing,
 }
 
 /// A kind of object that is kept.
@@ -150,7 +144,7 @@ impl Memory {
     pub fn new(settings: Settings, clusters: impl IntoIterator<Item = ClusterKey>) -> Self {
         let clusters = clusters.into_iter().map(|key| (key, ClusterState::new(&settings.installation))).collect();
         let content = Content { clusters, ..Content::default() };
-        Self { content: RwLock::new(content), settings, listener: Mutex::new(None) }
+        Self { content: RwLock::new(content), settings, listener: Mutex::new(None), writing: Writing::default() }
     }
 
     /// What the installation decides.
@@ -273,6 +267,7 @@ impl Memory {
 
     fn tell(&self, seen: Option<Seen>, by: By) {
         if let (Some(seen), Some(listener)) = (seen, self.listener.lock().as_ref()) {
+            let by = if by == By::Watch { self.writing.by(&seen) } else { by };
             // Nobody listens any more once this replica stops leading.
             let _ = listener.send((seen, by));
         }

@@ -18,3 +18,4 @@ pub mod records;
 pub mod remote;
 pub mod secrets;
 pub mod watch;
+pub mod writing;

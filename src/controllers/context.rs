@@ -344,10 +344,13 @@ impl Context {
 
     async fn carry_out_step(&self, step: &Step) -> Result<(), Error> {
         let Some(cluster) = self.cluster(&step.cluster) else { return Ok(()) };
-        let written = self.figures.hands.during(step, cluster.carry_out(step)).await;
+        let written = {
+            let _under_way = self.memory.writing.begin(super::figures::title(step));
+            cluster.carry_out(step).await
+        };
         written.inspect_err(|error| self.doubt(&step.cluster, error))?;
-        if self.figures.hands.repaired(step) {
-            super::figures::repaired(self, step);
+        if let Some(teams) = self.figures.hands.wrote(step) {
+            super::figures::repaired(self, step, teams);
         }
         let verb = match step.change.verb() {
             Verb::Create => "create",

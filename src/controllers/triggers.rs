@@ -8,7 +8,8 @@ use kube::{Resource, ResourceExt};
 
 use crate::api::metadata::{CLUSTER_PREFIX, DELETE_AT, DEVELOPER, ENVIRONMENT, PAUSED, RELEASE, ROLE, ROLE_PREFIX, WORKSPACE};
 use crate::api::{Binding, Departure, Developer, Environment, Grant, Lock, Mode, Provider, Role, Source};
-use crate::cluster::memory::{By, Seen};
+use crate::cluster::memory::Seen;
+use crate::cluster::writing::By;
 use crate::plan::access::{active_people, holders, lock_holds, roles_of_binding, roles_of_developer, standing};
 use crate::plan::bound::{Bound, RbacBinding};
 use crate::plan::cluster::ClusterKey;
@@ -161,7 +162,7 @@ fn developer(context: &Context, name: &str, old: Option<&Developer>, new: Option
     let queues = &context.queues;
     if !matters(old, new, |old, new| old.spec == new.spec) {
         let drifted = old.zip(new).is_some_and(|(old, new)| old.status != new.status);
-        if drifted && by == By::Watch {
+        if drifted && by != By::Answer {
             queues.developers.push(name, Lane::Sweep);
         }
         return;
@@ -214,7 +215,7 @@ fn personal(context: &Context, name: &str, by: By) {
             content.world.developer(name).is_none_or(|developer| standing(&content.world, developer, context.now()).leaves())
         })
     };
-    if by == By::Watch || leaves() {
+    if by != By::Answer || leaves() {
         context.queues.developers.push(name, Lane::Drift);
     }
 }

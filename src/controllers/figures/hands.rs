@@ -1,6 +1,6 @@
 //! What hands change on what usher made. A change that usher puts back was a repair; one that it leaves was none.
 //!
-//! What usher writes itself may be seen before its answer: while a write is under way, nobody else is suspected.
+//! What usher writes itself is never told here ([`crate::cluster::writing`]).
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use crate::cluster::writing::Title;
 use crate::plan::change::{Step, Verb};
 
 /// A repair follows at once; what is written later has another cause.
@@ -15,23 +16,12 @@ const AT_ONCE: Duration = Duration::from_secs(30);
 /// At most so many changes are remembered at once.
 const MOST: usize = 1_000;
 
-/// Kind, namespace and name.
-pub type Title = (&'static str, String, String);
-
-/// What hands are changing, and what usher is writing.
+/// What hands are changing, when that was seen, and whose teams it concerns.
 #[derive(Debug, Default)]
-pub struct Hands {
-    state: Mutex<State>,
-}
+pub struct Hands(Mutex<HashMap<Title, (Instant, Vec<String>)>>);
 
-#[derive(Debug, Default)]
-struct State {
-    changed: HashMap<Title, (Instant, Vec<String>)>,
-    writing: HashMap<Title, usize>,
-    repaired: HashMap<Title, Vec<String>>,
-}
-
-fn title(step: &Step) -> Title {
+/// Which object a step writes.
+pub fn title(step: &Step) -> Title {
     let meta = step.change.meta();
     (step.change.kind(), meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default())
 }
@@ -39,61 +29,20 @@ fn title(step: &Step) -> Title {
 impl Hands {
     /// Somebody else changed or removed something of usher's, which concerns people of these teams.
     pub fn changed(&self, title: Title, teams: impl FnOnce() -> Vec<String>) {
-        let mut state = self.state.lock();
-        if state.writing.contains_key(&title) {
-            return;
+        let mut changed = self.0.lock();
+        if changed.len() >= MOST {
+            changed.retain(|_, (at, _)| at.elapsed() < AT_ONCE);
         }
-        if state.changed.len() >= MOST {
-            state.changed.retain(|_, (at, _)| at.elapsed() < AT_ONCE);
-        }
-        if state.changed.len() < MOST {
+        if changed.len() < MOST {
             let teams = teams();
-            state.changed.insert(title, (Instant::now(), teams));
+            changed.insert(title, (Instant::now(), teams));
         }
     }
 
-    /// Carries out a write of usher's own.
-    pub async fn during<T, E>(&self, step: &Step, write: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-        let title = title(step);
-        *self.state.lock().writing.entry(title.clone()).or_default() += 1;
-        let _end = End { hands: self, title: title.clone() };
-        let answer = write.await;
-        if answer.is_ok() {
-            let mut state = self.state.lock();
-            let changed = state.changed.remove(&title).filter(|(at, _)| at.elapsed() < AT_ONCE);
-            if let Some((_, teams)) = changed.filter(|_| step.change.verb() != Verb::Delete) {
-                state.repaired.insert(title, teams);
-            }
-        }
-        answer
-    }
-
-    /// Whether the write that was just carried out was a repair. [`Self::teams`] follows.
-    pub fn repaired(&self, step: &Step) -> bool {
-        self.state.lock().repaired.contains_key(&title(step))
-    }
-
-    /// The teams that a repair concerns; it is told once.
-    pub fn teams(&self, step: &Step) -> Vec<String> {
-        self.state.lock().repaired.remove(&title(step)).unwrap_or_default()
-    }
-}
-
-/// The end of a write, also of one that is given up.
-struct End<'a> {
-    hands: &'a Hands,
-    title: Title,
-}
-
-impl Drop for End<'_> {
-    fn drop(&mut self) {
-        let mut state = self.hands.state.lock();
-        if let Some(count) = state.writing.get_mut(&self.title) {
-            *count -= 1;
-            if *count == 0 {
-                state.writing.remove(&self.title);
-            }
-        }
+    /// Takes in that usher wrote something. If that was a repair, the teams that it concerns.
+    pub fn wrote(&self, step: &Step) -> Option<Vec<String>> {
+        let (at, teams) = self.0.lock().remove(&title(step))?;
+        (at.elapsed() < AT_ONCE && step.change.verb() != Verb::Delete).then_some(teams)
     }
 }
 
@@ -116,37 +65,17 @@ mod tests {
         ("ClusterRole", String::new(), "usher:role:r:1".to_owned())
     }
 
-    async fn write(hands: &Hands, step: &Step, answer: Result<(), ()>) -> bool {
-        let _ = hands.during(step, std::future::ready(answer)).await;
-        let repaired = hands.repaired(step);
-        hands.teams(step);
-        repaired
-    }
-
     #[tokio::test(start_paused = true)]
     async fn what_a_hand_changed_and_usher_puts_back_is_a_repair_and_counts_once() {
         let (hands, mend) = (Hands::default(), step(Write::Replace));
-        assert!(!write(&hands, &mend, Ok(())).await, "nobody touched it");
-        hands.changed(named(), Vec::new);
-        assert!(!write(&hands, &mend, Err(())).await, "it is not put back yet");
-        assert!(write(&hands, &mend, Ok(())).await);
-        assert!(!write(&hands, &mend, Ok(())).await);
-        hands.changed(named(), Vec::new);
+        let teams = || vec!["payments".to_owned()];
+        assert_eq!(hands.wrote(&mend), None, "nobody touched it");
+        hands.changed(named(), teams);
+        assert_eq!((hands.wrote(&mend), hands.wrote(&mend)), (Some(teams()), None));
+        hands.changed(named(), teams);
         tokio::time::advance(AT_ONCE).await;
-        assert!(!write(&hands, &mend, Ok(())).await, "what is written much later has another cause");
-        hands.changed(named(), Vec::new);
-        assert!(!write(&hands, &step(|role| Write::Delete(role.metadata)), Ok(())).await, "it goes for another reason");
-    }
-
-    #[tokio::test]
-    async fn what_is_seen_while_usher_writes_is_its_own() {
-        let (hands, mend) = (Hands::default(), step(Write::Replace));
-        let seen = async {
-            hands.changed(named(), Vec::new);
-            Ok::<(), ()>(())
-        };
-        let _ = hands.during(&mend, seen).await;
-        assert!(!hands.repaired(&mend));
-        assert!(!write(&hands, &mend, Ok(())).await);
+        assert_eq!(hands.wrote(&mend), None, "what is written much later has another cause");
+        hands.changed(named(), teams);
+        assert_eq!(hands.wrote(&step(|role| Write::Delete(role.metadata))), None, "it goes for another reason");
     }
 }

@@ -25,7 +25,7 @@ use super::queue::{Lane, Queue};
 
 pub use self::card::Scorecards;
 pub use self::denials::{Sink, judge, sink};
-pub use self::hands::Hands;
+pub use self::hands::{Hands, title};
 pub use self::ledgers::Ledgers;
 pub use self::notice::notice;
 
@@ -145,11 +145,10 @@ impl Figures {
 }
 
 /// What a hand did was put back.
-pub fn repaired(context: &Context, step: &Step) {
+pub fn repaired(context: &Context, step: &Step, teams: Vec<String>) {
     let (meta, kind) = (step.change.meta(), step.change.kind());
     let place = meta.namespace.as_ref().map(|namespace| format!("{namespace}/")).unwrap_or_default();
     let what = format!("{kind} {place}{} was changed by hand, and put back", meta.name.as_deref().unwrap_or_default());
-    let teams = context.figures.hands.teams(step);
     context.figures.touch(Touch { kind: TouchpointKind::HandRepair, teams, what }, context.now());
 }
 

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
 
 use crate::api::scorecard::TouchpointKind;
-use crate::cluster::memory::{By, Seen};
+use crate::cluster::memory::Seen;
+use crate::cluster::writing::By;
 use crate::plan::bound::{Bound, RbacBinding};
 use crate::plan::identity::Known;
 use crate::plan::placement::Scene;

@@ -119,6 +119,22 @@ impl House {
             .await;
     }
 
+    /// What usher takes away and gives again within seconds was changed by no hand; [`Self::a_hand_repair`] counts exactly.
+    async fn usher_is_no_hand(&self) {
+        for (change, back) in
+            [(json!({"state": "Suspended"}), json!({"state": "Active"})), (json!({"teams": []}), json!({"teams": ["payments"]}))]
+        {
+            for person in ["ada", "bob"] {
+                edit(&self.client, "Developer", person, change.clone()).await;
+            }
+            self.reads("all", &[("/consistency/cells", json!(0))]).await;
+            for person in ["ada", "bob"] {
+                edit(&self.client, "Developer", person, back.clone()).await;
+            }
+            self.everything_is_in_order().await;
+        }
+    }
+
     /// A binding that goes by hand is back, which is one touchpoint of those whom it concerns.
     async fn a_hand_repair(&self) {
         let uid = self.take("one").await;
@@ -272,6 +288,7 @@ async fn each_figure_is_forced_to_a_known_value_and_reads_exactly_that() {
     let plane = ControlPlane::exclusive(AuditLevel::Metadata).await;
     let mut house = House::on(plane, None, &[]).await;
     house.everything_is_in_order().await;
+    house.usher_is_no_hand().await;
     house.a_hand_repair().await;
     house.hand_made_access().await;
     house.a_waiver().await;

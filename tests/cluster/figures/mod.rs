@@ -60,7 +60,13 @@ impl House {
     async fn company(&self) {
         for place in PLACES {
             client::namespace(&self.client, place, &[("place", place)]).await;
-            declare(&self.client, "Environment", place, json!({"namespaces": {"matchLabels": {"place": place}}})).await;
+            declare(
+                &self.client,
+                "Environment",
+                place,
+                json!({"home": place == PLACES[0], "namespaces": {"matchLabels": {"place": place}}}),
+            )
+            .await;
         }
         let look = json!({"name": "look", "environments": PLACES, "clusterRoles": ["view"]});
         declare(&self.client, "Role", "backend", json!({"access": [look]})).await;

@@ -1,5 +1,6 @@
 //! From the Developer to her first commit at a real forge, and to the day she leaves (DESIGN.md, "The four figures").
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -29,8 +30,13 @@ impl Forge {
     /// Declares one as a Provider.
     pub async fn new(client: &Client) -> Self {
         let forge = Self::start().await;
-        forge.declare(client, forge.system.env("URL"), &ca(&forge.system), json!({})).await;
+        forge.declare_itself(client, json!({})).await;
         forge
+    }
+
+    /// Declares it as a Provider, with what else is said of that.
+    pub async fn declare_itself(&self, client: &Client, more: Value) {
+        self.declare(client, self.system.env("URL"), &ca(&self.system), more).await;
     }
 
     /// The same behind a proxy, which sees every request of usher's and none of anybody else's.
@@ -41,16 +47,23 @@ impl Forge {
         (forge, proxy)
     }
 
-    async fn start() -> Self {
+    /// One that is no Provider yet.
+    pub async fn start() -> Self {
         let system = System::start("gitea").await;
         let http = reqwest::Client::builder().tls_backend_preconfigured(tls::config(Some(&ca(&system))).expect("a CA")).no_proxy();
         let (http, git) = (http.build().expect("a client"), Git::of(&system));
         let forge = Self { system, http, provider: name("forge"), git };
-        forge.admin("/orgs", json!({"username": "guild"})).await;
-        forge.admin("/orgs/guild/repos", json!({"name": "engine", "private": true, "auto_init": true, "default_branch": "main"})).await;
-        let team = json!({"name": "developers", "units_map": {"repo.code": "write"}, "includes_all_repositories": true});
-        forge.admin("/orgs/guild/teams", team).await;
+        forge.organization("guild").await;
         forge
+    }
+
+    /// Makes an organization with one private repository, `engine`, and a team that may push to it, `developers`.
+    pub async fn organization(&self, name: &str) {
+        self.admin("/orgs", json!({"username": name})).await;
+        let repository = json!({"name": "engine", "private": true, "auto_init": true, "default_branch": "main"});
+        self.admin(&format!("/orgs/{name}/repos"), repository).await;
+        let team = json!({"name": "developers", "units_map": {"repo.code": "write"}, "includes_all_repositories": true});
+        self.admin(&format!("/orgs/{name}/teams"), team).await;
     }
 
     async fn declare(&self, client: &Client, url: &str, ca: &str, more: Value) {
@@ -72,6 +85,28 @@ impl Forge {
         assert!(status.is_success(), "{path}: {status} {}", answer.text().await.unwrap_or_default());
     }
 
+    /// What its administrator is told; nothing of what is not there.
+    async fn look(&self, path: &str) -> Option<Value> {
+        let url = format!("{}/api/v1{path}", self.system.env("URL"));
+        let answer = self.http.get(url).bearer_auth(self.system.env("TOKEN")).send().await.expect("an answer");
+        let status = answer.status();
+        assert!(status.is_success() || status == reqwest::StatusCode::NOT_FOUND, "{path}: {status}");
+        if status.is_success() { Some(answer.json().await.expect("JSON")) } else { None }
+    }
+
+    /// Whether there is an account of that name.
+    pub async fn knows(&self, username: &str) -> bool {
+        self.look(&format!("/users/{username}")).await.is_some()
+    }
+
+    /// Who is in the team of an organization.
+    pub async fn members(&self, organization: &str) -> BTreeSet<String> {
+        let teams = self.look(&format!("/orgs/{organization}/teams")).await.expect("an organization");
+        let team = teams.as_array().into_iter().flatten().find(|team| team["name"] == "developers").expect("a team");
+        let members = self.look(&format!("/teams/{}/members", team["id"])).await.expect("a team");
+        members.as_array().into_iter().flatten().filter_map(|member| member["login"].as_str().map(str::to_owned)).collect()
+    }
+
     /// A new access token of somebody's.
     async fn token(&self, username: &str, password: &str) -> String {
         let url = format!("{}/api/v1/users/{username}/tokens", self.system.env("URL"));
@@ -81,7 +116,7 @@ impl Forge {
     }
 
     /// Whether somebody is let in with a password or token.
-    async fn lets_in(&self, username: &str, secret: &str) -> bool {
+    pub async fn lets_in(&self, username: &str, secret: &str) -> bool {
         let url = format!("{}/api/v1/user", self.system.env("URL"));
         self.http.get(url).basic_auth(username, Some(secret)).send().await.expect("an answer").status().is_success()
     }
@@ -113,7 +148,8 @@ pub async fn delivered(client: &Client, person: &str, provider: &str) -> ([Strin
     .await
 }
 
-async fn timeline(client: &Client, person: &str) -> Value {
+/// What is told of when somebody came, could work and pushed.
+pub async fn timeline(client: &Client, person: &str) -> Value {
     kind(client, "Developer").await.get(person).await.expect("a Developer").data["status"]["timeline"].clone()
 }
 

@@ -19,6 +19,7 @@
 //! | `metrics` | what a scrape tells of accounts in outside systems | the operator, a SCIM server |
 //! | `metrics_page` | every metric is there, as documented, and moved by what it counts | a cluster of its own, a forge |
 //! | `interleaving` | all of it at once, with kills, restarts and hand-overs, by dice | a cluster of its own |
+//! | `end_to_end` | who is made in Keycloak gets access and accounts, pushes, moves and leaves, and nobody touches usher | a cluster of its own, Keycloak, a forge |
 //! | `figures` | the four figures read what they were forced to, denied requests among them | clusters of their own |
 //! | `churn` | coming and going for long leaves nothing behind in the operator | a cluster of its own |
 //! | `record_*` | who asked, what Roles contained, the readers of the record | the operator |
@@ -59,6 +60,7 @@ mod counts;
 mod crash;
 mod demos;
 mod drift;
+mod end_to_end;
 mod exact;
 mod faults;
 mod figures;

@@ -20,6 +20,17 @@ const SOON: Duration = Duration::from_mins(1);
 /// Longer than figures take to follow, so that what changes nothing was seen to change nothing.
 const CALM: Duration = Duration::from_secs(5);
 
+/// Waits until fields of a Scorecard's status have these values, and gives the status.
+pub async fn reads(client: &Client, scorecard: &str, expected: &[(&str, Value)]) -> Value {
+    let api = kind(client, "Scorecard").await;
+    wait_until(&format!("scorecard/{scorecard} reads {expected:?}"), SOON, async || {
+        let status = api.get(scorecard).await.map_err(|error| explain(&error))?.data["status"].clone();
+        let wrong = expected.iter().find(|(field, value)| status.pointer(field).unwrap_or(&Value::Null) != value);
+        wrong.map_or(Ok(status.clone()), |(field, _)| Err(format!("{field} in {status:#}")))
+    })
+    .await
+}
+
 /// A company with two Environments, which a Role names together.
 struct House {
     operator: Operator,
@@ -69,15 +80,8 @@ impl House {
         }
     }
 
-    /// Waits until fields of a Scorecard's status have these values.
     async fn reads(&self, scorecard: &str, expected: &[(&str, Value)]) -> Value {
-        let api = kind(&self.client, "Scorecard").await;
-        wait_until(&format!("scorecard/{scorecard} reads {expected:?}"), SOON, async || {
-            let status = api.get(scorecard).await.map_err(|error| explain(&error))?.data["status"].clone();
-            let wrong = expected.iter().find(|(field, value)| status.pointer(field).unwrap_or(&Value::Null) != value);
-            wrong.map_or(Ok(status.clone()), |(field, _)| Err(format!("{field} in {status:#}")))
-        })
-        .await
+        reads(&self.client, scorecard, expected).await
     }
 
     fn bindings(&self, place: &str) -> Api<RoleBinding> {

@@ -3,6 +3,7 @@
 mod bad_reads;
 mod brake;
 mod crowds;
+mod directory;
 mod moves;
 mod owners;
 mod people;
@@ -23,7 +24,7 @@ use crate::support::systems::realm::{Realm, id_in};
 use crate::support::{Shared, name, operated, throughout, wait_until};
 
 /// What usher needs to read a realm.
-const READS: [&str; 1] = ["view-users"];
+pub const READS: [&str; 1] = ["view-users"];
 /// Several reads.
 const A_WHILE: Duration = Duration::from_secs(5);
 
@@ -110,32 +111,12 @@ impl House {
         subject(&developer)
     }
 
-    /// Waits until somebody may do exactly this with pods in the shared namespace.
     async fn may(&self, who: &Subject, verbs: &[&str]) {
-        wait_until(&format!("{who:?} may {verbs:?}"), SOON, async || {
-            let seen = self.verbs(who).await;
-            if seen == verbs { Ok(()) } else { Err(format!("{seen:?}")) }
-        })
-        .await;
+        may((&self.client, &self.stage.shared), who, verbs).await;
     }
 
-    /// For several reads somebody may do exactly this.
     async fn may_still(&self, who: &Subject, verbs: &[&str]) {
-        throughout(&format!("{who:?} may {verbs:?}"), A_WHILE, async || {
-            let seen = self.verbs(who).await;
-            if seen == verbs { Ok(()) } else { Err(format!("{seen:?}")) }
-        })
-        .await;
-    }
-
-    async fn verbs(&self, who: &Subject) -> Vec<&'static str> {
-        let mut verbs = Vec::new();
-        for verb in ["get", "create"] {
-            if can(&self.client, who, verb, "pods", Some(&self.stage.shared)).await {
-                verbs.push(verb);
-            }
-        }
-        verbs
+        may_still((&self.client, &self.stage.shared), who, verbs).await;
     }
 
     async fn is(&self, state: &str) -> Value {
@@ -159,8 +140,36 @@ impl House {
     }
 }
 
+/// Waits until somebody may do exactly this with pods in a namespace.
+async fn may(place: (&Client, &str), who: &Subject, verbs: &[&str]) {
+    wait_until(&format!("{who:?} may {verbs:?}"), SOON, async || {
+        let seen = seen(place, who).await;
+        if seen == verbs { Ok(()) } else { Err(format!("{seen:?}")) }
+    })
+    .await;
+}
+
+/// For several reads somebody may do exactly this.
+async fn may_still(place: (&Client, &str), who: &Subject, verbs: &[&str]) {
+    throughout(&format!("{who:?} may {verbs:?}"), A_WHILE, async || {
+        let seen = seen(place, who).await;
+        if seen == verbs { Ok(()) } else { Err(format!("{seen:?}")) }
+    })
+    .await;
+}
+
+async fn seen((client, namespace): (&Client, &str), who: &Subject) -> Vec<&'static str> {
+    let mut verbs = Vec::new();
+    for verb in ["get", "create"] {
+        if can(client, who, verb, "pods", Some(namespace)).await {
+            verbs.push(verb);
+        }
+    }
+    verbs
+}
+
 /// Declares a realm as a Source.
-async fn declare_source(client: &Client, source: &str, realm: &Realm, (url, ca): (&str, &str), more: Value) {
+pub async fn declare_source(client: &Client, source: &str, realm: &Realm, (url, ca): (&str, &str), more: Value) {
     credentials(client, source, &realm.secret, ca).await;
     let mut spec = json!({
         "keycloak": {

@@ -434,7 +434,7 @@ impl Kept for ClusterRole {
 
 /// A kind that belongs to one person and is kept in a table.
 macro_rules! personal {
-    ($kind:ty, $table:ident) => {
+    ($kind:ty, $table:ident $(, $without:expr)?) => {
         impl Kept for $kind {
             fn keys(content: &Content, cluster: &ClusterKey) -> Vec<Key> {
                 content.clusters.get(cluster).map(|state| state.$table.keys().cloned().collect()).unwrap_or_default()
@@ -443,6 +443,7 @@ macro_rules! personal {
                 content.clusters.get(cluster)?.$table.get(key)
             }
             fn put(content: &mut Content, _: &Settings, cluster: &ClusterKey, key: &Key, object: Option<Arc<Self>>) -> Option<Seen> {
+                $(let object = object.map(|object| Arc::new($without(Arc::unwrap_or_clone(object))));)?
                 let state = content.clusters.get_mut(cluster)?;
                 Some(put_personal(stringify!($kind), &mut state.$table, &state.namespaces, key, object))
             }
@@ -450,7 +451,8 @@ macro_rules! personal {
     };
 }
 
-personal!(ResourceQuota, quotas);
+// What is counted in it changes without anybody's hand.
+personal!(ResourceQuota, quotas, |quota: ResourceQuota| ResourceQuota { status: None, ..quota });
 personal!(LimitRange, limits);
 personal!(NetworkPolicy, network_policies);
 personal!(ConfigMap, config_maps);

@@ -1,6 +1,7 @@
 //! Requests that the API server denied, as its audit webhook tells: whether they were errors of access is judged by the replica that works.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -169,9 +170,9 @@ impl Known {
         let wanted = context.memory.read(|_, scene| needed(scene, request, now));
         let api: Api<ClusterRole> = Api::all(context.client.clone());
         for name in wanted {
-            if !self.existing.contains_key(&name) {
-                let found: Option<Vec<PolicyRule>> = api.get_opt(&name).await.ok().flatten().and_then(|role| role.rules);
-                self.existing.insert(name, found.unwrap_or_default());
+            if let Entry::Vacant(place) = self.existing.entry(name) {
+                let found: Option<Vec<PolicyRule>> = api.get_opt(place.key()).await.ok().flatten().and_then(|role| role.rules);
+                place.insert(found.unwrap_or_default());
             }
         }
     }

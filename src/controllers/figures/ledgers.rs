@@ -61,7 +61,7 @@ impl Ledgers {
 /// whether it had to be written.
 pub(super) async fn write_down(context: &Context) -> Result<Option<(Ledger, bool)>, Error> {
     let _turn = context.figures.pen.lock().await;
-    let Some((ledger, news)) = context.figures.kept.lock().to_write(context.now()) else { return Ok(None) };
+    let Some((ledger, news)) = context.figures.kept.lock().for_writing(context.now()) else { return Ok(None) };
     let Some((change, home)) = news.zip(context.cluster(&ClusterKey::Home)) else { return Ok(Some((ledger, false))) };
     home.apply(&ConfigMap { data: Some(BTreeMap::from([(LEDGER_KEY.to_owned(), ledger.text())])), ..map(context) }).await?;
     context.figures.kept.lock().written = change;

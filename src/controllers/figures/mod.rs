@@ -91,7 +91,7 @@ impl Kept {
     }
 
     /// What is remembered, as it is to be written; and as of which change, if that is not written yet.
-    fn to_write(&mut self, now: Timestamp) -> Option<(Ledger, Option<u64>)> {
+    fn for_writing(&mut self, now: Timestamp) -> Option<(Ledger, Option<u64>)> {
         let ledger = self.ledger.as_mut()?;
         let news = (self.changes > self.written).then_some(self.changes);
         if news.is_some() {
@@ -196,16 +196,16 @@ mod tests {
         let (mut kept, mut before) = (Kept::default(), Ledger::default());
         before.touch(touch(), now);
         kept.take_in(Happened::Touch(touch()), now);
-        assert!(kept.to_write(now).is_none(), "there is nothing to write yet that would not lose what was there");
+        assert!(kept.for_writing(now).is_none(), "there is nothing to write yet that would not lose what was there");
         kept.read(before);
         assert_eq!(kept.ledger.as_ref().map(|ledger| ledger.counts(None, window, now).waiver), Some(2));
-        let (ledger, news) = kept.to_write(now).expect("it was read");
+        let (ledger, news) = kept.for_writing(now).expect("it was read");
         assert_eq!((ledger.counts(None, window, now).waiver, news), (2, Some(1)), "what is told is what is written");
-        assert!(kept.to_write(now).is_some_and(|(_, news)| news.is_some()), "a write that is given up is made by the next one");
+        assert!(kept.for_writing(now).is_some_and(|(_, news)| news.is_some()), "a write that is given up is made by the next one");
         kept.take_in(Happened::Touch(touch()), now);
         kept.written = 1;
-        assert!(kept.to_write(now).is_some_and(|(_, news)| news == Some(2)), "it came while that was written");
+        assert!(kept.for_writing(now).is_some_and(|(_, news)| news == Some(2)), "it came while that was written");
         kept.written = 2;
-        assert!(kept.to_write(now).is_some_and(|(_, news)| news.is_none()));
+        assert!(kept.for_writing(now).is_some_and(|(_, news)| news.is_none()));
     }
 }

@@ -239,12 +239,16 @@ impl House {
 
     /// Two who say that they are one user: the younger waits until somebody decides.
     async fn a_conflict(&self) {
-        for person in ["dan", "fay"] {
-            developer(&self.client, person, json!({"kubernetesUser": "oidc:dan", "teams": ["search"]})).await;
-            if person == "dan" {
-                ready(&self.client, person).await;
-            }
-        }
+        let same = json!({"kubernetesUser": "oidc:dan", "teams": ["search"]});
+        developer(&self.client, "dan", same.clone()).await;
+        let elder = ready(&self.client, "dan").await.creation_timestamp().expect("a time").0;
+        // Ages are in whole seconds; of two who are equally old chance decides.
+        wait_until("who comes now is younger", SOON, async || {
+            let now = jiff::Timestamp::now();
+            if now.as_second() > elder.as_second() { Ok(()) } else { Err(now) }
+        })
+        .await;
+        developer(&self.client, "fay", same).await;
         reaches(&self.client, "Developer", "fay", "/status/conditions/0/reason", "Conflict").await;
         self.reads("all", &[("/manualTouchpoints/byKind/conflict", json!(0)), ("/people", json!(4))]).await;
         remove(&self.client, "Developer", "dan").await;

@@ -29,6 +29,10 @@ pub const ENTRY: &str = "usher.dev/entry";
 pub const SOURCE: &str = "usher.dev/source";
 /// Label on what was pushed by SCIM: the type of the resource, `User` or `Group`.
 pub const SCIM: &str = "usher.dev/scim";
+/// Label on what was pushed by SCIM: the UID of the Source, so that another one of its name is none the wiser.
+pub const SOURCE_UID: &str = "usher.dev/source-uid";
+/// Label on what was pushed by SCIM: a digest of what a Group is called.
+pub const SCIM_NAME: &str = "usher.dev/scim-name";
 /// Label on what was pushed by SCIM: the id of the resource.
 pub const SCIM_ID: &str = "usher.dev/scim-id";
 /// Label on what was pushed by SCIM: a digest of what the sender knows it by.

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::object::HasStatus;
 use kube::{Api, Client, ResourceExt};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::api::metadata::{FIELD_MANAGER, FINALIZER};
-use crate::api::{Developer, Grant, Scorecard, Span};
+use crate::api::{Developer, Grant, Scorecard, Source, Span};
 use crate::plan::cluster::ClusterKey;
 use crate::plan::source::claim::{Write, manager};
 
@@ -102,6 +102,14 @@ impl Objects {
             Err(error) if conflict(&error) => Err(Error::Stale { kind: K::kind(&()).into_owned(), name: object.name_any() }),
             Err(error) => Err(failed::<K>("put or take the finalizer of", object.meta(), error)),
         }
+    }
+
+    /// The UID of the Source of a name, read live; nothing if there is none.
+    pub async fn uid_of_source(&self, name: &str) -> Result<Option<String>, Error> {
+        let meta = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+        let only = ListParams::default().fields(&format!("metadata.name={name}"));
+        let found = self.api::<Source>().list_metadata(&only).await.map_err(|error| failed::<Source>("read", &meta, error))?;
+        Ok(found.items.into_iter().find_map(|source| source.metadata.uid))
     }
 
     /// Deletes exactly this object.

@@ -10,12 +10,12 @@ use kube::api::{DeleteParams, ListParams, PostParams, Preconditions};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Resource};
 
-use crate::api::metadata::{FIELD_MANAGER, SCIM, SCIM_EXTERNAL, SCIM_ID, SOURCE};
+use crate::api::metadata::{FIELD_MANAGER, SCIM, SCIM_EXTERNAL, SCIM_ID, SCIM_NAME, SOURCE_UID};
 use crate::plan::change::ours;
 use crate::plan::cluster::{ClusterKey, Key};
 use crate::plan::scim::ResourceKind;
 use crate::plan::scim::error::ScimError;
-use crate::plan::scim::record::{Id, Record, external};
+use crate::plan::scim::record::{Id, Owner, Record, called, external};
 use crate::plan::settings::Settings;
 use crate::telemetry::metrics::Metrics;
 
@@ -49,18 +49,23 @@ impl Store {
     }
 
     /// The records of a resource.
-    pub async fn of_id(&self, source: &str, id: Id) -> Result<Vec<Arc<Record>>, ScimError> {
-        self.labelled(&format!("{SOURCE}={source},{SCIM_ID}={id}")).await
+    pub async fn of_id(&self, owner: Owner<'_>, id: Id) -> Result<Vec<Arc<Record>>, ScimError> {
+        self.labelled(&format!("{SOURCE_UID}={},{SCIM_ID}={id}", owner.uid)).await
     }
 
     /// The records that may be of the resource which the sender knows by that.
-    pub async fn of_external(&self, source: &str, kind: ResourceKind, id: &str) -> Result<Vec<Arc<Record>>, ScimError> {
-        self.labelled(&format!("{SOURCE}={source},{SCIM}={kind},{SCIM_EXTERNAL}={}", external(id))).await
+    pub async fn of_external(&self, owner: Owner<'_>, kind: ResourceKind, id: &str) -> Result<Vec<Arc<Record>>, ScimError> {
+        self.labelled(&format!("{SOURCE_UID}={},{SCIM}={kind},{SCIM_EXTERNAL}={}", owner.uid, external(id))).await
+    }
+
+    /// The records that may be of a Group which is called so.
+    pub async fn of_group(&self, owner: Owner<'_>, name: &str) -> Result<Vec<Arc<Record>>, ScimError> {
+        self.labelled(&format!("{SOURCE_UID}={},{SCIM_NAME}={}", owner.uid, called(name))).await
     }
 
     /// All records of a Source.
-    pub async fn all(&self, source: &str) -> Result<Vec<Arc<Record>>, ScimError> {
-        self.labelled(&format!("{SOURCE}={source},{SCIM}")).await
+    pub async fn all(&self, owner: Owner<'_>) -> Result<Vec<Arc<Record>>, ScimError> {
+        self.labelled(&format!("{SOURCE_UID}={},{SCIM}", owner.uid)).await
     }
 
     async fn labelled(&self, labels: &str) -> Result<Vec<Arc<Record>>, ScimError> {

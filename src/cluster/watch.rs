@@ -113,7 +113,7 @@ impl Watches {
         self.tasks.spawn(async move {
             let mut patience = patience();
             loop {
-                let client = clients.borrow_and_update().clone();
+                let client = feed.client(&mut clients);
                 let mut stream = Box::pin(watcher(Api::<DeserializeGuard<Lock>>::all(client.clone()), Config::default()));
                 let interrupted = async {
                     while let Some(event) = next_of_locks(&mut stream, &client, &feed.memory).await {
@@ -136,7 +136,7 @@ impl Watches {
                 };
                 feed.memory.set_locks_readable(Some(false), None);
                 if anew {
-                    feed.begins();
+                    clients.mark_changed();
                 } else {
                     tokio::time::sleep(patience.next().unwrap_or(LATEST)).await;
                 }
@@ -153,6 +153,7 @@ impl Watches {
             known: HashMap::new(),
             hash: RandomState::new(),
             lists: 0,
+            brings_all: false,
             first: true,
             waiting: self.waiting.clone(),
             complete: self.complete.clone(),
@@ -170,12 +171,13 @@ impl Watches {
         self.spawn("Secret", secrets, Config::default(), Some);
     }
 
-    /// Starts to watch what is pushed by SCIM, which is kept in usher's own namespace.
+    /// Starts to watch what is pushed by SCIM, which is kept in usher's own namespace. No other watch brings records; reads and writes of senders do.
     pub fn pushed(&mut self) {
         let settings = self.memory.settings().clone();
         let (installation, namespace) = (settings.installation, settings.namespace);
         let records = move |client| Api::<ConfigMap>::namespaced(client, &namespace);
-        self.spawn("ConfigMap", records, Config::default().labels(SCIM), move |object| {
+        let feed = Feed { brings_all: true, ..self.feed("ConfigMap") };
+        self.spawn_feed(feed, records, Config::default().labels(SCIM), move |object| {
             ours(&object, &installation).then(|| Record::read(object)).flatten()
         });
         self.memory.serve_pushed();
@@ -252,13 +254,25 @@ impl Watches {
         T: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
         K: Kept,
     {
+        self.spawn_feed(self.feed(kind), api, config, keep);
+    }
+
+    fn spawn_feed<T, K>(
+        &mut self,
+        mut feed: Feed,
+        api: impl Fn(Client) -> Api<T> + Send + Sync + 'static,
+        config: Config,
+        keep: impl Fn(T) -> Option<K> + Send + Sync + 'static,
+    ) where
+        T: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
+        K: Kept,
+    {
         self.waiting.fetch_add(1, Ordering::SeqCst);
-        let (mut feed, mut clients, relisted, lists) =
-            (self.feed(kind), self.client.subscribe(), self.relisted.clone(), self.lists.clone());
+        let (mut clients, relisted, lists) = (self.client.subscribe(), self.relisted.clone(), self.lists.clone());
         let config = config.page_size(PAGE);
         self.tasks.spawn(async move {
             loop {
-                let client = clients.borrow_and_update().clone();
+                let client = feed.client(&mut clients);
                 let mut stream = std::pin::pin!(watcher(api(client), config.clone()).backoff(patience()));
                 let watching = async {
                     let mut turn = None;
@@ -278,7 +292,7 @@ impl Watches {
                     () = watching => return,
                     changed = clients.changed() => if changed.is_err() { return },
                 }
-                feed.begins();
+                clients.mark_changed();
             }
         });
     }
@@ -331,6 +345,8 @@ struct Feed {
     hash: RandomState,
     /// How many lists were begun.
     lists: u32,
+    /// Whether all that is kept of the kind is on its lists, by whatever it came into memory.
+    brings_all: bool,
     first: bool,
     /// How many kinds of all were not listed yet.
     waiting: Arc<AtomicUsize>,
@@ -348,11 +364,15 @@ impl Feed {
         first
     }
 
-    /// Begins anew, for which it was counted once more.
-    fn begins(&mut self) {
-        if std::mem::replace(&mut self.first, true) {
+    /// The client to watch with. With another one everything is read anew, for which it was counted once more; whoever was about to begin for another reason, or
+    /// slept after an interruption, begins anew as well.
+    fn client(&mut self, clients: &mut watch::Receiver<Client>) -> Client {
+        let client = clients.borrow_and_update();
+        if client.has_changed() && std::mem::replace(&mut self.first, true) {
             self.waiting.fetch_sub(1, Ordering::SeqCst);
+            self.complete.notify_waiters();
         }
+        client.clone()
     }
 
     /// Takes in one event. Returns whether a list is complete.
@@ -368,7 +388,12 @@ impl Feed {
                 self.memory.forget::<K>(&self.cluster, &key, object.meta().uid.as_ref(), version(&object));
                 self.known.remove(&self.place(&key, None).0);
             }
-            Ok(Event::Init) => self.lists += 1,
+            Ok(Event::Init) => {
+                if self.brings_all {
+                    self.know_kept::<K>();
+                }
+                self.lists += 1;
+            }
             Ok(Event::InitDone) => {
                 self.forget_unlisted::<K>();
                 return true;
@@ -381,6 +406,15 @@ impl Feed {
             }
         }
         false
+    }
+
+    /// Takes note of all that is kept before a list is asked for: what others brought while the watch hung, and the list has not, is gone.
+    fn know_kept<K: Kept>(&mut self) {
+        let list = self.lists;
+        for (key, uid) in self.memory.kept::<K>(&self.cluster) {
+            let (place, uid) = self.place(&key, uid.as_deref());
+            self.known.insert(place, Brought { uid, list });
+        }
     }
 
     /// Forgets what an earlier list or watch has brought and the last list has not. Another object of that name, which usher made meanwhile, stays.
@@ -441,4 +475,78 @@ pub fn without_values(mut secret: Secret) -> Secret {
     }
     secret.managed_fields_mut().clear();
     secret
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::plan::scim::ResourceKind;
+    use crate::plan::scim::record::{Id, Owner};
+    use crate::plan::settings::{Audit, Fence, Figures, Offboarding, Server, Settings};
+
+    fn memory() -> Arc<Memory> {
+        let settings = Settings {
+            namespace: "usher-system".to_owned(),
+            installation: "here".to_owned(),
+            server: Server::default(),
+            token_lifetime: jiff::SignedDuration::from_hours(1),
+            fence: Fence::default(),
+            offboarding: Offboarding::default(),
+            audit: Audit::default(),
+            figures: Figures::default(),
+        };
+        Arc::new(Memory::new(settings, [ClusterKey::Home]))
+    }
+
+    /// Somebody's record as the API server has it.
+    fn record(number: u8, version: u64) -> ConfigMap {
+        let attributes = json!({"userName": format!("user-{number}")});
+        let owner = Owner { source: "hr", uid: "uid-of-hr" };
+        let id = Id::new([number; 10]);
+        let record = Record::new((ResourceKind::User, owner, id), attributes.as_object().expect("an object"), Vec::new(), "");
+        let mut object = record.object("usher-system", "here").expect("small enough");
+        object.metadata.uid = Some(format!("uid-{number}"));
+        object.metadata.resource_version = Some(version.to_string());
+        object
+    }
+
+    /// Another replica deleted it while the watch hung, and the list that follows cannot say so.
+    #[test]
+    fn what_was_read_or_written_beside_a_hanging_watch_is_forgotten_when_a_list_has_it_no_more() {
+        let memory = memory();
+        let mut feed = Feed {
+            kind: "ConfigMap".to_owned(),
+            memory: memory.clone(),
+            metrics: Arc::default(),
+            cluster: ClusterKey::Home,
+            known: HashMap::new(),
+            hash: RandomState::new(),
+            lists: 0,
+            brings_all: true,
+            first: true,
+            waiting: Arc::default(),
+            complete: Arc::default(),
+        };
+        let mut take = |event: Event<ConfigMap>| feed.take::<_, Record>(Ok(event), &Record::read);
+        let there = || memory.kept::<Record>(&ClusterKey::Home).len();
+        let beside = |object: ConfigMap| memory.put(&ClusterKey::Home, Record::read(object).expect("a record"));
+        take(Event::Init);
+        take(Event::InitApply(record(1, 5)));
+        take(Event::InitDone);
+        beside(record(2, 6));
+        assert_eq!(there(), 2);
+        take(Event::Init);
+        take(Event::InitApply(record(1, 5)));
+        // What is written while the list is under way may be younger than the list.
+        beside(record(3, 9));
+        take(Event::InitDone);
+        let kept: Vec<String> = memory.kept::<Record>(&ClusterKey::Home).into_iter().filter_map(|(_, uid)| uid).collect();
+        assert_eq!(kept.len(), 2, "{kept:?}");
+        assert!(!kept.contains(&"uid-2".to_owned()), "it is gone: {kept:?}");
+        take(Event::Init);
+        take(Event::InitDone);
+        assert_eq!(there(), 0);
+    }
 }

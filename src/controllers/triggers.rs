@@ -119,7 +119,7 @@ pub fn wake_all(context: &Context) {
         content.world.bindings().for_each(|(name, _)| context.queues.bindings.push(name, Lane::New));
         content.world.environments().for_each(|(name, _)| context.queues.environments.push(name, Lane::New));
         content.world.providers().for_each(|(name, _)| context.queues.providers.push(name, Lane::New));
-        content.world.sources().for_each(|(name, _)| context.queues.sources.push(name, Lane::New));
+        super::sources::wake(context, content);
         RECORDS.iter().for_each(|name| context.queues.records.push(name, Lane::Sweep));
         content.world.locks().for_each(|(name, _)| context.queues.locks.push(name, Lane::Departure));
         content.world.departures().all().for_each(|(name, _)| context.queues.departures.push(name, Lane::Sweep));

@@ -42,6 +42,6 @@ impl Directory for Keycloak {
                 }
             }
         }
-        Ok(Found { people: people.into_values().collect(), groups: named, versions: BTreeMap::new() })
+        Ok(Found { people: people.into_values().collect(), groups: named, ..Found::default() })
     }
 }

@@ -137,7 +137,7 @@ impl Directory for Tree {
                 recorded_at: entry.text(MADE).and_then(moment),
             }
         };
-        Ok(Found { people: entries.iter().map(person).collect(), groups, versions })
+        Ok(Found { people: entries.iter().map(person).collect(), groups, versions, ..Found::default() })
     }
 }
 

@@ -19,6 +19,7 @@ use crate::api::metadata::RELEASE;
 use crate::api::source::PendingPeople;
 use crate::api::{ConditionType, Mode, Source, SourceStatus};
 use crate::cluster::error::Error;
+use crate::cluster::memory::Content;
 use crate::cluster::pen::Urgency;
 use crate::plan::access::paused;
 use crate::plan::finding::Finding;
@@ -29,6 +30,7 @@ use crate::plan::source::{Read, SourcePlan, plan_source, rests, still_means};
 
 use super::context::Context;
 use super::frame::{Done, Pass};
+use super::queue::Lane;
 use super::report::announce;
 
 use self::reader::{Attempt, Reader};
@@ -89,6 +91,12 @@ impl Readers {
     }
 }
 
+/// Wakes all Sources, and those of which only what was pushed for them is left.
+pub fn wake(context: &Context, content: &Content) {
+    let there = content.world.sources().map(|(name, _)| name);
+    there.chain(content.pushed.sources()).for_each(|name| context.queues.sources.push(name, Lane::New));
+}
+
 /// Passes over Sources.
 pub struct Sources {
     context: Arc<Context>,
@@ -102,13 +110,19 @@ impl Pass for Sources {
     fn pass<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Done> {
         async move {
             let found = self.context.memory.read(|content, _| content.world.source(name).cloned());
-            match found {
+            let mut done = match &found {
                 None => {
                     self.context.sources.close(&self.context, name);
                     Done::gone()
                 }
-                Some(source) => self.run(&source).await.unwrap_or_else(|error| Done { errors: vec![error], ..Done::default() }),
+                Some(source) => self.run(source).await.unwrap_or_else(|error| Done { errors: vec![error], ..Done::default() }),
+            };
+            match pushed::purge(&self.context, name, found.as_deref()).await {
+                Ok(None) => {}
+                Ok(soon) => (done.gone, done.soon) = (false, soon),
+                Err(error) => done.errors.push(error),
             }
+            done
         }
         .boxed()
     }
@@ -216,13 +230,13 @@ impl Sources {
 
     async fn carry_some(&self, source: &Source, writes: Vec<Write>, (until, losses): (Instant, Option<u64>), written: &mut Written) {
         let name = source.name_any();
-        let answers = stream::iter(writes).map(|write| {
+        let answers = stream::iter(writes).enumerate().map(|(number, write)| {
             let name = &name;
             async move {
                 // Whoever deletes a Source, pauses it or says something else of it stops what is under way.
-                // And so does whoever pushes that somebody is to lose something: that goes first.
+                // And so does whoever pushes that somebody is to lose something: that goes first, but however often it is pushed some of the rest goes, too.
                 let meant = self.context.memory.read(|content, _| {
-                    let first = losses.is_some_and(|losses| content.pushed.losses(name) > losses);
+                    let first = number >= AT_ONCE && losses.is_some_and(|losses| content.pushed.losses(name) > losses);
                     !first && still_means(source, content.world.source(name).map(Arc::as_ref))
                 });
                 if Instant::now() > until || !meant {

@@ -22,6 +22,7 @@ use crate::plan::account_brake::Ledger;
 use crate::plan::name::fraction;
 use crate::plan::provider::backoff;
 use crate::plan::scim::people::found;
+use crate::plan::scim::record::Owner;
 use crate::plan::source::mapping::Mapping;
 use crate::plan::source::{Found, Read, SHORTEST_TOKEN, known, rests};
 
@@ -110,6 +111,11 @@ impl Reader {
         source.uid().as_deref() == Some(&self.uid)
     }
 
+    /// The Source that it reads, as an owner of what is pushed.
+    fn owner(&self) -> Owner<'_> {
+        Owner { source: &self.name, uid: &self.uid }
+    }
+
     /// Reads no more.
     pub(super) fn stop(&self) {
         if let Some(task) = self.task.lock().take() {
@@ -136,7 +142,7 @@ impl Reader {
         let now = context.now();
         let pushed = context.memory.read(|content, _| {
             let (pushed, known) = (&content.pushed, known(&content.world));
-            pushed.is_served().then(|| (pushed.changes(&self.name), pushed.losses(&self.name), pushed.of(&self.name), known))
+            pushed.is_served().then(|| (pushed.changes(&self.name), pushed.losses(&self.name), pushed.of(self.owner()), known))
         });
         let Some((changes, losses, records, known)) = pushed else {
             let message = "SCIM is not served; set scim.enabled=true in the chart's values".to_owned();

@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::ResourceKind;
+
 /// The URN of an error.
 const ERROR: &str = "urn:ietf:params:scim:api:messages:2.0:Error";
 /// So much of what somebody sent is told back.
@@ -24,6 +26,8 @@ pub enum ScimType {
     NoTarget,
     /// A value is missing, or of the wrong type.
     InvalidValue,
+    /// The filter asks for more comparing than is done.
+    TooMany,
 }
 
 impl ScimType {
@@ -37,6 +41,7 @@ impl ScimType {
             Self::InvalidPath => "invalidPath",
             Self::NoTarget => "noTarget",
             Self::InvalidValue => "invalidValue",
+            Self::TooMany => "tooMany",
         }
     }
 }
@@ -82,9 +87,14 @@ impl ScimError {
         Self::new(404, format!("{} does not exist", quoted(what)))
     }
 
+    /// Somebody without the token of a Source that is there.
+    pub fn stranger() -> Self {
+        Self::new(401, "send the token of this Source as Authorization: Bearer")
+    }
+
     /// Somebody has that value already.
-    pub fn taken(attribute: &str, value: &str) -> Self {
-        let detail = format!("another User has the {attribute} {}; give one of them another, or change that one", quoted(value));
+    pub fn taken(kind: ResourceKind, attribute: &str, value: &str) -> Self {
+        let detail = format!("another {kind} has the {attribute} {}; give one of them another, or change that one", quoted(value));
         Self { scim_type: Some(ScimType::Uniqueness), ..Self::new(409, detail) }
     }
 

@@ -1,9 +1,10 @@
 //! SCIM 2.0 as a server speaks it (RFC 7643, RFC 7644): what a request means, what becomes of a resource, and what is answered. No socket, no clock.
 //!
-//! `request` says what is asked for, `schema` which attributes there are, `resource` takes one in, `patch` changes it, `filter` and `matching` choose, `projection` and
+//! `request` says what is asked for, `schema` which attributes there are, `resource` takes one in, `patch` changes it, `filter` and `matching` choose, as far as `effort` goes, `projection` and
 //! `list` say what is shown of it, `discovery` what this server can. `record` is how a resource is kept, `pushed` all that are, `people` what a Source makes of them.
 
 pub mod discovery;
+pub mod effort;
 pub mod error;
 pub mod filter;
 pub mod list;

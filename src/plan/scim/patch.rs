@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
+use super::effort::Effort;
 use super::error::{ScimError, ScimType, quoted};
 use super::filter::Filter;
 use super::matching::fits;
@@ -37,7 +38,7 @@ struct Operation<'a> {
 /// Carries out a request on a resource. Members stand in it as objects with a value.
 pub fn patch(kind: ResourceKind, attributes: &Attributes, body: &Value) -> Result<Attributes, ScimError> {
     let operations = operations(body)?;
-    let mut patcher = Patcher { kind, attributes: attributes.clone(), understood: 0, unknown: Vec::new() };
+    let mut patcher = Patcher { kind, attributes: attributes.clone(), effort: Effort::of_patch(), understood: 0, unknown: Vec::new() };
     for operation in &operations {
         patcher.apply(operation)?;
     }
@@ -86,6 +87,7 @@ fn field<'a>(object: &'a Value, name: &str) -> Option<&'a Value> {
 struct Patcher {
     kind: ResourceKind,
     attributes: Attributes,
+    effort: Effort,
     understood: usize,
     unknown: Vec<String>,
 }
@@ -156,6 +158,10 @@ impl Patcher {
 
     fn apply_to(&mut self, verb: Verb, target: Target, filter: Option<&Filter>, value: Option<&Value>) -> Result<(), ScimError> {
         let Some(holder) = holder(&mut self.attributes, target) else { return Ok(()) };
+        if let Some(Value::Array(there)) = holder.get(target.attribute.name) {
+            let written = value.filter(|_| filter.is_some() || target.part.is_some());
+            self.effort.go_through(there, filter, written)?;
+        }
         match filter {
             Some(filter) => apply_filtered(holder, verb, target, filter, value),
             None => apply_plain(holder, verb, target, value),

@@ -7,9 +7,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use super::super::source::mapping::Mapping;
-use super::super::source::{Found, Person};
+use super::super::source::{End, Found, Person};
 use super::path::{Scope, resolve};
-use super::pushed::{counting, left_over};
+use super::pushed::{Resources, counting, left_over};
 use super::record::{Record, text};
 use super::{Attributes, ResourceKind};
 
@@ -17,6 +17,9 @@ use super::{Attributes, ResourceKind};
 const SETTLED: SignedDuration = SignedDuration::from_mins(1);
 /// That somebody was deleted is noted for this time at least, so that a Developer who is only just being made is not missed.
 const NOTED: SignedDuration = SignedDuration::from_mins(10);
+
+/// So many personIds that somebody had before are remembered.
+const MOST_FORMER: usize = 32;
 
 /// Everybody who was pushed, with the attributes and groups that a mapping needs.
 pub fn found(records: &[Arc<Record>], mapping: &Mapping) -> Found {
@@ -33,6 +36,7 @@ pub fn found(records: &[Arc<Record>], mapping: &Mapping) -> Found {
             found.groups.insert(group.id.to_string(), name);
         }
     }
+    found.ended = ended(counting.values());
     let (gone, there): (Vec<_>, Vec<_>) =
         counting.values().filter(|record| record.kind == ResourceKind::User).partition(|record| record.stamp.deleted.is_some());
     for record in there {
@@ -46,11 +50,43 @@ pub fn found(records: &[Arc<Record>], mapping: &Mapping) -> Found {
     found
 }
 
+/// A change of a resource, which goes on being known by the personId that it had.
+#[must_use]
+pub fn remembering(before: &Record, mut changed: Record, mapping: &Mapping) -> Record {
+    let keys = mapping.attributes();
+    let (was, is) = (person_id(before, mapping, &keys), person_id(&changed, mapping, &keys));
+    if changed.kind != ResourceKind::User || was == is {
+        return changed;
+    }
+    let former = &mut changed.stamp.former;
+    former.retain(|id| Some(id) != is.as_ref() && Some(id) != was.as_ref());
+    former.extend(was);
+    former.drain(..former.len().saturating_sub(MOST_FORMER));
+    changed
+}
+
+/// Who may have nothing, by the personIds that they had before. Whoever has one of them now decides what becomes of its Developer.
+fn ended<'a>(counting: impl Iterator<Item = &'a Arc<Record>>) -> BTreeMap<String, End> {
+    let mut ended = BTreeMap::new();
+    for record in counting.filter(|record| !record.stamp.former.is_empty() && record.is_off()) {
+        let end = if record.stamp.deleted.is_some() { End::Gone } else { End::Off };
+        for id in &record.stamp.former {
+            let known = ended.entry(id.clone()).or_insert(end);
+            *known = end.max(*known);
+        }
+    }
+    ended
+}
+
+fn person_id(record: &Record, mapping: &Mapping, keys: &BTreeSet<String>) -> Option<String> {
+    mapping.person_id(&person(record, keys, BTreeSet::new()))
+}
+
 fn person(record: &Record, keys: &BTreeSet<String>, groups: BTreeSet<String>) -> Person {
     let attributes = record.attributes();
     let known = keys.iter().filter_map(|key| Some((key.clone(), attribute(record, &attributes, key)?))).collect();
-    let active = attributes.get("active").and_then(Value::as_bool);
-    Person { id: record.id.to_string(), attributes: known, groups, active, gone: false, recorded_at: None }
+    let (active, recorded_at) = (record.active(), record.stamp.created.parse().ok());
+    Person { id: record.id.to_string(), attributes: known, groups, active, gone: false, recorded_at }
 }
 
 /// What a key of a mapping stands for: an attribute, of several values the primary one or the first; and what senders say in different ways.
@@ -106,12 +142,17 @@ pub fn spent(records: &[Arc<Record>], mapping: &Mapping, lasts: impl Fn(&str) ->
     let older = |text: &str, than: SignedDuration| text.parse::<Timestamp>().is_ok_and(|at| now.duration_since(at) > than);
     let mut spent = left_over(records);
     spent.retain(|record| older(&record.stamp.modified, SETTLED));
+    let noted: Vec<&Arc<Record>> =
+        records.iter().filter(|record| record.stamp.deleted.as_ref().is_some_and(|at| older(at, NOTED))).collect();
+    if noted.is_empty() {
+        return spent;
+    }
     let keys = mapping.attributes();
-    let is_done = |record: &Record| {
-        let known = mapping.person_id(&person(record, &keys, BTreeSet::new()));
-        known.is_none_or(|id| !lasts(&id))
-    };
-    let noted = records.iter().filter(|record| record.stamp.deleted.as_ref().is_some_and(|at| older(at, NOTED)));
-    spent.extend(noted.filter(|record| is_done(record)).cloned());
+    let id = |record: &Record| person_id(record, mapping, &keys);
+    // Whose personId somebody else has by now is ended by no note.
+    let there: BTreeSet<String> =
+        Resources::among(records).of_kind(ResourceKind::User).into_iter().filter_map(|record| id(record)).collect();
+    let is_done = |record: &Record| id(record).iter().chain(&record.stamp.former).all(|id| !lasts(id) || there.contains(id));
+    spent.extend(noted.into_iter().filter(|record| is_done(record)).cloned());
     spent
 }

@@ -1,10 +1,12 @@
 //! All that was pushed, as it is kept in memory.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use serde_json::Value;
+
 use super::ResourceKind;
-use super::record::{Id, Record, text};
+use super::record::{Id, Moved, Owner, Record, text};
 
 /// All that was pushed, for all Sources.
 #[derive(Debug, Default)]
@@ -42,7 +44,7 @@ impl Pushed {
     /// Keeps a record, or forgets it. Returns the Source that it was or is of.
     pub fn set(&mut self, name: &str, record: Option<Arc<Record>>) -> Option<String> {
         let source = record.as_ref().map(|record| record.source.clone());
-        let takes = record.as_ref().is_none_or(|record| record.may_take());
+        let takes = takes(self.records.get(name).map(AsRef::as_ref), record.as_deref());
         let old = match record {
             Some(record) => self.records.insert(name.to_owned(), record),
             None => self.records.remove(name),
@@ -64,8 +66,34 @@ impl Pushed {
     }
 
     /// All records of a Source, whether they count or not.
-    pub fn of(&self, source: &str) -> Vec<Arc<Record>> {
-        self.records.values().filter(|record| record.source == source).cloned().collect()
+    pub fn of(&self, owner: Owner<'_>) -> Vec<Arc<Record>> {
+        self.records.values().filter(|record| record.owner() == owner).cloned().collect()
+    }
+
+    /// The records of other Sources that had or have this name: not of the one with that UID.
+    pub fn of_others(&self, source: &str, uid: Option<&str>) -> Vec<Arc<Record>> {
+        let others = |record: &&Arc<Record>| record.source == source && Some(record.source_uid.as_str()) != uid;
+        self.records.values().filter(others).cloned().collect()
+    }
+
+    /// The names of all Sources that something was pushed for.
+    pub fn sources(&self) -> impl Iterator<Item = &String> {
+        self.changes.keys()
+    }
+}
+
+/// Whether a change may take something from somebody: she leaves or is not active any more, or somebody is out of a Group, or all are.
+fn takes(old: Option<&Record>, new: Option<&Record>) -> bool {
+    match (old, new) {
+        (None, None) => false,
+        (None, Some(new)) => new.is_off(),
+        (Some(old), None) => old.kind == ResourceKind::Group,
+        (Some(old), Some(new)) if new.kind == ResourceKind::Group => {
+            let members: HashSet<&Id> = new.members.iter().collect();
+            let name = |record: &Record| text(&record.attributes(), "displayName").to_owned();
+            old.members.iter().any(|member| !members.contains(member)) || old.text != new.text && name(old) != name(new)
+        }
+        (Some(old), Some(new)) => new.is_off() && !old.is_off(),
     }
 }
 
@@ -85,6 +113,30 @@ pub fn counting(records: &[Arc<Record>]) -> BTreeMap<Id, Arc<Record>> {
 fn is_void(record: &Record, of_one: &[&Arc<Record>]) -> bool {
     let Some(moved) = &record.stamp.moved else { return false };
     of_one.iter().any(|other| other.name() == moved.from && other.stamp.revision != moved.revision)
+}
+
+/// Whether the object that a resource moved away from is as it was left, so that it may go: not if it was changed there since, which is an answer that counts. `found` is
+/// what is under its name.
+pub fn is_as_left(moved: &Moved, id: Id, found: &Record) -> bool {
+    found.id == id && found.stamp.revision == moved.revision
+}
+
+/// Whether a Group that was just made is one that was pushed before: a sender that hears no answer sends it again. `others` are those that may be called so.
+pub fn repeats(made: &Record, others: &[Arc<Record>]) -> bool {
+    let said = |record: &Record| {
+        let attributes = record.attributes();
+        (text(&attributes, "displayName").to_lowercase(), text(&attributes, "externalId").to_owned())
+    };
+    let (wanted, version) = (said(made), version(made));
+    // Whatever was changed since is older than what was only just made.
+    let older = |other: &Record| other.stamp.revision > 0 || self::version(other) < version;
+    let resources = Resources::among(others);
+    resources.of_kind(ResourceKind::Group).into_iter().any(|other| other.id != made.id && older(other) && said(other) == wanted)
+}
+
+/// The version of a record's object (<https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions>); one that was not made yet comes last.
+fn version(record: &Record) -> u64 {
+    record.meta.resource_version.as_ref().and_then(|version| version.parse().ok()).unwrap_or(u64::MAX)
 }
 
 /// What is left of resources that moved, or were deleted before they went.
@@ -131,6 +183,15 @@ impl Resources {
         let mut all: Vec<&Arc<Record>> = self.by_id.values().filter(|record| record.kind == kind).collect();
         all.sort_by(|one, other| (&one.stamp.created, one.id).cmp(&(&other.stamp.created, other.id)));
         all
+    }
+
+    /// Those of which an attribute says this, whatever its letters.
+    pub fn saying(&self, kind: ResourceKind, attribute: &str, value: &str) -> Vec<Id> {
+        let value = value.to_lowercase();
+        let says = |record: &&Arc<Record>| {
+            record.attributes().get(attribute).and_then(Value::as_str).is_some_and(|said| said.to_lowercase() == value)
+        };
+        self.of_kind(kind).into_iter().filter(says).map(|record| record.id).collect()
     }
 
     /// The Groups that each is in: their ids and names.

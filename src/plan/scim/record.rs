@@ -15,7 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::api::metadata::{INSTALLATION, MANAGED_BY, MANAGER, SCIM, SCIM_EXTERNAL, SCIM_ID, SOURCE};
+use crate::api::metadata::{INSTALLATION, MANAGED_BY, MANAGER, SCIM, SCIM_EXTERNAL, SCIM_ID, SCIM_NAME, SOURCE, SOURCE_UID};
 
 use super::super::name::fingerprint;
 use super::error::ScimError;
@@ -31,6 +31,8 @@ const MEMBERS: &str = "members";
 const LARGEST: usize = 64 * 1024;
 /// The most members of a Group.
 pub const MOST_MEMBERS: usize = 5_000;
+/// The attribute that says whether somebody may have anything.
+const ACTIVE: &str = "active";
 /// How many bytes an id has.
 const ID: usize = 10;
 
@@ -82,6 +84,12 @@ pub struct Stamp {
     /// When it was deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deleted: Option<String>,
+    /// Whether she may have anything, as it was said last, where that is said no more: silence takes no word back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub active: Option<bool>,
+    /// The personIds that she had before, the last at the end: the Developer of one of them may still be hers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former: Vec<String>,
 }
 
 /// An object that a resource had before, as it was left.
@@ -93,6 +101,15 @@ pub struct Moved {
     pub revision: u64,
 }
 
+/// A Source that something was pushed for: another one of its name is another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner<'a> {
+    /// Its name.
+    pub source: &'a str,
+    /// Its UID.
+    pub uid: &'a str,
+}
+
 /// A resource as it is kept.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
@@ -100,6 +117,8 @@ pub struct Record {
     pub kind: ResourceKind,
     /// The Source that it was pushed for.
     pub source: String,
+    /// The UID of that.
+    pub source_uid: String,
     /// What it is known by.
     pub id: Id,
     /// What was pushed, but for members, as JSON: all of it is kept in memory, and most of it is hardly ever read.
@@ -112,9 +131,9 @@ pub struct Record {
     pub meta: ObjectMeta,
 }
 
-/// The name of the object of a User.
-pub fn name_of_user(source: &str, user_name: &str) -> String {
-    let digest = fingerprint(format!("{source}\n{}", user_name.to_lowercase()).as_bytes());
+/// The name of the object of a User of the Source with a UID.
+pub fn name_of_user(uid: &str, user_name: &str) -> String {
+    let digest = fingerprint(format!("{uid}\n{}", user_name.to_lowercase()).as_bytes());
     format!("{PREFIX}user-{}", digest.get(..32).unwrap_or_default())
 }
 
@@ -123,19 +142,30 @@ pub fn external(value: &str) -> String {
     fingerprint(value.as_bytes()).get(..32).unwrap_or_default().to_owned()
 }
 
+/// What stands in a label for what a Group is called, whatever its letters.
+pub fn called(name: &str) -> String {
+    external(&name.to_lowercase())
+}
+
 impl Record {
     /// A resource that nobody has kept yet.
-    pub fn new((kind, source, id): (ResourceKind, &str, Id), attributes: &Attributes, members: Vec<Id>, now: &str) -> Self {
+    pub fn new((kind, owner, id): (ResourceKind, Owner<'_>, Id), attributes: &Attributes, members: Vec<Id>, now: &str) -> Self {
         let stamp = Stamp { created: now.to_owned(), modified: now.to_owned(), ..Stamp::default() };
-        let record = Self { kind, source: source.to_owned(), id, text: String::new(), members, stamp, meta: ObjectMeta::default() };
+        let (source, source_uid) = (owner.source.to_owned(), owner.uid.to_owned());
+        let record = Self { kind, source, source_uid, id, text: String::new(), members, stamp, meta: ObjectMeta::default() };
         record.saying(attributes)
+    }
+
+    /// The Source that it was pushed for.
+    pub fn owner(&self) -> Owner<'_> {
+        Owner { source: &self.source, uid: &self.source_uid }
     }
 
     /// The same, with other content, under the name that this content has.
     fn saying(mut self, attributes: &Attributes) -> Self {
         self.text = Value::Object(attributes.clone()).to_string();
         let name = match self.kind {
-            ResourceKind::User => name_of_user(&self.source, text(attributes, "userName")),
+            ResourceKind::User => name_of_user(&self.source_uid, text(attributes, "userName")),
             ResourceKind::Group => format!("{PREFIX}group-{}", self.id),
         };
         if self.meta.name.as_ref() != Some(&name) {
@@ -152,6 +182,7 @@ impl Record {
         changed.stamp.revision += 1;
         changed.stamp.moved =
             (changed.name() != self.name()).then(|| Moved { from: self.name().to_owned(), revision: self.stamp.revision });
+        changed.stamp.active = if attributes.contains_key(ACTIVE) { None } else { self.active() };
         changed
     }
 
@@ -163,9 +194,15 @@ impl Record {
         Self { meta, stamp, members: Vec::new(), ..self.clone() }
     }
 
-    /// Whether that it is so may take something from somebody: that she left or is not active, or who is in a Group.
-    pub fn may_take(&self) -> bool {
-        self.kind == ResourceKind::Group || self.stamp.deleted.is_some() || self.text.contains("\"active\":false")
+    /// Whether she may have anything, as it was said last; nothing if it never was.
+    pub fn active(&self) -> Option<bool> {
+        self.attributes().get(ACTIVE).and_then(Value::as_bool).or(self.stamp.active)
+    }
+
+    /// Whether she may have nothing: she left, or is not active.
+    pub fn is_off(&self) -> bool {
+        let said = || self.text.contains("\"active\":") || self.stamp.active.is_some();
+        self.kind == ResourceKind::User && (self.stamp.deleted.is_some() || said() && self.active() == Some(false))
     }
 
     /// The name of its object.
@@ -201,12 +238,16 @@ impl Record {
             (MANAGED_BY.to_owned(), MANAGER.to_owned()),
             (INSTALLATION.to_owned(), installation.to_owned()),
             (SOURCE.to_owned(), self.source.clone()),
+            (SOURCE_UID.to_owned(), self.source_uid.clone()),
             (SCIM.to_owned(), self.kind.to_string()),
             (SCIM_ID.to_owned(), self.id.to_string()),
         ]);
         let attributes = self.attributes();
         if let Some(id) = attributes.get("externalId").and_then(Value::as_str) {
             labels.insert(SCIM_EXTERNAL.to_owned(), external(id));
+        }
+        if self.kind == ResourceKind::Group {
+            labels.insert(SCIM_NAME.to_owned(), called(text(&attributes, "displayName")));
         }
         let members: Vec<u8> = self.members.iter().flat_map(|member| member.0).collect();
         Ok(ConfigMap {
@@ -228,6 +269,7 @@ impl Record {
     pub fn read(object: ConfigMap) -> Option<Self> {
         let label = |name: &str| object.metadata.labels.as_ref()?.get(name).cloned();
         let (kind, source, id) = (ResourceKind::of(&label(SCIM)?)?, label(SOURCE)?, label(SCIM_ID)?.parse().ok()?);
+        let source_uid = label(SOURCE_UID).unwrap_or_default();
         let mut data = object.data?;
         let stamp = serde_json::from_str(data.get(RECORD)?).ok()?;
         let members = object.binary_data.and_then(|mut data| data.remove(MEMBERS)).unwrap_or_default();
@@ -240,7 +282,7 @@ impl Record {
             ..ObjectMeta::default()
         };
         let text = data.remove(RESOURCE)?;
-        name_fits(meta.name.as_deref()?).then_some(Self { kind, source, id, text, members, stamp, meta })
+        name_fits(meta.name.as_deref()?).then_some(Self { kind, source, source_uid, id, text, members, stamp, meta })
     }
 }
 

@@ -36,6 +36,18 @@ pub fn take_in(kind: ResourceKind, body: &Value) -> Result<Attributes, ScimError
     Ok(attributes)
 }
 
+/// What a PUT makes of a resource: what was sent; and where that is silent about whether she may have anything, or who she is, what was said of it before (RFC 7644,
+/// section 3.5.1, leaves that to the server). It may not have been carried out yet.
+pub fn replaced(before: &Attributes, sent: &Attributes) -> Attributes {
+    let mut replaced = sent.clone();
+    for name in ["active", "externalId"] {
+        if let (Some(value), None) = (before.get(name), sent.get(name)) {
+            replaced.insert(name.to_owned(), value.clone());
+        }
+    }
+    replaced
+}
+
 /// Puts a value where a name points that may have a dot or an URN in it.
 fn put(attributes: &mut Attributes, target: Target, value: &Value) -> Result<(), ScimError> {
     if target.attribute.mutability == Mutability::ReadOnly {

@@ -127,8 +127,9 @@ impl ReadState {
 pub fn judge(spec: &SourceSpec, read: &Read, before: &BTreeMap<String, String>, remembered: &Remembered, word: Option<&str>) -> Belief {
     let doubted = |why: String| Belief::Doubted(why, remembered.clone());
     if is_pushed(spec) {
-        // Each word was said for itself, so nothing of it is a copy; and a sender takes back what it said, as often as it likes.
-        return unknown(spec, read).map_or_else(|| Belief::Believed(remembered.clone()), doubted);
+        // Each word was said for itself, so nothing of it is a copy; and a sender takes back what it said, as often as it likes. Whom nothing tells apart are no reason
+        // to let somebody else have what she may not have.
+        return Belief::Believed(remembered.clone());
     }
     if read.found.people.is_empty() {
         return doubted("it tells of nobody; look at what usher may read there, and at the part of it that the Source names".to_owned());
@@ -169,7 +170,7 @@ fn after(spec: &SourceSpec) -> SignedDuration {
 }
 
 /// Where most people cannot be told apart it is no matter of single people: what tells them apart is not read, or not the right thing.
-fn unknown(spec: &SourceSpec, read: &Read) -> Option<String> {
+pub(super) fn unknown(spec: &SourceSpec, read: &Read) -> Option<String> {
     let mapping = Mapping::of(spec);
     let unknown: Vec<&str> =
         read.found.people.iter().filter(|person| mapping.person_id(person).is_none()).map(|person| person.id.as_str()).collect();

@@ -13,7 +13,7 @@ use super::super::world::{World, deleting};
 use super::claim::missing_since;
 use super::mapping::{Mapping, Wanted};
 use super::teams::Assigned;
-use super::{Person, Read, is_of};
+use super::{End, Person, Read, is_of};
 
 /// Who is who.
 #[derive(Default)]
@@ -87,6 +87,7 @@ pub(super) fn match_up(
             (Ok(_), None) => {}
         }
     }
+    matched.take_ended(source, &by_id, read);
     for (name, wanted) in newcomers {
         admit(world, &name, wanted, &mut matched, problems);
     }
@@ -94,6 +95,19 @@ pub(super) fn match_up(
 }
 
 impl Matched {
+    /// Who has nothing by what she was called before, and nobody is called by now, is still this Source's Developer.
+    fn take_ended(&mut self, source: &Source, by_id: &HashMap<&str, &Arc<Developer>>, read: &Read) {
+        for (id, end) in &read.found.ended {
+            let developer = by_id.get(id.as_str()).filter(|it| is_of(it, source) && !deleting(it.as_ref()));
+            let Some(developer) = developer.filter(|_| !self.told.contains(id)) else { continue };
+            self.told.insert(id.clone());
+            match end {
+                End::Off => self.off.push((*developer).clone()),
+                End::Gone => self.gone.push((*developer).clone()),
+            }
+        }
+    }
+
     /// People without a personId are nobody's Developer. Whoever may be one of them is not missing.
     fn take_unknown(
         &mut self,

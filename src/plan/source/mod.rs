@@ -64,6 +64,17 @@ pub struct Found {
     pub groups: BTreeMap<String, String>,
     /// The version of each entry by its id, where the source has versions that only grow.
     pub versions: BTreeMap<String, String>,
+    /// Who has nothing, by the personIds that they had before: what is said of somebody holds whatever she is called by now.
+    pub ended: BTreeMap<String, End>,
+}
+
+/// What somebody's end is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum End {
+    /// She may have nothing.
+    Off,
+    /// She has left.
+    Gone,
 }
 
 /// A complete read.
@@ -162,10 +173,15 @@ pub fn plan_source(source: &Source, world: &World, read: &Read, (emptied, word):
         plan.adopt(Some(Claim::end(source, developer, DesiredState::Departed)), developer);
     }
     plan.writes.extend(matched.new.iter().map(|(name, wanted)| Claim::make(name, wanted)));
-    plan.look_for_missing(source, world, &matched, read.at);
+    match Some(&source.spec).filter(|spec| belief::is_pushed(spec)).and_then(|spec| belief::unknown(spec, read)) {
+        // Any of them may be whoever seems to be missing.
+        Some(why) => plan.doubt(&why),
+        None => plan.look_for_missing(source, world, &matched, read.at),
+    }
     plan.find_again(source, world, &matched);
-    // Leaving goes first; the rest by name, so that a plan is the same whatever the source's order.
-    plan.writes.sort_by(|one, other| (one.effect != Effect::Ends, &one.name).cmp(&(other.effect != Effect::Ends, &other.name)));
+    // Leaving goes first, and then who loses a team; the rest by name, so that a plan is the same whatever the source's order.
+    let place = |write: &Write| (write.effect != Effect::Ends, write.effect != Effect::Narrows);
+    plan.writes.sort_by(|one, other| (place(one), &one.name).cmp(&(place(other), &other.name)));
     plan.problems.sort();
     plan
 }
@@ -187,6 +203,13 @@ impl SourcePlan {
             self.losing.insert(developer.name_any());
         }
         self.writes.push(write);
+    }
+
+    /// Says that nobody is taken for missing, and why.
+    fn doubt(&mut self, why: &str) {
+        let message = format!("nobody is taken for missing: {why}");
+        self.findings.push(Finding::new(ConditionType::Ready, Reason::Incomplete, message));
+        self.doubts = true;
     }
 
     /// Of teams that became empty, or that two groups would be, nobody loses one now.

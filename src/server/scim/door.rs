@@ -58,7 +58,7 @@ impl Door {
             });
         }
         tracing::warn!(source, "somebody sent no token, or a wrong one, to the SCIM server");
-        Err(ScimError::new(401, "send the token of this Source as Authorization: Bearer"))
+        Err(ScimError::stranger())
     }
 
     /// The digest of a Source's token; nothing if it has none of use. The Secret is read when it is another one.

@@ -1,5 +1,7 @@
 //! HTTP to and from what is asked and answered. A sender is let in before anything of a body is read.
 
+use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::request::Parts;
@@ -7,6 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::{Request, Response};
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -23,8 +26,10 @@ const LARGEST_BODY: usize = 1024 * 1024;
 const BODY: Duration = Duration::from_secs(30);
 /// What a request asks for takes no longer; whether it was kept is not known then.
 const WHOLE: Duration = Duration::from_secs(30);
-/// At most this many requests are worked on at once: their bodies are in memory.
+/// At most this many requests are worked on at once.
 static PLACES: Semaphore = Semaphore::const_new(8);
+/// So many bodies of one Source are in memory at once, so that whoever dawdles for one Source holds nobody up at another.
+const BODIES: usize = 8;
 /// The type of bodies (RFC 7644, section 8.1).
 const SCIM_JSON: HeaderValue = HeaderValue::from_static("application/scim+json");
 
@@ -36,6 +41,8 @@ pub struct Service {
     pub desk: Desk,
     /// Whether what is pushed was read once.
     pub ready: crate::server::Asked,
+    /// The places for bodies, by Source.
+    pub bodies: Mutex<HashMap<String, Arc<Semaphore>>>,
 }
 
 impl Service {
@@ -47,10 +54,12 @@ impl Service {
             Ok(call) => (Some(call.clone()), self.carry_out(&source, call, &head, body).await),
             Err(error) => (None, Err(error)),
         };
+        let location = answer.as_ref().ok().filter(|answer| answer.status == 201).and_then(|answer| answer.location.as_deref());
+        let made = location.and_then(|location| location.rsplit('/').next()).map(str::to_owned);
         let response = response(answer);
         if let Some(call) = call.filter(Call::changes) {
             let status = response.status().as_u16();
-            tracing::info!(source, call = ?call, status, "pushed by SCIM");
+            tracing::info!(source, call = ?call, made, status, "pushed by SCIM");
         }
         response
     }
@@ -67,9 +76,16 @@ impl Service {
     }
 
     async fn carry_out(&self, source: &str, call: Call, head: &Parts, body: Incoming) -> Result<Answer, ScimError> {
-        let Ok(_place) = PLACES.acquire().await else { return Err(ScimError::later("this replica ends")) };
+        let ends = |_| ScimError::later("this replica ends");
         let has_body = matches!(call, Call::Create(_) | Call::Replace(..) | Call::Patch(..) | Call::Find(_, Asked::InBody));
-        let body = if has_body { Some(read(body).await?) } else { None };
+        let bodies = self.bodies(source);
+        let (body, _room) = if has_body {
+            let room = bodies.acquire().await.map_err(ends)?;
+            (Some(read(body).await?), Some(room))
+        } else {
+            (None, None)
+        };
+        let _place = PLACES.acquire().await.map_err(ends)?;
         let own = |name| text(&head.headers, &name).map(str::to_owned);
         let host = own(header::HOST).map(|host| format!("https://{host}")).unwrap_or_default();
         let given = Given {
@@ -82,6 +98,13 @@ impl Service {
         };
         let late = |_| ScimError::later("the cluster takes too long; send it again");
         timeout(WHOLE, self.desk.answer(source, call, &given)).await.map_err(late)?
+    }
+}
+
+impl Service {
+    /// The places for bodies of a Source whose sender was let in.
+    fn bodies(&self, source: &str) -> Arc<Semaphore> {
+        self.bodies.lock().entry(source.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(BODIES))).clone()
     }
 }
 

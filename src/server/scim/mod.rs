@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 
 use crate::cluster::memory::Memory;
@@ -50,6 +51,7 @@ impl Scim {
             door: Door::new(self.client.clone(), self.memory.clone()),
             desk: Desk::new(store, self.memory.clone()),
             ready: self.ready.clone(),
+            bodies: Mutex::default(),
         });
         tokio::join!(
             certificate.clone().follow(&self.client, &self.memory, (&self.tls_secret, &self.ready)),

@@ -4,27 +4,27 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use tokio::task::block_in_place;
 
 use crate::cluster::pushed::Meant;
 use crate::plan::developer::seconds;
 use crate::plan::scim::error::{ScimError, quoted};
 use crate::plan::scim::patch::patch;
+use crate::plan::scim::people::remembering;
 use crate::plan::scim::projection::Projection;
-use crate::plan::scim::pushed::{Resources, counting};
-use crate::plan::scim::record::{Id, Record, text};
+use crate::plan::scim::pushed::{Resources, counting, is_as_left, repeats};
+use crate::plan::scim::record::{Id, Owner, Record, text};
 use crate::plan::scim::request::Query;
-use crate::plan::scim::resource::take_in;
+use crate::plan::scim::resource::{replaced, take_in};
 use crate::plan::scim::{Attributes, ResourceKind};
 
-use super::desk::{Answer, Desk, Given, names};
+use super::desk::{Answer, Desk, Given, ONE_BY_ONE, Origin, names};
 
 /// So often a change is tried that others get in the way of.
 const TRIES: usize = 8;
-/// More members who are not known yet are looked up all at once.
-const ONE_BY_ONE: usize = 10;
 
 /// A Source, and a type of its resources.
-type At<'a> = (&'a str, ResourceKind);
+type At<'a> = (&'a Origin, ResourceKind);
 
 /// What somebody wants of a resource.
 enum Change<'a> {
@@ -37,10 +37,28 @@ enum Change<'a> {
 impl Desk {
     pub(super) async fn create(&self, (source, kind): At<'_>, body: &Value, given: &Given) -> Result<Answer, ScimError> {
         let mut attributes = take_in(kind, body)?;
-        let members = self.members(source, &mut attributes, &[]).await?.unwrap_or_default();
-        let record = Record::new((kind, source, new_id()?), &attributes, members, &seconds(given.now));
-        let Some(made) = self.make(&record).await? else { return Err(ScimError::taken("userName", text(&attributes, "userName"))) };
+        let members = self.members(source.owner(), &mut attributes, &[]).await?.unwrap_or_default();
+        let record = Record::new((kind, source.owner(), new_id()?), &attributes, members, &seconds(given.now));
+        if kind == ResourceKind::Group {
+            // What is there already need not be made to be seen.
+            self.must_be_new(&record, &attributes).await?;
+        }
+        let taken = || ScimError::taken(kind, "userName", text(&attributes, "userName"));
+        let made = self.make(&record).await?.ok_or_else(taken)?;
+        if kind == ResourceKind::Group
+            && let Err(error) = self.must_be_new(&made, &attributes).await
+        {
+            self.store.delete(&made, Meant::AsSeen).await?;
+            return Err(error);
+        }
         Ok(self.shown(201, &made, given).await)
+    }
+
+    /// A sender that hears no answer sends a Group again, perhaps to another replica. Two of one name would be no team at all.
+    async fn must_be_new(&self, group: &Record, attributes: &Attributes) -> Result<(), ScimError> {
+        let name = text(attributes, "displayName");
+        let others = self.store.of_group(group.owner(), name).await?;
+        if repeats(group, &others) { Err(ScimError::taken(ResourceKind::Group, "displayName and externalId", name)) } else { Ok(()) }
     }
 
     /// Makes a record. Nothing if somebody has its name; what is only left of somebody who moved on is taken away.
@@ -50,7 +68,7 @@ impl Desk {
                 return Ok(Some(made));
             }
             let Some(other) = self.store.of_name(record.name()).await? else { continue };
-            let of_other = self.store.of_id(&other.source, other.id).await?;
+            let of_other = self.store.of_id(other.owner(), other.id).await?;
             let counts = counting(&of_other).get(&other.id).is_some_and(|it| it.name() == other.name());
             if counts || !self.store.delete(&other, Meant::AsSeen).await? {
                 return Ok(None);
@@ -82,7 +100,13 @@ impl Desk {
             // That she left is noted first: from here on nothing brings her back. Who finds it noted goes on with it.
             self.store.create(&record.deleted(&seconds(given.now))).await?;
         }
-        self.store.delete(&record, Meant::Whatever).await?;
+        let exactly = at.1 == ResourceKind::Group && given.if_match.is_some();
+        if exactly && !self.store.delete(&record, Meant::AsSeen).await? {
+            return Err(ScimError::changed());
+        }
+        if !exactly {
+            self.store.delete(&record, Meant::Whatever).await?;
+        }
         Ok(Answer::empty(204))
     }
 
@@ -90,17 +114,17 @@ impl Desk {
     async fn changed(&self, at: At<'_>, change: &Change<'_>, record: &Record) -> Result<(Attributes, Vec<Id>), ScimError> {
         let mut attributes = match change {
             // Keycloak's sender leaves members out when the last one is gone.
-            Change::All(attributes) => attributes.clone(),
+            Change::All(attributes) => replaced(&record.attributes(), attributes),
             Change::Some(body) => {
                 let mut attributes = record.attributes();
                 if !record.members.is_empty() {
                     let members: Vec<Value> = record.members.iter().map(|member| json!({"value": member.to_string()})).collect();
                     attributes.insert("members".to_owned(), members.into());
                 }
-                patch(at.1, &attributes, body)?
+                block_in_place(|| patch(at.1, &attributes, body))?
             }
         };
-        let members = self.members(at.0, &mut attributes, &record.members).await?.unwrap_or_default();
+        let members = self.members(at.0.owner(), &mut attributes, &record.members).await?.unwrap_or_default();
         Ok((attributes, members))
     }
 
@@ -117,20 +141,29 @@ impl Desk {
                 return Ok(record);
             }
             let changed = record.changed(&attributes, members, &seconds(given.now));
+            let changed = remembering(&record, changed, &at.0.mapping);
             if let Some(kept) = self.keep(&record, &changed).await? {
                 return Ok(Arc::new(kept));
             }
         }
-        Err(ScimError::later("others change this at the same time; send it again"))
+        Err(busy())
     }
 
-    /// Ends the move of a resource that somebody else began: nobody may change it where it was any more. Not if somebody just did.
+    /// Ends the move of a resource, whoever began it: nobody may change it where it was any more. Not if somebody did since it was left.
     async fn has_moved(&self, record: &Record) -> Result<bool, ScimError> {
         let Some(moved) = &record.stamp.moved else { return Ok(true) };
-        match self.store.of_name(&moved.from).await? {
-            Some(before) if before.id == record.id => self.store.delete(&before, Meant::AsSeen).await,
-            _ => Ok(true),
+        for _ in 0..TRIES {
+            match self.store.of_name(&moved.from).await? {
+                // It went, and somebody else may be called so by now.
+                None => return Ok(true),
+                Some(before) if before.id != record.id => return Ok(true),
+                Some(before) if !is_as_left(moved, record.id, &before) => return Ok(false),
+                Some(before) if self.store.delete(&before, Meant::AsSeen).await? => return Ok(true),
+                // It is another one by now: which is read again.
+                Some(_) => {}
+            }
         }
+        Err(busy())
     }
 
     /// Keeps a change. Nothing if the resource is another one by now.
@@ -139,9 +172,9 @@ impl Desk {
             return self.store.replace(changed).await;
         }
         let Some(made) = self.make(changed).await? else {
-            return Err(ScimError::taken("userName", text(&changed.attributes(), "userName")));
+            return Err(ScimError::taken(changed.kind, "userName", text(&changed.attributes(), "userName")));
         };
-        if self.store.delete(before, Meant::AsSeen).await? {
+        if self.has_moved(&made).await? {
             return Ok(Some(made));
         }
         // It was changed where it was, so it has not moved.
@@ -150,7 +183,7 @@ impl Desk {
     }
 
     /// Takes the members out of what was sent: those who were there before, and others of the Source. Nothing if none were sent.
-    async fn members(&self, source: &str, attributes: &mut Attributes, before: &[Id]) -> Result<Option<Vec<Id>>, ScimError> {
+    async fn members(&self, source: Owner<'_>, attributes: &mut Attributes, before: &[Id]) -> Result<Option<Vec<Id>>, ScimError> {
         let Some(Value::Array(sent)) = attributes.remove("members") else { return Ok(None) };
         let mut members = Vec::with_capacity(sent.len());
         let mut seen = HashSet::new();
@@ -169,7 +202,7 @@ impl Desk {
         Ok(Some(members))
     }
 
-    async fn must_exist(&self, source: &str, ids: &[Id]) -> Result<(), ScimError> {
+    async fn must_exist(&self, source: Owner<'_>, ids: &[Id]) -> Result<(), ScimError> {
         let mut resources = self.resources(source);
         let unknown: Vec<Id> = ids.iter().filter(|id| resources.get(**id).is_none()).copied().collect();
         if unknown.len() > ONE_BY_ONE {
@@ -184,6 +217,10 @@ impl Desk {
             None => Ok(()),
         }
     }
+}
+
+fn busy() -> ScimError {
+    ScimError::later("others change this at the same time; send it again")
 }
 
 fn nobody(value: &str) -> ScimError {

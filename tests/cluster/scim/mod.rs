@@ -1,6 +1,7 @@
 //! People whom an identity provider pushes by SCIM 2.0 (DESIGN.md, "Sources"): what is answered is kept, access follows at once, and the protocol is as others check it.
 
 mod access;
+mod again;
 mod corpus;
 mod killed;
 mod protocol;

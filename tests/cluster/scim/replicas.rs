@@ -34,7 +34,14 @@ async fn what_one_replica_answered_another_one_knows_and_a_new_certificate_needs
         let set = |title: &str| json!([{"op": "replace", "path": "title", "value": title}]);
         second.patch(&format!("/Users/{id}"), set("one")).await.is(200);
         assert_eq!(first.get(&format!("/Users/{id}")).await.is(200).body["title"], "one");
+        let rename = json!([{"op": "replace", "path": "userName", "value": format!("new-{login}@example.com")}]);
+        first.patch(&format!("/Users/{id}"), rename).await.is(200);
+        let by_login = |login: &str| format!("userName eq \"{login}@example.com\"");
+        assert_eq!(second.find("Users", &by_login(&login)).await["totalResults"], 0, "she is called otherwise");
+        assert_eq!(second.find("Users", &by_login(&format!("new-{login}"))).await["Resources"][0]["id"], id.as_str());
         first.with("DELETE", &format!("/Users/{id}"), &[], None).await.is(204);
+        assert_eq!(second.find("Users", &by_login(&format!("new-{login}"))).await["totalResults"], 0, "she is gone");
+        assert_eq!(second.find("Users", &format!("externalId eq \"ext-{login}\"")).await["totalResults"], 0, "she is gone");
         second.get(&format!("/Users/{id}")).await.is(404);
         first.with("DELETE", &format!("/Groups/{group}"), &[], None).await.is(204);
     }

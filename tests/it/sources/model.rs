@@ -199,7 +199,7 @@ pub fn read(hour: i64, people: &[Person]) -> Read {
 /// What is told where every group has another name.
 pub fn found(people: &[Person]) -> Found {
     let groups = people.iter().flat_map(|person| &person.groups).map(|group| (group.clone(), group.clone())).collect();
-    Found { people: people.to_vec(), groups, versions: BTreeMap::new() }
+    Found { people: people.to_vec(), groups, ..Found::default() }
 }
 
 /// Plans as the operator does.

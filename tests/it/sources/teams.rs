@@ -1,6 +1,6 @@
 //! Groups that tell of nobody, and groups that are called the same.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::json;
 use usher::api::Reason;
@@ -98,7 +98,7 @@ fn two_groups_of_one_name_put_nobody_into_a_team_and_take_nobody_out() {
         ada.groups = of_ada.iter().map(|it| (*it).to_owned()).collect();
         bob.groups = of_bob.iter().map(|it| (*it).to_owned()).collect();
         let groups = groups.iter().map(|(id, name)| ((*id).to_owned(), (*name).to_owned())).collect();
-        Read::new(at(hour), Found { people: vec![ada, bob], groups, versions: BTreeMap::new() }, BTreeSet::new())
+        Read::new(at(hour), Found { people: vec![ada, bob], groups, ..Found::default() }, BTreeSet::new())
     };
     let (real, forged, ops) =
         (("cn=payments,ou=groups", "payments"), ("cn=payments,ou=mine,ou=groups", "payments"), ("cn=ops,ou=groups", "ops"));

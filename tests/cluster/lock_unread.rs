@@ -24,6 +24,7 @@ const CRD: &str = "locks.usher.dev";
 struct House {
     // Dropped first, as its log goes with the control plane.
     operator: Operator,
+    install: Install,
     plane: ControlPlane,
     client: Client,
     stage: Stage,
@@ -44,7 +45,7 @@ impl House {
         declare(&client, "Lock", "stolen", json!({"developer": "cyd", "reason": "SEC-91"})).await;
         developer(&client, "cyd", json!({"teams": ["all"]})).await;
         reaches(&client, "Lock", "stolen", "/status/state", "Applied").await;
-        let house = Self { operator, plane, client, stage, ada };
+        let house = Self { operator, install, plane, client, stage, ada };
         wait_until("ada may", SOON, async || if house.ada_may().await { Ok(()) } else { Err("she may not") }).await;
         house
     }
@@ -141,7 +142,13 @@ async fn without_the_right_to_read_locks_an_operator_that_starts_adds_nothing() 
         taken.push(role);
     }
     assert!(!taken.is_empty(), "nobody may read Locks");
-    house.operator.restart().await;
+    // Another replica, which waits for the Lease and then reads everything anew while it cannot read Locks.
+    house.operator.kill();
+    house.operator = Operator::start_with(&house.install, &["--identity", "usher-1"]).await;
+    wait_until("the Lease of the first is over", 2 * SOON, async || {
+        if house.operator.log().contains("reading the clusters anew") { Ok(()) } else { Err("it waits") }
+    })
+    .await;
     house.is_closed().await;
     edit(&house.client, "Developer", "dan", json!({"state": "Active"})).await;
     throughout("what was sealed stays so", Duration::from_secs(5), async || house.sealed(&dan).await).await;

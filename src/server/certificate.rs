@@ -84,7 +84,7 @@ impl Certificate {
             };
             match &why {
                 Some(why) if told.as_ref() != Some(why) => {
-                    tracing::warn!(server, secret, why, "no new certificate; nobody is served without one")
+                    tracing::warn!(server, secret, why, "no new certificate; nobody is served without one");
                 }
                 None if version != seen => tracing::info!(server, secret, "the certificate was read"),
                 _ => {}

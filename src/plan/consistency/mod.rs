@@ -139,7 +139,7 @@ mod tests {
             (0..count).map(|number| (format!("p{number:02}"), Some(fault.clone()))).collect()
         };
         let (one, two) =
-            (Figure::of("a", &cells(DifferenceKind::Missing, 12), &teams), Figure::of("b", &cells(DifferenceKind::More, 3), &teams));
+            (Figure::of("a", &cells(DifferenceKind::Missing, 12), teams), Figure::of("b", &cells(DifferenceKind::More, 3), teams));
         let sum = one.plus(&two);
         assert_eq!(sum, two.plus(&one));
         assert_eq!((sum.tally, sum.worst.len()), (Tally { right: 0, cells: 15 }, 10));

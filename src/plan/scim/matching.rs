@@ -22,8 +22,9 @@ pub fn fits(filter: &Filter, attributes: &Attributes) -> bool {
         }
         // What is not there is nothing else than what was asked for.
         Filter::Compare(target, Operator::NotEqual, wanted) => {
-            !values(target, attributes).into_iter().any(|value| compares(target.compared(), value, Operator::Equal, wanted))
-                && !(wanted.is_null() && values(target, attributes).is_empty())
+            let there = values(target, attributes);
+            let nothing = wanted.is_null() && there.is_empty();
+            !nothing && !there.into_iter().any(|value| compares(target.compared(), value, Operator::Equal, wanted))
         }
         Filter::Compare(target, Operator::Equal, Value::Null) => !values(target, attributes).into_iter().any(is_present),
         Filter::Compare(target, operator, wanted) => {

@@ -62,6 +62,7 @@ impl Mutability {
 
 /// An attribute.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a characteristic of its own in RFC 7643, section 7")]
 pub struct Attribute {
     /// Its name.
     pub name: &'static str,

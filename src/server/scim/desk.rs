@@ -127,7 +127,7 @@ impl Desk {
         if same {
             return Ok(Answer { etag: Some(record.version()), ..Answer::empty(304) });
         }
-        Ok(self.shown(200, &record, given).await)
+        Ok(self.shown(200, &record, given))
     }
 
     /// The resource, as the API server has it.
@@ -139,7 +139,7 @@ impl Desk {
     }
 
     /// A resource, as it is answered.
-    pub(super) async fn shown(&self, status: u16, record: &Record, given: &Given) -> Answer {
+    pub(super) fn shown(&self, status: u16, record: &Record, given: &Given) -> Answer {
         let query = Query::read(&given.query);
         let projection = Projection::read(record.kind, query.attributes.as_deref(), query.excluded.as_deref());
         let resources = self.resources(record.owner());

@@ -141,6 +141,8 @@ fn response(answer: Result<Answer, ScimError>) -> Response<Full<Bytes>> {
             (answer.status, answer.body)
         }
         Err(error) => {
+            // What is left of a body that was not read is in the way of another request.
+            put(header::CONNECTION, matches!(error.status, 408 | 413).then(|| "close".to_owned()));
             put(header::ALLOW, error.allow.map(str::to_owned));
             put(header::RETRY_AFTER, error.retry_after.map(|seconds| seconds.to_string()));
             put(header::WWW_AUTHENTICATE, (error.status == 401).then(|| "Bearer realm=\"scim\"".to_owned()));

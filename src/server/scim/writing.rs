@@ -51,7 +51,7 @@ impl Desk {
             self.store.delete(&made, Meant::AsSeen).await?;
             return Err(error);
         }
-        Ok(self.shown(201, &made, given).await)
+        Ok(self.shown(201, &made, given))
     }
 
     /// A sender that hears no answer sends a Group again, perhaps to another replica. Two of one name would be no team at all.
@@ -79,7 +79,7 @@ impl Desk {
 
     pub(super) async fn put(&self, at: At<'_>, id: &str, body: &Value, given: &Given) -> Result<Answer, ScimError> {
         let changed = self.change(at, id, given, &Change::All(take_in(at.1, body)?)).await?;
-        Ok(self.shown(200, &changed, given).await)
+        Ok(self.shown(200, &changed, given))
     }
 
     pub(super) async fn patch(&self, at: At<'_>, id: &str, body: &Value, given: &Given) -> Result<Answer, ScimError> {
@@ -90,7 +90,7 @@ impl Desk {
             // Senders want no list of thousands for each of its changes.
             return Ok(Answer { etag: Some(changed.version()), ..Answer::empty(204) });
         }
-        Ok(self.shown(200, &changed, given).await)
+        Ok(self.shown(200, &changed, given))
     }
 
     pub(super) async fn delete(&self, at: At<'_>, id: &str, given: &Given) -> Result<Answer, ScimError> {

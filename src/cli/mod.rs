@@ -1,6 +1,5 @@
 //! The `usher` command.
 
-mod audit_webhook;
 pub mod connect;
 pub mod consistency;
 pub mod crds;
@@ -14,8 +13,8 @@ pub mod orphans;
 pub mod plan;
 mod read;
 pub mod remote;
-mod rules;
 pub mod report;
+mod rules;
 pub mod run;
 mod serve;
 pub mod settings;

@@ -4,8 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
 use kube::runtime::events::{Recorder, Reporter};
 use kube::{Client, Config};
 use tokio::net::TcpListener;
@@ -24,14 +22,15 @@ use crate::controllers::{self, defaults};
 use crate::plan::cluster::ClusterKey;
 use crate::plan::name::digest;
 use crate::plan::scorecard::denied::Request;
+use crate::server::audit::AuditWebhook;
 use crate::server::scim::Scim;
 use crate::telemetry::export::Target;
 use crate::telemetry::logging::{self, Format};
 use crate::telemetry::metrics::Metrics;
 
+use super::Failure;
 use super::connect::Connect;
 use super::settings::Values;
-use super::{Failure, audit_webhook};
 
 /// A replica that starts waits so long for other clusters; what is not known of them by then is found out while it works.
 const REMOTES_WITHIN: Duration = Duration::from_secs(5);
@@ -106,7 +105,7 @@ impl Run {
             tokio::spawn(Scim { client, memory, metrics, tls_secret, ready }.serve(listener));
         }
         let (sink, denied) = figures::sink(metrics.clone());
-        let audit = self.audit_webhook(&client, namespace, sink.clone()).await?;
+        self.take_audit(&client, &memory, &sink).await?;
         let identity = self.identity();
         let remotes = Remotes { home: client.clone(), memory, metrics, connections: Arc::default(), terms };
         let work = self.lead(config, namespace, &identity, &remotes, (&watches, export, (sink, denied)));
@@ -114,7 +113,6 @@ impl Run {
             outcome = work => outcome,
             // Which cluster each Secret leads to stands in Environments, so all of those are read before.
             () = async { watches.complete().await; remotes.clone().run().await } => Ok(()),
-            ended = audit => Err(format!("what takes the audit webhook's events ended: {ended:?}").into()),
             served = server => Err(format!("the HTTP server ended: {served:?}").into()),
             () = told_to_stop() => {
                 tracing::info!("told to stop");
@@ -184,15 +182,20 @@ impl Run {
     }
 
     /// Opens the door for the audit webhook, if there is to be one.
-    async fn audit_webhook(
-        &self,
-        client: &Client,
-        namespace: &str,
-        sink: Arc<Sink>,
-    ) -> Result<BoxFuture<'static, std::io::Result<()>>, Failure> {
-        let Some(address) = self.audit_listen else { return Ok(std::future::pending().boxed()) };
-        let serve = audit_webhook::open(client.clone(), (namespace, &self.audit_secret), address, sink).await?;
-        Ok(serve.boxed())
+    async fn take_audit(&self, client: &Client, memory: &Arc<Memory>, sink: &Arc<Sink>) -> Result<(), Failure> {
+        let Some(address) = self.audit_listen else { return Ok(()) };
+        let listener = listen(address, "--audit-listen").await?;
+        tracing::info!(audit = %listener.local_addr()?, "taking what the audit webhook sends");
+        let (working, taking) = (sink.clone(), sink.clone());
+        let webhook = AuditWebhook {
+            client: client.clone(),
+            memory: memory.clone(),
+            secret: self.audit_secret.clone(),
+            leads: Arc::new(move || working.leads()),
+            taker: Arc::new(move |requests| taking.take(requests)),
+        };
+        tokio::spawn(webhook.serve(listener));
+        Ok(())
     }
 
     fn identity(&self) -> String {

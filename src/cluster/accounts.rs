@@ -26,15 +26,15 @@ pub async fn own_secret(client: &Client, namespace: &str, name: &str) -> Result<
 }
 
 /// A value in a Secret; nothing if there is no such key, or it is no text.
-pub fn value(secret: Secret, key: &str) -> Option<SecretString> {
-    let bytes = secret.data?.remove(key)?;
+pub fn value(secret: &Secret, key: &str) -> Option<SecretString> {
+    let bytes = secret.data.as_ref()?.get(key)?;
     // An editor's last line break is no part of a token.
-    String::from_utf8(bytes.0).ok().map(|text| SecretString::from(text.trim_end_matches(['\r', '\n'])))
+    str::from_utf8(&bytes.0).ok().map(|text| SecretString::from(text.trim_end_matches(['\r', '\n'])))
 }
 
 /// A value in a Secret of usher's own namespace; nothing if there is no such Secret or key, or it is no text.
 pub async fn own_value(client: &Client, namespace: &str, key: &SecretKey) -> Result<Option<SecretString>, Error> {
-    Ok(own_secret(client, namespace, &key.name).await?.and_then(|secret| value(secret, &key.key)))
+    Ok(own_secret(client, namespace, &key.name).await?.and_then(|secret| value(&secret, &key.key)))
 }
 
 /// The first password of an account, for its owner.

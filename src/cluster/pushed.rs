@@ -63,7 +63,8 @@ impl Store {
     }
 
     async fn labelled(&self, labels: &str) -> Result<Vec<Arc<Record>>, ScimError> {
-        let found = self.api.list(&ListParams::default().labels(labels)).await.map_err(|error| later("list", &ObjectMeta::default(), error))?;
+        let found =
+            self.api.list(&ListParams::default().labels(labels)).await.map_err(|error| later("list", &ObjectMeta::default(), error))?;
         Ok(found.items.into_iter().filter_map(|object| self.take_in(object)).map(Arc::new).collect())
     }
 

@@ -1,3 +1,13 @@
-//! What replicas serve to others: SCIM, by which identity providers push people. Every replica does, whether it leads or not.
+//! What replicas serve to others over TLS: SCIM, by which identity providers push people, and the door of the API server's audit webhook. Every replica does, whether it
+//! leads or not. `listener` takes connections, `certificate` follows the Secret with the key.
 
+pub mod audit;
+mod certificate;
+mod listener;
 pub mod scim;
+mod token;
+
+use std::sync::Arc;
+
+/// Whether something is so at the moment.
+pub type Asked = Arc<dyn Fn() -> bool + Send + Sync>;

@@ -141,7 +141,8 @@ impl House {
     async fn new() -> Self {
         let plane = ControlPlane::exclusive(AuditLevel::Metadata).await;
         let client = plane.admin_client().await;
-        let install = Install::new(&plane, &[PATIENT[0], PATIENT[1], "audit.retention=5s", "audit.revisionsPerRole=1", "scim.enabled=true"]).await;
+        let install =
+            Install::new(&plane, &[PATIENT[0], PATIENT[1], "audit.retention=5s", "audit.revisionsPerRole=1", "scim.enabled=true"]).await;
         let ca = certify(&client).await;
         let audit = Audit::from_now(&plane);
         let operator = Operator::start_with(&install, &["--identity", "usher-0"]).await;

@@ -72,7 +72,7 @@ impl Way<'_> {
         let secret = read.map_err(|error| trouble(Reason::Unreachable, error.chain()))?;
         let missing =
             || trouble(Reason::SecretNotFound, format!("{} does not exist; make it (docs/tasks/several-clusters.md)", self.title()));
-        let text = value(secret.ok_or_else(missing)?, &self.secret.key);
+        let text = value(&secret.ok_or_else(missing)?, &self.secret.key);
         let text = text.ok_or_else(|| self.unusable("it has no such key, or what is there is no text; put the kubeconfig there"))?;
         let told = kubeconfig::read(text.expose_secret()).await.map_err(|why| self.unusable(&why))?;
         let client = connection::open(&told.config, self.terms).map_err(|_| self.unusable("its certificates cannot be used"))?;

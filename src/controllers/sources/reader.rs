@@ -171,7 +171,7 @@ impl Reader {
 
     /// Looks whether there is a token by which a sender is let in. Returns how long it is until the next time.
     async fn look_for_token(&self, context: &Arc<Context>, source: &Source, token: &SecretKey) -> Duration {
-        let shut = match outside::secrets(context, token, None).await {
+        let shut = match outside::secrets(&context.client, &context.memory.settings().namespace, token, None).await {
             Ok(secrets) if secrets.credential.expose_secret().len() >= SHORTEST_TOKEN => None,
             Ok(_) => {
                 let message = format!(

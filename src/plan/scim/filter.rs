@@ -138,7 +138,9 @@ impl<'a> Reader<'a> {
     fn term(&mut self, scope: Scope, depth: usize) -> Result<Filter, ScimError> {
         self.terms += 1;
         if self.terms > MOST_TERMS || depth > DEEPEST {
-            return Err(wrong(format!("the filter is too long: {MOST_TERMS} comparisons and {DEEPEST} brackets in each other are the most")));
+            return Err(wrong(format!(
+                "the filter is too long: {MOST_TERMS} comparisons and {DEEPEST} brackets in each other are the most"
+            )));
         }
         if self.negated() {
             return Ok(Filter::Not(Box::new(self.grouped(scope, depth)?)));

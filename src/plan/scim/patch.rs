@@ -259,7 +259,10 @@ fn apply_filtered(holder: &mut Attributes, verb: Verb, target: Target, filter: &
     }
     if !meant && verb != Verb::Remove {
         let demands = filter.demands().ok_or_else(|| {
-            ScimError::bad(ScimType::NoTarget, format!("no value of {} fits that filter, nor does it say what such a one is", attribute.name))
+            ScimError::bad(
+                ScimType::NoTarget,
+                format!("no value of {} fits that filter, nor does it say what such a one is", attribute.name),
+            )
         })?;
         let demands: Map<String, Value> = demands.into_iter().map(|(name, value)| (name.to_owned(), value.clone())).collect();
         let mut made = values(|name| attribute.part(name), &demands)?;
@@ -352,4 +355,3 @@ fn is_empty(value: &Value) -> bool {
         Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }
 }
-

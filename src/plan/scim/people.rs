@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use super::super::source::mapping::Mapping;
 use super::super::source::{Found, Person};
+use super::path::{Scope, resolve};
 use super::pushed::{counting, left_over};
 use super::record::{Record, text};
-use super::path::{Scope, resolve};
 use super::{Attributes, ResourceKind};
 
 /// What is left over goes after this: until then a replica may be about to go on with it.
@@ -50,7 +50,7 @@ fn person(record: &Record, keys: &BTreeSet<String>, groups: BTreeSet<String>) ->
     let attributes = record.attributes();
     let known = keys.iter().filter_map(|key| Some((key.clone(), attribute(record, &attributes, key)?))).collect();
     let active = attributes.get("active").and_then(Value::as_bool);
-    Person { id: record.id.to_string(), attributes: known, groups, active, gone: false }
+    Person { id: record.id.to_string(), attributes: known, groups, active, gone: false, recorded_at: None }
 }
 
 /// What a key of a mapping stands for: an attribute, of several values the primary one or the first; and what senders say in different ways.

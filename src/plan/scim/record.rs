@@ -127,8 +127,7 @@ impl Record {
     /// A resource that nobody has kept yet.
     pub fn new((kind, source, id): (ResourceKind, &str, Id), attributes: &Attributes, members: Vec<Id>, now: &str) -> Self {
         let stamp = Stamp { created: now.to_owned(), modified: now.to_owned(), ..Stamp::default() };
-        let record =
-            Self { kind, source: source.to_owned(), id, text: String::new(), members, stamp, meta: ObjectMeta::default() };
+        let record = Self { kind, source: source.to_owned(), id, text: String::new(), members, stamp, meta: ObjectMeta::default() };
         record.saying(attributes)
     }
 
@@ -151,7 +150,8 @@ impl Record {
         let mut changed = Self { members, ..self.clone() }.saying(attributes);
         changed.stamp.modified = now.to_owned();
         changed.stamp.revision += 1;
-        changed.stamp.moved = (changed.name() != self.name()).then(|| Moved { from: self.name().to_owned(), revision: self.stamp.revision });
+        changed.stamp.moved =
+            (changed.name() != self.name()).then(|| Moved { from: self.name().to_owned(), revision: self.stamp.revision });
         changed
     }
 
@@ -187,7 +187,11 @@ impl Record {
     pub fn object(&self, namespace: &str, installation: &str) -> Result<ConfigMap, ScimError> {
         let stamp = serde_json::to_string(&self.stamp).unwrap_or_default();
         if self.text.len() > LARGEST {
-            return Err(ScimError::too_large(format!("the {} has {} bytes; {LARGEST} are the most that is kept", self.kind, self.text.len())));
+            return Err(ScimError::too_large(format!(
+                "the {} has {} bytes; {LARGEST} are the most that is kept",
+                self.kind,
+                self.text.len()
+            )));
         }
         if self.members.len() > MOST_MEMBERS {
             let detail = format!("the Group has {} members; {MOST_MEMBERS} are the most, so divide it", self.members.len());

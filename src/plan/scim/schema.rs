@@ -255,17 +255,20 @@ pub const USERS: Schema = Schema {
         Attribute::text("locale", "Where she is, for formats"),
         Attribute::text("timezone", "Her time zone"),
         Attribute::new("active", Type::Boolean, "Whether she may have anything: false suspends her; left out, nothing changes"),
-        Attribute::complex("emails", plural!(Attribute::text("value", "The address"), "work", "home", "other"), "E-mail addresses").several(),
+        Attribute::complex("emails", plural!(Attribute::text("value", "The address"), "work", "home", "other"), "E-mail addresses")
+            .several(),
         Attribute::complex(
             "phoneNumbers",
             plural!(Attribute::text("value", "The number"), "work", "home", "mobile", "fax", "pager", "other"),
             "Telephone numbers",
         )
         .several(),
-        Attribute::complex("ims", plural!(Attribute::text("value", "The address"), "xmpp", "skype"), "Addresses for instant messages").several(),
+        Attribute::complex("ims", plural!(Attribute::text("value", "The address"), "xmpp", "skype"), "Addresses for instant messages")
+            .several(),
         Attribute::complex("addresses", ADDRESS, "Postal addresses").several(),
         Attribute::complex("groups", GROUPS, "The Groups that she is in, which are changed there").several().read_only(),
-        Attribute::complex("entitlements", plural!(Attribute::text("value", "The entitlement"),), "Things that she has, by the sender").several(),
+        Attribute::complex("entitlements", plural!(Attribute::text("value", "The entitlement"),), "Things that she has, by the sender")
+            .several(),
         Attribute::complex("roles", plural!(Attribute::text("value", "The role"),), "Roles that she has, by the sender").several(),
     ],
 };

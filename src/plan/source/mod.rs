@@ -108,7 +108,8 @@ pub fn still_means(planned: &Source, now: Option<&Source>) -> bool {
 }
 
 fn digest(people: &[Person]) -> String {
-    let lines: BTreeSet<String> = people.iter().map(|it| format!("{:?}", (&it.id, &it.attributes, &it.groups, it.active, it.gone))).collect();
+    let lines: BTreeSet<String> =
+        people.iter().map(|it| format!("{:?}", (&it.id, &it.attributes, &it.groups, it.active, it.gone))).collect();
     let mut hash = Sha256::new();
     for line in lines {
         hash.update(line.len().to_be_bytes());

@@ -9,8 +9,6 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use kube::{Client, ResourceExt};
 use parking_lot::Mutex;
 use secrecy::ExposeSecret;
-use sha2::{Digest, Sha256};
-use subtle::ConstantTimeEq;
 
 use crate::api::environment::SecretKey;
 use crate::api::source::Origin;
@@ -18,13 +16,11 @@ use crate::cluster::accounts::own_value;
 use crate::cluster::memory::Memory;
 use crate::plan::scim::error::ScimError;
 use crate::plan::source::SHORTEST_TOKEN;
+use crate::server::token::{Seal, is_right, seal_of};
 
 /// So many wrong tokens are looked at at once, and then one in so long. A right one is never held back: whoever sends wrong ones keeps nobody else out.
 const BURST: NonZeroU32 = NonZeroU32::MIN.saturating_add(19);
 const EACH: Duration = Duration::from_secs(3);
-
-/// The digest of a token.
-type Seal = [u8; 32];
 
 /// What is known of a token, and of which version of which Secret that is.
 struct Known {
@@ -52,14 +48,14 @@ impl Door {
     /// Lets somebody in who has the token of a Source.
     pub async fn admit(&self, source: &str, authorization: Option<&str>) -> Result<(), ScimError> {
         let wanted = self.seal(source).await?;
-        let sent = authorization.and_then(bearer).map(seal_of);
-        // Compared whether there is one or not, and always as slowly.
-        let same = sent.unwrap_or_default().ct_eq(&wanted.unwrap_or([1; 32]));
-        if bool::from(same) && sent.is_some() && wanted.is_some() {
+        if is_right(authorization, wanted) {
             return Ok(());
         }
         if self.wrong.check().is_err() {
-            return Err(ScimError { retry_after: Some(EACH.as_secs()), ..ScimError::new(429, "too many wrong tokens; wait, and send the right one") });
+            return Err(ScimError {
+                retry_after: Some(EACH.as_secs()),
+                ..ScimError::new(429, "too many wrong tokens; wait, and send the right one")
+            });
         }
         tracing::warn!(source, "somebody sent no token, or a wrong one, to the SCIM server");
         Err(ScimError::new(401, "send the token of this Source as Authorization: Bearer"))
@@ -89,14 +85,4 @@ impl Door {
         self.known.lock().insert(source.to_owned(), Known { key, version, seal });
         Ok(seal)
     }
-}
-
-fn seal_of(token: &str) -> Seal {
-    Sha256::digest(token.as_bytes()).into()
-}
-
-/// The token of a header (RFC 6750).
-fn bearer(header: &str) -> Option<&str> {
-    let (scheme, token) = header.trim().split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

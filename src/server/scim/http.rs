@@ -1,6 +1,5 @@
 //! HTTP to and from what is asked and answered. A sender is let in before anything of a body is read.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::request::Parts;
@@ -36,7 +35,7 @@ pub struct Service {
     /// Who carries out.
     pub desk: Desk,
     /// Whether what is pushed was read once.
-    pub ready: Arc<dyn Fn() -> bool + Send + Sync>,
+    pub ready: crate::server::Asked,
 }
 
 impl Service {

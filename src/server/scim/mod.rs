@@ -1,14 +1,13 @@
-//! SCIM 2.0 over TLS, `/scim/v2/<source>`. `listener` takes connections, `certificate` has the key, `door` lets senders in, `http` translates, `desk` carries out what
+//! SCIM 2.0 over TLS, `/scim/v2/<source>`. `door` lets senders in, `http` translates, `desk` carries out what
 //! [`crate::plan::scim`] says.
 
-mod certificate;
 mod desk;
 mod door;
 mod http;
-mod listener;
 mod writing;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::Client;
 use tokio::net::TcpListener;
@@ -17,10 +16,16 @@ use crate::cluster::memory::Memory;
 use crate::cluster::pushed::Store;
 use crate::telemetry::metrics::Metrics;
 
-use self::certificate::Certificate;
+use super::Asked;
+use super::certificate::Certificate;
+use super::listener::{Bounds, listen};
+
 use self::desk::Desk;
 use self::door::Door;
 use self::http::Service;
+
+/// A connection lives for ten minutes: whoever pushes keeps one open, and after that finds a replica that may be less busy.
+const BOUNDS: Bounds = Bounds { name: "scim", connections: 256, life: Duration::from_mins(10) };
 
 /// What is needed to serve SCIM.
 pub struct Scim {
@@ -33,13 +38,13 @@ pub struct Scim {
     /// The Secret of usher's own namespace with `tls.crt` and `tls.key`.
     pub tls_secret: String,
     /// Whether all of it was read once.
-    pub ready: Arc<dyn Fn() -> bool + Send + Sync>,
+    pub ready: Asked,
 }
 
 impl Scim {
     /// Serves for ever.
     pub async fn serve(self, listener: TcpListener) {
-        let certificate = Arc::new(Certificate::default());
+        let certificate = Arc::new(Certificate::new(BOUNDS.name));
         let store = Store::new(self.client.clone(), self.memory.clone(), self.metrics.clone());
         let service = Arc::new(Service {
             door: Door::new(self.client.clone(), self.memory.clone()),
@@ -48,7 +53,10 @@ impl Scim {
         });
         tokio::join!(
             certificate.clone().follow(&self.client, &self.memory, &self.tls_secret),
-            listener::listen(listener, certificate, service)
+            listen(listener, certificate, BOUNDS, move |request| {
+                let service = service.clone();
+                async move { service.answer(request).await }
+            })
         );
     }
 }

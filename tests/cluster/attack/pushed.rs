@@ -52,7 +52,13 @@ async fn nobody_but_the_operator_says_that_something_was_pushed() {
     allowed("a ConfigMap of her own", writes(&admin, &map(&name("own"), json!({}))).await);
     refused("what was pushed", writes(&admin, &map(&name("usher-scim-user"), labels("User"))).await, "usher-pushed");
     let maps: Api<ConfigMap> = Api::namespaced(siege.client.clone(), NAMESPACE);
-    let any = maps.list(&ListParams::default()).await.expect("a list").items.into_iter().find(|it| it.metadata.name.as_deref() == Some("usher-settings"));
+    let any = maps
+        .list(&ListParams::default())
+        .await
+        .expect("a list")
+        .items
+        .into_iter()
+        .find(|it| it.metadata.name.as_deref() == Some("usher-settings"));
     let mut own = any.expect("the settings");
     own.metadata.labels.get_or_insert_default().insert("usher.dev/scim".to_owned(), "User".to_owned());
     let parameters = PostParams { dry_run: true, ..PostParams::default() };

@@ -25,7 +25,8 @@ async fn who_is_pushed_gets_what_her_groups_give_and_loses_all_of_it_when_she_is
     let who = house.known(&ada).await;
     house.may(&who, &["get"]).await;
     // A PATCH of which nothing is kept is an error, and takes nobody for gone.
-    let nothing = house.sender.patch(&format!("/Users/{id}"), json!([{"op": "replace", "path": "isEnabled", "value": false}])).await.is(400);
+    let nothing =
+        house.sender.patch(&format!("/Users/{id}"), json!([{"op": "replace", "path": "isEnabled", "value": false}])).await.is(400);
     assert_eq!(nothing.body["scimType"], "invalidPath", "{nothing:?}");
     house.may(&who, &["get"]).await;
 }
@@ -37,9 +38,17 @@ async fn moving_between_groups_changes_access_and_leaving_the_last_one_takes_it(
     let (viewers, editors) = (house.team("view", &[&id, &other]).await, house.team("edit", &[]).await);
     let who = house.known(&ada).await;
     house.may(&who, &["get"]).await;
-    house.sender.patch(&format!("/Groups/{editors}"), json!([{"op": "Add", "path": "members", "value": [{"$ref": null, "value": id}]}])).await.is(204);
+    house
+        .sender
+        .patch(&format!("/Groups/{editors}"), json!([{"op": "Add", "path": "members", "value": [{"$ref": null, "value": id}]}]))
+        .await
+        .is(204);
     house.may(&who, &["get", "create"]).await;
-    house.sender.patch(&format!("/Groups/{viewers}"), json!([{"op": "remove", "path": format!("members[value eq \"{id}\"]")}])).await.is(204);
+    house
+        .sender
+        .patch(&format!("/Groups/{viewers}"), json!([{"op": "remove", "path": format!("members[value eq \"{id}\"]")}]))
+        .await
+        .is(204);
     house.sender.patch(&format!("/Groups/{editors}"), json!([{"op": "Remove", "path": "members", "value": [{"value": id}]}])).await.is(204);
     house.may(&who, &[]).await;
     assert!(house.developer(&ada).await.is_some_and(|it| it.data["spec"]["state"] == "Active"), "she is still there");

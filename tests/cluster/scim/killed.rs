@@ -40,12 +40,10 @@ struct Worker {
 impl Worker {
     /// Sends until there is an answer.
     async fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
-        wait_until(&format!("{method} {path} is answered"), PATIENCE, async || {
-            match self.sender.try_with(method, path, &[], body).await {
-                Ok(answer) if answer.status < 500 => Ok(answer),
-                Ok(answer) => Err(format!("{answer:?}")),
-                Err(problem) => Err(problem),
-            }
+        wait_until(&format!("{method} {path} is answered"), PATIENCE, async || match self.sender.try_with(method, path, &[], body).await {
+            Ok(answer) if answer.status < 500 => Ok(answer),
+            Ok(answer) => Err(format!("{answer:?}")),
+            Err(problem) => Err(problem),
         })
         .await
     }
@@ -137,11 +135,21 @@ async fn settles(client: &Client, people: &[Person]) {
     let developers = kind(client, "Developer").await;
     wait_until("people are as was answered", PATIENCE, async || {
         let all = developers.list(&ListParams::default()).await.map_err(|error| explain(&error))?.items;
-        let state = |login: &str| all.iter().find(|it| it.metadata.name.as_deref() == Some(login)).map(|it| it.data["spec"]["state"].clone());
+        let state =
+            |login: &str| all.iter().find(|it| it.metadata.name.as_deref() == Some(login)).map(|it| it.data["spec"]["state"].clone());
         let wrong = people.iter().find(|person| match state(&person.login) {
             // Who was deleted or deactivated before anybody saw her was never made.
             None => person.active && !person.deleted,
-            Some(state) => state != if person.deleted { "Departed" } else if person.active { "Active" } else { "Suspended" },
+            Some(state) => {
+                state
+                    != if person.deleted {
+                        "Departed"
+                    } else if person.active {
+                        "Active"
+                    } else {
+                        "Suspended"
+                    }
+            }
         });
         wrong.map_or(Ok(()), |person| Err(format!("{person:?} is {:?}", state(&person.login))))
     })
@@ -152,7 +160,8 @@ async fn settles(client: &Client, people: &[Person]) {
 async fn killed_at_random_during_a_thousand_pushes_nothing_that_was_answered_is_lost() {
     let plane = ControlPlane::exclusive(AuditLevel::Metadata).await;
     let client = plane.admin_client().await;
-    let install = Install::new(&plane, &[PATIENT[0], PATIENT[1], "scim.enabled=true", "starterRoles=false", "environments.default=false"]).await;
+    let install =
+        Install::new(&plane, &[PATIENT[0], PATIENT[1], "scim.enabled=true", "starterRoles=false", "environments.default=false"]).await;
     let ca = certify(&client).await;
     let port = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("an address").to_string();
     let mut operator = Operator::start_with(&install, &["--identity", "usher-0", "--scim-listen", &port]).await;

@@ -109,7 +109,10 @@ async fn a_change_of_another_version_is_refused_and_what_is_known_is_not_told_ag
     let house = House::new(json!({"mode": "Observe"})).await;
     let made = house.sender.post("/Users", &user(&name("ada"))).await.is(201);
     let (path, first) = (format!("/Users/{}", made.id()), made.header("etag").to_owned());
-    assert_eq!((first.as_str(), made.header("location")), (made.body["meta"]["version"].as_str().expect("a version"), format!("{}{path}", house.sender.base).as_str()));
+    assert_eq!(
+        (first.as_str(), made.header("location")),
+        (made.body["meta"]["version"].as_str().expect("a version"), format!("{}{path}", house.sender.base).as_str())
+    );
     house.sender.with("GET", &path, &[("if-none-match", &first)], None).await.is(304);
     let title = |title: &str| patch_of(json!([{"op": "add", "path": "title", "value": title}]));
     let changed = house.sender.with("PATCH", &path, &[("if-match", &first)], Some(&title("Boss"))).await.is(200);

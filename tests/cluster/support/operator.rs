@@ -49,7 +49,8 @@ impl Operator {
         let log = install.dir().join(format!("operator-{}.log", COUNTER.fetch_add(1, Ordering::Relaxed)));
         // Whoever needs to find it again after a restart says where.
         let anywhere: &[&str] = if flags.contains(&"--scim-listen") { &[] } else { &["--scim-listen", "127.0.0.1:0"] };
-        let arguments: Vec<_> = ["run", "--listen", "127.0.0.1:0"].iter().chain(anywhere).chain(flags).map(|&argument| argument.to_owned()).collect();
+        let arguments: Vec<_> =
+            ["run", "--listen", "127.0.0.1:0"].iter().chain(anywhere).chain(flags).map(|&argument| argument.to_owned()).collect();
         off_thread(move || Self { child: launch(&arguments, &kubeconfig, &log), arguments, kubeconfig, log }).await
     }
 

@@ -21,7 +21,12 @@ fn attributes(value: Value) -> Attributes {
 }
 
 pub fn user(number: u16, login: &str) -> Record {
-    Record::new((ResourceKind::User, "hr", id(number)), &attributes(json!({"userName": login, "externalId": format!("e-{number}")})), Vec::new(), THEN)
+    Record::new(
+        (ResourceKind::User, "hr", id(number)),
+        &attributes(json!({"userName": login, "externalId": format!("e-{number}")})),
+        Vec::new(),
+        THEN,
+    )
 }
 
 fn records(all: &[&Record]) -> Vec<Arc<Record>> {

@@ -225,7 +225,10 @@ fn discovery_tells_of_two_types_and_three_schemas_that_they_name() {
     }
     assert_eq!(discovery::schemas(base, Some("urn:x")).expect_err("none").status, 404);
     let config = discovery::provider_config(base);
-    assert_eq!((&config["patch"]["supported"], &config["etag"]["supported"], &config["bulk"]["supported"]), (&json!(true), &json!(true), &json!(false)));
+    assert_eq!(
+        (&config["patch"]["supported"], &config["etag"]["supported"], &config["bulk"]["supported"]),
+        (&json!(true), &json!(true), &json!(false))
+    );
     let told = discovery::schemas(base, None).expect("schemas").to_string();
     assert!(!told.contains("password"), "none is kept");
 }

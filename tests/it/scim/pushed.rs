@@ -91,7 +91,8 @@ fn a_person_is_known_by_what_senders_say_in_different_ways() {
     let plain = person(2, "bob", json!({}));
     assert_eq!(attribute(&source, &plain, "email").as_deref(), Some("bob@example.com"), "a login that is an address");
     assert_eq!(attribute(&source, &plain, "displayName"), None);
-    let primary = person(3, "cyd", json!({"emails": [{"type": "work", "value": "a@x.example"}, {"value": "b@x.example", "primary": true}]}));
+    let primary =
+        person(3, "cyd", json!({"emails": [{"type": "work", "value": "a@x.example"}, {"value": "b@x.example", "primary": true}]}));
     assert_eq!(attribute(&source, &primary, "email").as_deref(), Some("b@x.example"));
 }
 

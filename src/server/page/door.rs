@@ -13,12 +13,12 @@ use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessRevie
 use kube::api::PostParams;
 use kube::{Api, Client, Error};
 use parking_lot::Mutex;
-use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::api::metadata::GROUP;
 use crate::plan::page::rights::{Kind, Reader};
+use crate::server::token::{Seal, bearer, seal_of};
 
 use super::refusal::Refusal;
 
@@ -36,9 +36,6 @@ const AT_ONCE: usize = 8;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// No token is longer: those of ServiceAccounts have about a kilobyte, those of identity providers with many groups several.
 const LONGEST: usize = 16 * 1024;
-
-/// The digest of a token.
-type Seal = [u8; 32];
 
 /// What the cluster said of a token.
 struct Known {
@@ -72,7 +69,7 @@ impl Door {
         if token.len() > LONGEST {
             return Err(wrong());
         }
-        let seal: Seal = Sha256::digest(token.as_bytes()).into();
+        let seal = seal_of(token);
         let familiar = match self.remembered(&seal) {
             Remembered::Fresh(reader) => return reader.ok_or_else(wrong),
             Remembered::Familiar => true,
@@ -91,13 +88,16 @@ impl Door {
     async fn ask(&self, token: &str) -> Result<Option<Arc<Reader>>, Refusal> {
         let Ok(_turn) = self.turns.acquire().await else { return Err(silent()) };
         let Some(user) = self.who(token).await? else { return Ok(None) };
-        let asked = Kind::ALL.into_iter().map(|kind| async { Ok(self.may_list(&user, kind).await?.then_some(kind)) });
+        let asked = Kind::ALL.into_iter().map(|kind| {
+            let may = self.may_list(&user, kind);
+            async move { Ok(may.await?.then_some(kind)) }
+        });
         let may_list: BTreeSet<Kind> = try_join_all(asked).await?.into_iter().flatten().collect();
         Ok(Some(Arc::new(Reader { user: user.username.unwrap_or_default(), may_list })))
     }
 
     async fn who(&self, token: &str) -> Result<Option<UserInfo>, Refusal> {
-        let spec = TokenReviewSpec { token: Some(token.to_owned()), ..TokenReviewSpec::default() };
+        let spec = TokenReviewSpec { token: token.to_owned(), ..TokenReviewSpec::default() };
         let review = TokenReview { spec, ..TokenReview::default() };
         let api: Api<TokenReview> = Api::all(self.client.clone());
         let answer = api.create(&PostParams::default(), &review).await.map_err(|error| unasked("TokenReview", &error))?;
@@ -175,10 +175,4 @@ fn unasked(what: &str, error: &Error) -> Refusal {
     };
     tracing::warn!(what, why, "the page could not ask who somebody is");
     silent()
-}
-
-/// The token of a header (RFC 6750).
-fn bearer(header: &str) -> Option<&str> {
-    let (scheme, token) = header.trim().split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

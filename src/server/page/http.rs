@@ -1,6 +1,5 @@
 //! HTTP to and from what is asked and answered. Nothing is changed by any request, so only GET and HEAD are known, and no body is read.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -12,6 +11,7 @@ use tokio::time::timeout;
 
 use crate::plan::name::fingerprint;
 use crate::plan::page::rights::View;
+use crate::server::Asked;
 
 use super::assets::{Asset, asset};
 use super::desk::{Desk, Document};
@@ -47,7 +47,7 @@ pub struct Service {
     /// Who makes documents.
     pub desk: Desk,
     /// Whether what is watched was read once.
-    pub ready: Arc<dyn Fn() -> bool + Send + Sync>,
+    pub ready: Asked,
 }
 
 impl Service {

@@ -8,17 +8,23 @@ mod http;
 mod refusal;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::Client;
 use tokio::net::TcpListener;
 
 use crate::cluster::memory::Memory;
-use crate::server::certificate::Certificate;
-use crate::server::listener;
+
+use super::Asked;
+use super::certificate::Certificate;
+use super::listener::{Bounds, listen};
 
 use self::desk::Desk;
 use self::door::Door;
 use self::http::Service;
+
+/// A browser opens half a dozen connections and keeps them, so they live for two minutes.
+const BOUNDS: Bounds = Bounds { name: "page", connections: 128, life: Duration::from_mins(2) };
 
 /// What is needed to serve the page.
 pub struct Page {
@@ -29,17 +35,20 @@ pub struct Page {
     /// The Secret of usher's own namespace with `tls.crt` and `tls.key`.
     pub tls_secret: String,
     /// Whether all of it was read once.
-    pub ready: Arc<dyn Fn() -> bool + Send + Sync>,
+    pub ready: Asked,
 }
 
 impl Page {
     /// Serves for ever.
     pub async fn serve(self, listener: TcpListener) {
-        let certificate = Arc::new(Certificate::default());
+        let certificate = Arc::new(Certificate::new(BOUNDS.name));
         let service = Arc::new(Service { door: Door::new(self.client.clone()), desk: Desk::new(self.memory.clone()), ready: self.ready });
         tokio::join!(
             certificate.clone().follow(&self.client, &self.memory, &self.tls_secret),
-            listener::listen(listener, certificate, service)
+            listen(listener, certificate, BOUNDS, move |request| {
+                let service = service.clone();
+                async move { service.answer(request).await }
+            })
         );
     }
 }

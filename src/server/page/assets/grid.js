@@ -26,7 +26,8 @@ export class Grid {
       make("thead", {}, make("tr", { "aria-rowindex": "1" }, head)), this.body);
     this.table.style.minWidth = `${columns.length * 15}rem`;
     this.element = make("div", { class: "scroller" }, this.table);
-    this.element.addEventListener("scroll", () => this.#later(), { passive: true });
+    // A browser tells of scrolling once for each picture, right before it draws that.
+    this.element.addEventListener("scroll", () => this.#draw(), { passive: true });
     new ResizeObserver(() => this.#later()).observe(this.element);
     this.table.addEventListener("keydown", (event) => this.#key(event));
     this.table.addEventListener("click", (event) => this.#click(event));

@@ -142,9 +142,9 @@ impl Browser {
         .await
     }
 
-    /// What assistive technology is told of what a selector finds: its computed role and label.
+    /// What assistive technology is told of what a selector finds, in sight or not: its computed role and label.
     pub async fn told(&self, selector: &str) -> Told {
-        let element = self.one(selector).await;
+        let element = self.driver.find(By::Css(selector)).await.unwrap_or_else(|error| panic!("{selector}: {error}"));
         Told { role: self.computed(&element, "computedrole").await, label: self.computed(&element, "computedlabel").await }
     }
 

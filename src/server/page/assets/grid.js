@@ -22,9 +22,8 @@ export class Grid {
     this.after = pad(columns.length);
     this.body = make("tbody", {}, this.before, this.after);
     this.table = make("table", { role: "grid", "aria-label": label, "aria-readonly": "true", "aria-colcount": `${columns.length}` },
-      make("colgroup", {}, columns.map(() => make("col"))),
       make("thead", {}, make("tr", { "aria-rowindex": "1" }, head)), this.body);
-    this.table.style.minWidth = `${columns.length * 15}rem`;
+    this.table.style.minWidth = `${columns.length * 12}rem`;
     this.element = make("div", { class: "scroller" }, this.table);
     // A browser tells of scrolling once for each picture, right before it draws that.
     this.element.addEventListener("scroll", () => this.#draw(), { passive: true });

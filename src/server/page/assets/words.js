@@ -12,11 +12,11 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
-// A time as everybody reads it the same: UTC, to the minute.
+// A time as everybody reads it the same: UTC, to the second, as the record has it.
 export function moment(when) {
   const date = typeof when === "number" ? new Date(when * 1000) : new Date(when);
   if (!when || Number.isNaN(date.getTime())) return "";
-  return `${date.toISOString().slice(0, 16).replace("T", " ")} UTC`;
+  return `${date.toISOString().slice(0, 19).replace("T", " ")} UTC`;
 }
 
 export function day(seconds) {

@@ -22,6 +22,7 @@ use crate::controllers::{self, defaults};
 use crate::plan::cluster::ClusterKey;
 use crate::plan::name::digest;
 use crate::plan::scorecard::denied::Request;
+use crate::server::Asked;
 use crate::server::audit::AuditWebhook;
 use crate::server::page::Page;
 use crate::server::scim::Scim;
@@ -115,7 +116,7 @@ impl Run {
             tokio::spawn(Page { client, memory, tls_secret, ready }.serve(listener));
         }
         let (sink, denied) = figures::sink(metrics.clone());
-        self.take_audit(&client, &memory, &sink).await?;
+        self.take_audit(&client, (&memory, Arc::new(watches.readiness())), &sink).await?;
         let identity = self.identity();
         let remotes = Remotes { home: client.clone(), memory, metrics, connections: Arc::default(), terms };
         let work = self.lead(config, namespace, &identity, &remotes, (&watches, export, (sink, denied)));
@@ -192,7 +193,7 @@ impl Run {
     }
 
     /// Opens the door for the audit webhook, if there is to be one.
-    async fn take_audit(&self, client: &Client, memory: &Arc<Memory>, sink: &Arc<Sink>) -> Result<(), Failure> {
+    async fn take_audit(&self, client: &Client, (memory, ready): (&Arc<Memory>, Asked), sink: &Arc<Sink>) -> Result<(), Failure> {
         let Some(address) = self.audit_listen else { return Ok(()) };
         let listener = listen(address, "--audit-listen").await?;
         tracing::info!(audit = %listener.local_addr()?, "taking what the audit webhook sends");
@@ -201,6 +202,7 @@ impl Run {
             client: client.clone(),
             memory: memory.clone(),
             secret: self.audit_secret.clone(),
+            ready,
             leads: Arc::new(move || working.leads()),
             taker: Arc::new(move |requests| taking.take(requests)),
         };

@@ -74,7 +74,9 @@ impl Ledger {
         self.lately.push_back((now, who.to_owned()));
         let old = self.counted_at.is_none_or(|at| now.duration_since(at) > BRAKE_WINDOW / 2);
         if old || self.lately.len() > self.count {
-            (self.count, self.counted_at) = (self.lately.len().next_power_of_two(), Some(now));
+            // What was rounded up before a restart is not rounded up again: many restarts would make few into many.
+            let resumed = self.lately.iter().filter(|(_, name)| name.is_empty()).count();
+            (self.count, self.counted_at) = (resumed + (self.lately.len() - resumed).next_power_of_two(), Some(now));
         }
     }
 
@@ -307,6 +309,16 @@ mod tests {
                 let mut later = Ledger::resumed(None, ledger.remembered().as_ref(), at(minute + 16));
                 assert!(later.admits("y", limits, 0, at(minute + 16)), "that is over");
             }
+        }
+    }
+
+    #[test]
+    fn many_restarts_do_not_make_few_into_many() {
+        let limits = BrakeLimits { max_removals: 40, max_percent: 0 };
+        let mut ledger = Ledger::default();
+        for number in 0..20 {
+            assert!(ledger.admits(&number.to_string(), limits, 0, at(0)), "{number} of 40: {:?}", ledger.remembered());
+            ledger = Ledger::resumed(None, ledger.remembered().as_ref(), at(0));
         }
     }
 

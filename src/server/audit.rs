@@ -43,6 +43,8 @@ pub struct AuditWebhook {
     pub memory: Arc<Memory>,
     /// The Secret of usher's own namespace with `tls.crt`, `tls.key` and `token`.
     pub secret: String,
+    /// Whether the cluster was read once.
+    pub ready: Asked,
     /// Whether this replica works.
     pub leads: Asked,
     /// Where what was denied goes.
@@ -55,7 +57,7 @@ impl AuditWebhook {
         let certificate = Arc::new(Certificate::with_token(BOUNDS.name));
         let service = Arc::new(Service { certificate: certificate.clone(), leads: self.leads, taker: self.taker });
         tokio::join!(
-            certificate.clone().follow(&self.client, &self.memory, &self.secret),
+            certificate.clone().follow(&self.client, &self.memory, (&self.secret, &self.ready)),
             listen(listener, certificate, BOUNDS, move |request| {
                 let service = service.clone();
                 async move { service.answer(request).await }

@@ -18,10 +18,14 @@ use tokio::time::sleep;
 use crate::cluster::accounts::{own_secret, value};
 use crate::cluster::memory::Memory;
 
+use super::Asked;
 use super::token::{Seal, seal_of};
 
 /// How often it is looked whether the Secret is another one. It is a look at memory.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// How often it is looked whether the cluster was read.
+const SOON: Duration = Duration::from_millis(20);
 
 /// How soon one that is of no use is read again.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
@@ -64,9 +68,14 @@ impl Certificate {
     }
 
     /// Follows a Secret for ever. What is of no use is told, and the one before goes on being served.
-    pub async fn follow(self: Arc<Self>, client: &Client, memory: &Memory, secret: &str) {
+    /// Before the cluster was read nothing is said of it.
+    pub async fn follow(self: Arc<Self>, client: &Client, memory: &Memory, (secret, ready): (&str, &Asked)) {
         let (server, mut seen, mut told) = (self.server, None, None);
         loop {
+            if !ready() {
+                sleep(SOON).await;
+                continue;
+            }
             let version = memory.read(|content, _| content.own_secrets.get(secret).and_then(|secret| secret.resource_version()));
             let why = match version {
                 Some(_) if version == seen => None,

@@ -49,10 +49,10 @@ impl Scim {
         let service = Arc::new(Service {
             door: Door::new(self.client.clone(), self.memory.clone()),
             desk: Desk::new(store, self.memory.clone()),
-            ready: self.ready,
+            ready: self.ready.clone(),
         });
         tokio::join!(
-            certificate.clone().follow(&self.client, &self.memory, &self.tls_secret),
+            certificate.clone().follow(&self.client, &self.memory, (&self.tls_secret, &self.ready)),
             listen(listener, certificate, BOUNDS, move |request| {
                 let service = service.clone();
                 async move { service.answer(request).await }

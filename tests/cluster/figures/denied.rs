@@ -132,15 +132,15 @@ impl House {
         let hers = [
             ("/accessErrorRate/denied", json!(1)),
             ("/accessErrorRate/errors", json!(1)),
-            ("/accessErrorRate/expected", json!(4)),
-            ("/accessErrorRate/value", json!("25%")),
             ("/accessErrorRate/worst/0/kind", json!("Denied")),
             ("/accessErrorRate/worst/0/developer", json!("ada")),
             ("/accessErrorRate/worst/0/target", json!("environment/two")),
             ("/accessErrorRate/worst/0/message", json!("list pods in namespace two was denied")),
         ];
-        self.reads("all", &hers).await;
-        self.reads("team-payments", &hers).await;
+        let rate =
+            |expected: usize, value: &str| [("/accessErrorRate/expected", json!(expected)), ("/accessErrorRate/value", json!(value))];
+        self.reads("all", &[&hers[..], &rate(5, "20%")].concat()).await;
+        self.reads("team-payments", &[&hers[..], &rate(4, "25%")].concat()).await;
         self.reads("team-search", &[("/accessErrorRate/denied", json!(0))]).await;
     }
 }

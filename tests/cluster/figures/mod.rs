@@ -9,7 +9,7 @@ use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Client, ResourceExt};
 use serde_json::{Value, json};
 
-use crate::support::audit::{Audit, lines};
+use crate::support::audit::{Audit, Event, lines};
 use crate::support::client::{self, apply, explain, kind, ready};
 use crate::support::install::{Install, PATIENT};
 use crate::support::operator::Operator;
@@ -49,7 +49,13 @@ impl House {
     async fn company(&self) {
         for place in PLACES {
             client::namespace(&self.client, place, &[("place", place)]).await;
-            declare(&self.client, "Environment", place, json!({"namespaces": {"matchLabels": {"place": place}}})).await;
+            let mut spec = json!({"namespaces": {"matchLabels": {"place": place}}});
+            if place == PLACES[0] {
+                // Where kubeconfigs are.
+                spec["home"] = json!(true);
+                spec["workspace"] = json!({});
+            }
+            declare(&self.client, "Environment", place, spec).await;
         }
         let look = json!({"name": "look", "environments": PLACES, "clusterRoles": ["view"]});
         declare(&self.client, "Role", "backend", json!({"access": [look]})).await;
@@ -99,7 +105,8 @@ impl House {
         let hands = [("/manualTouchpoints/total", json!(0)), ("/manualTouchpoints/perPerson", json!("0"))];
         let all = [
             ("/people", json!(3)),
-            ("/accessErrorRate/expected", json!(4)),
+            // eve has a workspace, and that is all.
+            ("/accessErrorRate/expected", json!(5)),
             ("/consistency/cells", json!(4)),
             ("/timeToAccess/count", json!(3)),
         ];
@@ -111,7 +118,7 @@ impl House {
             ("/timeToAccess/count", json!(2)),
         ];
         self.reads("team-payments", &[&rate[..], &index, &hands, &team].concat()).await;
-        self.reads("team-search", &[("/people", json!(1)), ("/accessErrorRate/expected", json!(0)), ("/consistency/cells", json!(0))])
+        self.reads("team-search", &[("/people", json!(1)), ("/accessErrorRate/expected", json!(1)), ("/consistency/cells", json!(0))])
             .await;
     }
 
@@ -142,17 +149,21 @@ impl House {
             "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": "usher-identities"}],
         });
         apply(&self.client, &theirs.to_string()).await;
-        let rate =
-            [("/accessErrorRate/errors", json!(1)), ("/accessErrorRate/expected", json!(4)), ("/accessErrorRate/value", json!("25%"))];
+        let rate = |expected: usize, value: &str| {
+            [
+                ("/accessErrorRate/errors", json!(1)),
+                ("/accessErrorRate/expected", json!(expected)),
+                ("/accessErrorRate/value", json!(value)),
+            ]
+        };
         let worst = [
             ("/accessErrorRate/worst/0/kind", json!("Excess")),
             ("/accessErrorRate/worst/0/developer", json!("ada")),
             ("/accessErrorRate/worst/0/target", json!("environment/two")),
         ];
         let index = [("/consistency/value", json!("75%")), ("/manualTouchpoints/byKind/handMadeAccess", json!(1))];
-        for scorecard in ["all", "team-payments"] {
-            self.reads(scorecard, &[&rate[..], &worst, &index].concat()).await;
-        }
+        self.reads("all", &[&rate(5, "20%")[..], &worst, &index].concat()).await;
+        self.reads("team-payments", &[&rate(4, "25%")[..], &worst, &index].concat()).await;
         self.bindings("two").delete("theirs", &DeleteParams::default()).await.expect("an administrator may");
         let right = [
             ("/accessErrorRate/value", json!("0%")),
@@ -213,7 +224,8 @@ impl House {
         self.operator.restart().await;
         self.operator.ready().await;
         throughout("a start: no Scorecard is written", Duration::from_secs(10), async || {
-            let writes = audit.writes();
+            // The ServiceAccount of a workspace whose person left is taken again at a start: the controller manager made it anew.
+            let writes: Vec<_> = audit.writes().into_iter().filter(Event::is_figure).collect();
             if writes.is_empty() { Ok(()) } else { Err(lines(&writes)) }
         })
         .await;

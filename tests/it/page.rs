@@ -151,7 +151,14 @@ fn a_timeline_goes_back_from_the_end_to_the_beginning() {
     company.world.set_departure("ada-1", Some(Arc::new(departure)));
     let ada = shown(&company, &grants, "ada", &all()).expect("somebody");
     let kinds: BTreeSet<EventKind> = ada.events.iter().map(|event| event.kind).collect();
-    for kind in [EventKind::GrantBegan, EventKind::GrantEnded, EventKind::Locked, EventKind::DepartureBegan, EventKind::AccessGone, EventKind::DepartureCompleted] {
+    for kind in [
+        EventKind::GrantBegan,
+        EventKind::GrantEnded,
+        EventKind::Locked,
+        EventKind::DepartureBegan,
+        EventKind::AccessGone,
+        EventKind::DepartureCompleted,
+    ] {
         assert!(kinds.contains(&kind), "{kind:?} is not in {:?}", ada.events);
     }
     assert!(ada.events.is_sorted_by(|one, next| one.at >= next.at), "{:?}", ada.events);

@@ -186,8 +186,8 @@ fn teams_of(grants: &[Arc<Grant>]) -> Vec<String> {
     teams.into_iter().cloned().collect()
 }
 
-fn text(value: &Option<String>) -> String {
-    value.clone().unwrap_or_default()
+fn text(value: Option<&String>) -> String {
+    value.cloned().unwrap_or_default()
 }
 
 fn view(scene: Scene<'_>, grant: &Grant, checks: &Checks) -> GrantView {
@@ -205,7 +205,8 @@ fn view(scene: Scene<'_>, grant: &Grant, checks: &Checks) -> GrantView {
             fault: fault.map(|fault| fault.to_string()).unwrap_or_default(),
         }
     };
-    let via = |via: &GrantInterval| Via { binding: via.name.clone(), team: text(&via.team), since: seconds(via.since.0), until: until(via) };
+    let via =
+        |via: &GrantInterval| Via { binding: via.name.clone(), team: text(via.team.as_ref()), since: seconds(via.since.0), until: until(via) };
     let ends = spec.ended.as_ref().map(|end| &end.at).or(spec.until.as_ref());
     GrantView {
         name: grant.name_any(),
@@ -215,9 +216,9 @@ fn view(scene: Scene<'_>, grant: &Grant, checks: &Checks) -> GrantView {
         since: seconds(spec.since.0),
         until: ends.map(|time| seconds(time.0)).unwrap_or_default(),
         granted_by: spec.granted_by.clone(),
-        on_behalf_of: text(&spec.on_behalf_of),
-        change: text(&spec.change),
-        reason: text(&spec.reason),
+        on_behalf_of: text(spec.on_behalf_of.as_ref()),
+        change: text(spec.change.as_ref()),
+        reason: text(spec.reason.as_ref()),
         targets: spec.targets.iter().map(target).collect(),
         via: spec.via.iter().map(via).collect(),
         ended_by: spec.ended.as_ref().map(|end| end.by.clone()).unwrap_or_default(),
@@ -229,8 +230,10 @@ fn view(scene: Scene<'_>, grant: &Grant, checks: &Checks) -> GrantView {
 fn of_grant(grant: &Grant) -> Vec<Event> {
     let spec = &grant.spec;
     let object = format!("urole/{}", spec.role);
-    let event = |at: Timestamp, kind, by: &str, note: String| Event { at: seconds(at), kind, object: object.clone(), by: by.to_owned(), note };
-    let at_first: Vec<&str> = spec.targets.iter().filter(|target| target.since.0 <= spec.since.0).map(|target| target.name.as_str()).collect();
+    let event =
+        |at: Timestamp, kind, by: &str, note: String| Event { at: seconds(at), kind, object: object.clone(), by: by.to_owned(), note };
+    let at_first: Vec<&str> =
+        spec.targets.iter().filter(|target| target.since.0 <= spec.since.0).map(|target| target.name.as_str()).collect();
     let mut begins = at_first.join(", ");
     if let Some(reason) = &spec.reason {
         begins = if begins.is_empty() { reason.clone() } else { format!("{begins}: {reason}") };
@@ -254,7 +257,8 @@ fn of_lock(lock: &Lock, now: Timestamp) -> Vec<Event> {
     let object = format!("ulock/{}", lock.name_any());
     let by = lock.annotations().get(REQUESTED_BY).cloned().unwrap_or_default();
     let note = if lock.spec.lifted { format!("{} (lifted since)", lock.spec.reason) } else { lock.spec.reason.clone() };
-    let made = lock.creation_timestamp().map(|time| Event { at: seconds(time.0), kind: EventKind::Locked, object: object.clone(), by, note });
+    let made =
+        lock.creation_timestamp().map(|time| Event { at: seconds(time.0), kind: EventKind::Locked, object: object.clone(), by, note });
     let over = lock.spec.until.as_ref().filter(|_| !lock.spec.lifted && !lock_holds(lock, now));
     let over = over.map(|until| Event {
         at: seconds(until.0),
@@ -268,7 +272,8 @@ fn of_lock(lock: &Lock, now: Timestamp) -> Vec<Event> {
 
 fn of_departure(departure: &Departure) -> Vec<Event> {
     let object = format!("departure/{}", departure.name_any());
-    let event = |at: Timestamp, kind, by: &str, note: String| Event { at: seconds(at), kind, object: object.clone(), by: by.to_owned(), note };
+    let event =
+        |at: Timestamp, kind, by: &str, note: String| Event { at: seconds(at), kind, object: object.clone(), by: by.to_owned(), note };
     let begun = departure.spec.requested_at.0;
     let mut events = vec![event(begun, EventKind::DepartureBegan, &departure.spec.requested_by, String::new())];
     let Some(status) = &departure.status else { return events };

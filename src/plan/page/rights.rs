@@ -167,7 +167,10 @@ mod tests {
         let refused: Vec<Option<&str>> = session.views.iter().map(|offer| offer.refused.as_deref()).collect();
         assert_eq!(refused[2], None);
         for why in [refused[0], refused[1]] {
-            assert!(why.is_some_and(|why| why.starts_with("ada may not list grants.usher.dev") && why.contains("usher-auditor")), "{why:?}");
+            assert!(
+                why.is_some_and(|why| why.starts_with("ada may not list grants.usher.dev") && why.contains("usher-auditor")),
+                "{why:?}"
+            );
         }
         assert!(refused[3].is_some_and(|why| why.contains("list scorecards.usher.dev")), "{refused:?}");
     }

@@ -128,7 +128,8 @@ fn of_person(memory: &Memory, name: &str, reader: &Reader) -> Result<Document, R
     let running = grants.iter().filter(|grant| grant.spec.ended.is_none());
     let checks = look(memory, running.map(|grant| &grant.spec.role), now);
     let person = memory.read(|_, scene| person(scene, name, (&grants, &checks), reader, now));
-    let person = person.ok_or_else(|| Refusal::new(404, "The record knows nobody of that name. Write it as `kubectl get developers` does."))?;
+    let person =
+        person.ok_or_else(|| Refusal::new(404, "The record knows nobody of that name. Write it as `kubectl get developers` does."))?;
     Document::of(&person)
 }
 

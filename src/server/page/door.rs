@@ -65,7 +65,8 @@ impl Door {
     /// Where there is no token, the cluster refuses it, or does not answer.
     pub async fn admit(&self, authorization: Option<&str>) -> Result<Arc<Reader>, Refusal> {
         let token = authorization.and_then(bearer).filter(|token| !token.is_empty());
-        let token = token.ok_or_else(|| Refusal::new(401, "Send a token of this cluster. `kubectl create token NAME -n NAMESPACE` makes one."))?;
+        let token =
+            token.ok_or_else(|| Refusal::new(401, "Send a token of this cluster. `kubectl create token NAME -n NAMESPACE` makes one."))?;
         if token.len() > LONGEST {
             return Err(wrong());
         }
@@ -160,7 +161,10 @@ enum Remembered {
 }
 
 fn wrong() -> Refusal {
-    Refusal::new(401, "The cluster does not know this token, or its time is over. `kubectl create token NAME -n NAMESPACE` makes a new one.")
+    Refusal::new(
+        401,
+        "The cluster does not know this token, or its time is over. `kubectl create token NAME -n NAMESPACE` makes a new one.",
+    )
 }
 
 fn silent() -> Refusal {

@@ -42,9 +42,10 @@ impl Page {
     /// Serves for ever.
     pub async fn serve(self, listener: TcpListener) {
         let certificate = Arc::new(Certificate::new(BOUNDS.name));
-        let service = Arc::new(Service { door: Door::new(self.client.clone()), desk: Desk::new(self.memory.clone()), ready: self.ready });
+        let service =
+            Arc::new(Service { door: Door::new(self.client.clone()), desk: Desk::new(self.memory.clone()), ready: self.ready.clone() });
         tokio::join!(
-            certificate.clone().follow(&self.client, &self.memory, &self.tls_secret),
+            certificate.clone().follow(&self.client, &self.memory, (&self.tls_secret, &self.ready)),
             listen(listener, certificate, BOUNDS, move |request| {
                 let service = service.clone();
                 async move { service.answer(request).await }

@@ -18,7 +18,12 @@ async fn the_matrix_shows_who_has_what_where_and_a_cell_opens_the_grants_behind_
     browser.fill("#filter", &format!("{} nobody-is-called-so", house.person)).await;
     browser.reads("#told", |told| told.starts_with("0 people")).await;
     browser.fill("#filter", &house.person).await;
-    let column = browser.run(&format!("return [...document.querySelectorAll('thead th')].findIndex((it) => it.textContent === '{}') + 1", house.stage.environment)).await;
+    let column = browser
+        .run(&format!(
+            "return [...document.querySelectorAll('thead th')].findIndex((it) => it.textContent === '{}') + 1",
+            house.stage.environment
+        ))
+        .await;
     let cell = format!(".scroller tbody tr[aria-rowindex='2'] [aria-colindex='{column}']");
     browser.reads(&cell, |text| text.contains(&house.role)).await;
     browser.click(&cell).await;

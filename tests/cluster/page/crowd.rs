@@ -6,11 +6,10 @@ use futures::{StreamExt, stream};
 use kube::Api;
 use kube::api::PostParams;
 use serde_json::json;
-use thirtyfour::Key;
 use usher::api::Grant;
 
 use super::{SOON, address, reader, sign_in};
-use crate::support::browser::Browser;
+use crate::support::browser::{Browser, Key};
 use crate::support::client::explain;
 use crate::support::install::{Install, PATIENT};
 use crate::support::operator::Operator;
@@ -31,7 +30,8 @@ async fn record(install: &Install) {
         async move {
             let (person, role) = (format!("p{number:04}"), ["backend", "viewer", "on-call"][number % 3]);
             let since = "2026-11-23T14:10:55Z";
-            let targets: Vec<_> = ["dev", "staging", "prod"].iter().map(|it| json!({"name": format!("environment/{it}"), "since": since})).collect();
+            let targets: Vec<_> =
+                ["dev", "staging", "prod"].iter().map(|it| json!({"name": format!("environment/{it}"), "since": since})).collect();
             let spec = json!({
                 "developer": {"name": person, "uid": format!("uid-{number}")}, "role": role, "roleRevision": 1, "grantedBy": "alice@example.com",
                 "since": since, "state": "Active", "reason": "Works on it",
@@ -50,7 +50,8 @@ async fn record(install: &Install) {
 async fn two_thousand_five_hundred_people_scroll_smoothly() {
     let plane = ControlPlane::exclusive(AuditLevel::Metadata).await;
     let client = plane.admin_client().await;
-    let values = [PATIENT[0], PATIENT[1], "page.enabled=true", "page.tlsSecret=usher-scim-tls", "environments.default=false", "starterRoles=false"];
+    let values =
+        [PATIENT[0], PATIENT[1], "page.enabled=true", "page.tlsSecret=usher-scim-tls", "environments.default=false", "starterRoles=false"];
     let install = Install::new(&plane, &values).await;
     certify(&client).await;
     let operator = Operator::start(&install).await;

@@ -1,9 +1,7 @@
 //! Without a mouse, and for assistive technology.
 
-use thirtyfour::Key;
-
 use super::House;
-use crate::support::browser::{Browser, Told};
+use crate::support::browser::{Browser, Key, Told};
 
 fn told(role: &str, label: &str) -> Told {
     Told { role: role.to_owned(), label: label.to_owned() }
@@ -66,7 +64,9 @@ async fn names_of_the_grid(browser: &Browser, house: &House) {
     assert_eq!(browser.told(".scroller table").await, told("grid", "Who has what, where"));
     assert_eq!(browser.told("nav").await, told("navigation", "Views"));
     assert_eq!(browser.told("nav a[aria-current='page']").await, told("link", "Access"));
-    let counts = browser.run("const it = document.querySelector('.scroller table'); return [it.ariaRowCount, it.ariaColCount, it.rows.length]").await;
+    let counts = browser
+        .run("const it = document.querySelector('.scroller table'); return [it.ariaRowCount, it.ariaColCount, it.rows.length]")
+        .await;
     assert_eq!(counts[0], "2", "her row and the headings: {counts}");
     let columns: usize = counts[1].as_str().and_then(|count| count.parse().ok()).expect("a count");
     assert!(columns >= 2, "{counts}");
@@ -80,14 +80,22 @@ async fn everything_has_a_name(browser: &Browser) {
     assert!(count > 5, "{count}");
     for number in 0..count {
         let mark = format!("document.querySelectorAll('a, button, input, dialog, table')[{number}]");
-        let seen = browser.run(&format!("const it = {mark}; it.setAttribute('data-test', '{number}'); return it.checkVisibility() && it.offsetWidth > 0")).await;
+        let seen = browser
+            .run(&format!("const it = {mark}; it.setAttribute('data-test', '{number}'); return it.checkVisibility() && it.offsetWidth > 0"))
+            .await;
         if seen == true {
             let named = browser.told(&format!("[data-test='{number}']")).await;
             assert!(!named.label.is_empty(), "{named:?} of {}", browser.run(&format!("return {mark}.outerHTML.slice(0, 200)")).await);
         }
     }
-    let headings = browser.run("return [...document.querySelectorAll('h1, h2, h3')].filter((it) => it.checkVisibility()).map((it) => it.tagName)").await;
-    assert_eq!((&headings[0], headings.as_array().map(|all| all.iter().filter(|it| **it == "H1").count())), (&"H1".into(), Some(1)), "{headings}");
+    let headings = browser
+        .run("return [...document.querySelectorAll('h1, h2, h3')].filter((it) => it.checkVisibility()).map((it) => it.tagName)")
+        .await;
+    assert_eq!(
+        (&headings[0], headings.as_array().map(|all| all.iter().filter(|it| **it == "H1").count())),
+        (&"H1".into(), Some(1)),
+        "{headings}"
+    );
     for scheme in ["light", "dark"] {
         let contrast = browser.run(&CONTRAST.replace("SCHEME", scheme)).await;
         for (name, ratio) in contrast.as_object().expect("ratios") {

@@ -74,7 +74,10 @@ async fn nobody_sees_anything_without_a_token_that_the_cluster_knows_nor_what_sh
     let nothing = house.reader(&[]).await;
     for (path, wanted) in VIEWS.into_iter().zip(["grants", "grants", "grants", "departures", "scorecards"]) {
         let sentence = asker.get(path, &nothing).await.refused(403);
-        assert!(sentence.contains("list") && sentence.contains(&format!("{wanted}.usher.dev")) && sentence.contains("usher-auditor"), "{sentence}");
+        assert!(
+            sentence.contains("list") && sentence.contains(&format!("{wanted}.usher.dev")) && sentence.contains("usher-auditor"),
+            "{sentence}"
+        );
     }
     let some = house.reader(&["departures"]).await;
     assert_eq!(asker.get("api/v1/departures", &some).await.status, 200);
@@ -115,7 +118,14 @@ async fn every_answer_forbids_what_is_not_needed_and_a_document_that_did_not_cha
     for (path, cache) in [("", "no-cache"), ("page.js", "no-cache"), ("api/v1/scorecards", "no-store"), ("nothing", "no-store")] {
         let answer = asker.get(path, &token).await;
         let policy = answer.header("content-security-policy");
-        for part in ["default-src 'none'", "script-src 'self'", "style-src 'self'", "connect-src 'self'", "frame-ancestors 'none'", "form-action 'none'"] {
+        for part in [
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            "connect-src 'self'",
+            "frame-ancestors 'none'",
+            "form-action 'none'",
+        ] {
             assert!(policy.contains(part), "{part} is not in {policy}");
         }
         assert!(!policy.contains("unsafe") && !policy.contains('*'), "{policy}");
@@ -146,7 +156,9 @@ async fn the_page_says_what_is_missing_and_shows_the_rest() {
     sign_in(&browser, "two words").await;
     browser.reads("#door-said", |said| said.contains("is no token")).await;
     sign_in(&browser, &house.reader(&[]).await).await;
-    browser.reads("#door-said", |said| said.contains("may list none of grants.usher.dev, departures.usher.dev, scorecards.usher.dev")).await;
+    browser
+        .reads("#door-said", |said| said.contains("may list none of grants.usher.dev, departures.usher.dev, scorecards.usher.dev"))
+        .await;
     let focused = browser.focus().await;
     assert_eq!(focused.label, "Token", "one tries again: {focused:?}");
     sign_in(&browser, &house.reader(&["departures"]).await).await;

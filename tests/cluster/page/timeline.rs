@@ -38,11 +38,12 @@ async fn a_timeline_tells_of_grants_locks_and_the_departure_and_a_receipt_what_w
     }
     browser.click("nav a[href='#/departures']").await;
     let row = format!("[...document.querySelectorAll('.scroller tbody tr')].find((it) => it.innerText.includes('{}'))", house.person);
-    let seen = wait_until("her receipt is listed", super::SOON, async || match browser.run(&format!("return {row}?.innerText ?? null")).await {
-        serde_json::Value::String(text) => Ok(text),
-        other => Err(other.to_string()),
-    })
-    .await;
+    let seen =
+        wait_until("her receipt is listed", super::SOON, async || match browser.run(&format!("return {row}?.innerText ?? null")).await {
+            serde_json::Value::String(text) => Ok(text),
+            other => Err(other.to_string()),
+        })
+        .await;
     assert!(seen.contains("Complete") && seen.contains("by usher-local-admin") && seen.contains("nothing"), "{seen}");
     browser.run(&format!("{row}.cells[1].click()")).await;
     let receipt = browser.reads("#details", |text| text.contains("Where, and how it stands")).await;

@@ -55,7 +55,7 @@ async fn fill(directory: &System) {
         writeln!(group, "member: {dn}").expect("memory");
     }
     let (file, password) = (directory.dir().join("crowd.ldif"), directory.dir().join("root-password"));
-    std::fs::write(&file, format!("{text}{group}")).expect("space on the disk");
+    std::fs::write(&file, text + &group).expect("space on the disk");
     std::fs::write(&password, directory.env("ROOT_PASSWORD")).expect("space on the disk");
     let add = format!("{}/ldapadd", directory.env("BIN"));
     let added =

@@ -73,7 +73,7 @@ check-format: ## cargo fmt changes nothing
 .PHONY: check-lint
 check-lint: ## clippy has nothing to say, and the shell scripts parse
 	$(CARGO) clippy --locked --all-targets -- -D warnings
-	for script in hack/control-plane hack/demo hack/demo-full hack/dev hack/go.sh hack/install-tools hack/operator.sh hack/stage.sh $(addprefix hack/systems/,lib.sh install.sh loopback.sh gitea keycloak ldap postgresql promtool scim scim-tester) .ci/run; do bash -n "$$script"; done
+	for script in hack/control-plane hack/demo hack/demo-full hack/dev hack/go.sh hack/install-tools hack/operator.sh hack/stage.sh $(addprefix hack/systems/,lib.sh install.sh loopback.sh chromium gitea keycloak ldap postgresql promtool scim scim-tester) .ci/run; do bash -n "$$script"; done
 
 .PHONY: check-dependencies
 check-dependencies: ## Licences, sources and versions of dependencies are as deny.toml says

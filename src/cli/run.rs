@@ -22,6 +22,7 @@ use crate::plan::cluster::ClusterKey;
 use crate::plan::name::digest;
 use crate::server::Asked;
 use crate::server::audit::AuditWebhook;
+use crate::server::page::Page;
 use crate::server::scim::Scim;
 use crate::telemetry::export::Target;
 use crate::telemetry::logging::{self, Format};
@@ -37,7 +38,7 @@ const REMOTES_WITHIN: Duration = Duration::from_secs(5);
 /// Run the operator.
 ///
 /// It reads its settings from ConfigMap usher-settings in its namespace, takes part in the election of the replica that works,
-/// and serves /healthz, /readyz and /metrics; and SCIM for identity providers, if that is on.
+/// and serves /healthz, /readyz and /metrics; SCIM for identity providers and the web page, if those are on.
 #[derive(Debug, clap::Args)]
 pub struct Run {
     #[command(flatten)]
@@ -51,6 +52,9 @@ pub struct Run {
     /// Where to serve SCIM, if the settings have scim.enabled; port 0 takes a free one
     #[arg(long, env = "USHER_SCIM_LISTEN", default_value = "0.0.0.0:8443")]
     scim_listen: SocketAddr,
+    /// Where to serve the web page, if the settings have page.enabled; port 0 takes a free one
+    #[arg(long, env = "USHER_PAGE_LISTEN", default_value = "0.0.0.0:8444")]
+    page_listen: SocketAddr,
     /// Where to take what the API server's audit webhook sends, over HTTPS; left out: nowhere
     #[arg(long, env = "USHER_AUDIT_LISTEN")]
     audit_listen: Option<SocketAddr>,
@@ -102,6 +106,12 @@ impl Run {
             let (client, memory, metrics, ready) =
                 (Client::try_from(config.clone())?, memory.clone(), metrics.clone(), Arc::new(watches.readiness()));
             tokio::spawn(Scim { client, memory, metrics, tls_secret, ready }.serve(listener));
+        }
+        if let Some(tls_secret) = values.page() {
+            let listener = listen(self.page_listen, "--page-listen").await?;
+            tracing::info!(page = %listener.local_addr()?, "serving the web page");
+            let (client, memory, ready) = (Client::try_from(config.clone())?, memory.clone(), Arc::new(watches.readiness()));
+            tokio::spawn(Page { client, memory, tls_secret, ready }.serve(listener));
         }
         let sink = Arc::new(Sink::new(memory.clone(), metrics.clone()));
         self.take_audit(&client, (&memory, Arc::new(watches.readiness())), &sink).await?;

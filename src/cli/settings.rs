@@ -28,12 +28,20 @@ pub struct Values {
     leader_election: LeaderValues,
     audit: AuditValues,
     scim: ScimValues,
+    page: PageValues,
     figures: FigureValues,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct ScimValues {
+    enabled: bool,
+    tls_secret: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct PageValues {
     enabled: bool,
     tls_secret: Option<String>,
 }
@@ -194,6 +202,11 @@ impl Values {
     /// The Secret with the certificate by which SCIM is served; nothing if it is not served.
     pub fn scim(&self) -> Option<String> {
         self.scim.enabled.then(|| self.scim.tls_secret.clone().unwrap_or_else(|| "usher-scim-tls".to_owned()))
+    }
+
+    /// The Secret with the certificate by which the web page is served; nothing if it is not served.
+    pub fn page(&self) -> Option<String> {
+        self.page.enabled.then(|| self.page.tls_secret.clone().unwrap_or_else(|| "usher-page-tls".to_owned()))
     }
 
     /// Where the record is exported to.

@@ -54,6 +54,16 @@ impl Grants {
         self.by_name.keys()
     }
 
+    /// A Grant by name.
+    pub fn get(&self, name: &str) -> Option<Arc<Grant>> {
+        self.by_name.get(name)
+    }
+
+    /// The names of those that have not ended.
+    pub fn running(&self) -> impl Iterator<Item = &String> {
+        self.ran.iter().filter(|(_, ran)| ran.ended.is_none()).map(|(name, _)| name)
+    }
+
     /// When each of them ran.
     pub fn ran(&self) -> impl Iterator<Item = &Ran> {
         self.ran.values()

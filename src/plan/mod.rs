@@ -43,6 +43,7 @@ pub mod manifests;
 pub mod name;
 pub mod offline;
 pub mod orphan;
+pub mod page;
 pub mod person;
 pub mod placement;
 pub mod provider;

@@ -1,9 +1,10 @@
-//! What replicas serve to others over TLS: SCIM, by which identity providers push people, and the door of the API server's audit webhook. Every replica does, whether it
-//! leads or not. `listener` takes connections, `certificate` follows the Secret with the key.
+//! What replicas serve to others over TLS: SCIM, by which identity providers push people, the door of the API server's audit webhook, and the web page. Every replica does,
+//! whether it leads or not. `listener` takes connections, `certificate` follows the Secret with the key.
 
 pub mod audit;
 mod certificate;
 mod listener;
+pub mod page;
 pub mod scim;
 mod token;
 

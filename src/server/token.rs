@@ -19,7 +19,7 @@ pub fn is_right(authorization: Option<&str>, wanted: Option<Seal>) -> bool {
 }
 
 /// The token of a header.
-fn bearer(header: &str) -> Option<&str> {
+pub fn bearer(header: &str) -> Option<&str> {
     let (scheme, token) = header.trim().split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }

@@ -32,6 +32,7 @@
 //! | `absence`, `absent_operator`, `upgrade`, `upgrade_stored` | CRDs, chart or operator gone and back | a cluster of their own |
 //! | `sources` | people from a directory come, move and leave; what it tells by mistake hurts nobody | the operator, Keycloak, LDAP |
 //! | `scim` | an identity provider pushes people, and nothing that was answered is lost | the operator, scim2-tester |
+//! | `page` | the web page shows what the record says, to whoever may list that, with mouse and keyboard | the operator, Chromium; a cluster of its own |
 //! | `rbac` | the chart's RBAC is what was used | a cluster of its own |
 //! | `attack` | what nobody may do, tried: as binder, responder, developer, and with the operator's token | the operator |
 
@@ -80,6 +81,7 @@ mod lock;
 mod lock_unread;
 mod metrics;
 mod metrics_page;
+mod page;
 mod poison;
 mod rbac;
 mod record_authors;

@@ -25,6 +25,7 @@ mod leaving;
 mod leaving_model;
 mod naive;
 mod no_secrets;
+mod page;
 mod properties;
 mod questions;
 mod record;

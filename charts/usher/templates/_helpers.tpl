@@ -28,7 +28,7 @@ system:serviceaccount:{{ .Release.Namespace }}:usher
 
 {{/* What the operator reads: exactly these values, under the same keys; and whether the API server stamps who asks. */}}
 {{- define "usher.settings" -}}
-{{ pick .Values "audit" "cluster" "credentials" "fence" "figures" "offboarding" "leaderElection" "log" "scim" | merge (dict "audit" (dict "requesterStamp" (eq (include "usher.stamps" .) "true"))) | toYaml }}
+{{ pick .Values "audit" "cluster" "credentials" "fence" "figures" "offboarding" "leaderElection" "log" "page" "scim" | merge (dict "audit" (dict "requesterStamp" (eq (include "usher.stamps" .) "true"))) | toYaml }}
 {{- end }}
 
 {{/*

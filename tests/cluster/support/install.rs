@@ -126,10 +126,14 @@ pub fn credential(file: &Path) -> String {
 
 /// What the audit log calls a token.
 pub fn credential_of(token: &str) -> String {
+    format!("JTI={}", claims_of(token)["jti"].as_str().expect("an id"))
+}
+
+/// What a token says of whose it is.
+pub fn claims_of(token: &str) -> serde_json::Value {
     let claims = token.split('.').nth(1).expect("a JSON Web Token");
     let claims = data_encoding::BASE64URL_NOPAD.decode(claims.as_bytes()).expect("Base64");
-    let claims: serde_json::Value = serde_json::from_slice(&claims).expect("JSON");
-    format!("JTI={}", claims["jti"].as_str().expect("an id"))
+    serde_json::from_slice(&claims).expect("JSON")
 }
 
 /// A token for a ServiceAccount, as soon as that exists.

@@ -5,6 +5,8 @@
 
 pub mod access;
 pub mod audit;
+#[allow(dead_code, reason = "`make bench` needs none")]
+pub mod browser;
 pub mod client;
 mod control_plane;
 pub mod dice;

@@ -49,8 +49,9 @@ impl Operator {
         let log = install.dir().join(format!("operator-{}.log", COUNTER.fetch_add(1, Ordering::Relaxed)));
         // Whoever needs to find it again after a restart says where.
         let anywhere: &[&str] = if flags.contains(&"--scim-listen") { &[] } else { &["--scim-listen", "127.0.0.1:0"] };
+        let anywhere = [anywhere, &["--page-listen", "127.0.0.1:0"]].concat();
         let arguments: Vec<_> =
-            ["run", "--listen", "127.0.0.1:0"].iter().chain(anywhere).chain(flags).map(|&argument| argument.to_owned()).collect();
+            ["run", "--listen", "127.0.0.1:0"].iter().chain(&anywhere).chain(flags).map(|&argument| argument.to_owned()).collect();
         off_thread(move || Self { child: launch(&arguments, &kubeconfig, &log), arguments, kubeconfig, log }).await
     }
 
@@ -72,6 +73,11 @@ impl Operator {
     /// Where it serves SCIM, which it says in its log.
     pub fn scim(&self) -> Option<SocketAddr> {
         said_in(&self.log(), "scim")
+    }
+
+    /// Where it serves the web page, which it says in its log.
+    pub fn page(&self) -> Option<SocketAddr> {
+        said_in(&self.log(), "page")
     }
 
     /// Asks one of its pages, such as `/metrics`: status and body.

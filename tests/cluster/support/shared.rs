@@ -39,7 +39,7 @@ pub struct Operated {
     pub install: Install,
     /// The operator's process.
     pub operator: Operator,
-    /// The CA of the certificate with which it serves SCIM.
+    /// The CA of the certificate with which it serves SCIM and the web page.
     pub scim_ca: String,
 }
 
@@ -71,7 +71,16 @@ pub async fn operated() -> Shared {
             let (applier, guarded) = (format!("audit.trustedAppliers={{{APPLIER}}}"), format!("guard.userPrefixes={{{GUARDED}}}"));
             // Many tests let people leave, which is no accident here.
             let unbraked = "offboarding.brake.maxRemovals=10000";
-            let values = [PATIENT[0], PATIENT[1], &applier, &guarded, unbraked, "scim.enabled=true"];
+            let values = [
+                PATIENT[0],
+                PATIENT[1],
+                &applier,
+                &guarded,
+                unbraked,
+                "scim.enabled=true",
+                "page.enabled=true",
+                "page.tlsSecret=usher-scim-tls",
+            ];
             let install = Install::new(&plane, &values).await;
             let scim_ca = certify(&plane.admin_client().await).await;
             let operator = Operator::start(&install).await;

@@ -266,14 +266,21 @@ impl Objects {
 /// The fields of a status that changed; those that are left out now are null, which a merge patch takes out.
 fn difference<S: Serialize>(old: Option<&S>, new: &S) -> Value {
     let value = |status: Option<&S>| status.and_then(|status| serde_json::to_value(status).ok()).unwrap_or_else(|| json!({}));
-    let (old, mut new) = (value(old), value(Some(new)));
-    if let (Value::Object(old), Value::Object(new)) = (&old, &mut new) {
-        for key in old.keys() {
-            new.entry(key.clone()).or_insert(Value::Null);
-        }
-        new.retain(|key, value| old.get(key) != Some(value));
+    merge_patch(&value(old), value(Some(new)))
+}
+
+/// What makes the new of the old (RFC 7396): of objects in objects, too, as what a part does not have any more must be said.
+fn merge_patch(old: &Value, new: Value) -> Value {
+    let (Value::Object(old), Value::Object(mut new)) = (old, new.clone()) else { return new };
+    for key in old.keys() {
+        new.entry(key.clone()).or_insert(Value::Null);
     }
-    new
+    new.retain(|key, value| old.get(key) != Some(value));
+    let changed = new.into_iter().map(|(key, value)| {
+        let value = merge_patch(old.get(&key).unwrap_or(&Value::Null), value);
+        (key, value)
+    });
+    Value::Object(changed.collect())
 }
 
 /// Why a Source could not say something of a Developer.
@@ -295,8 +302,8 @@ mod tests {
 
     #[test]
     fn what_is_left_out_becomes_null_and_what_is_the_same_is_not_sent() {
-        let old = json!({"a": 1, "b": [1], "c": {"x": 1}});
-        let new = json!({"a": 1, "c": {"x": 2}});
-        assert_eq!(difference(Some(&old), &new), json!({"b": null, "c": {"x": 2}}));
+        let old = json!({"a": 1, "b": [1], "c": {"x": 1, "y": [1], "z": 3}});
+        let new = json!({"a": 1, "c": {"x": 2, "z": 3, "new": {"deep": true}}});
+        assert_eq!(difference(Some(&old), &new), json!({"b": null, "c": {"x": 2, "y": null, "new": {"deep": true}}}));
     }
 }

@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt;
 
-use crate::api::departure::TargetState;
 use crate::api::developer::DeveloperStatus;
 use crate::api::metadata::RELEASE;
 use crate::api::removals::ProviderBrake;
@@ -16,6 +15,7 @@ use crate::api::{Departure, Developer, Provider, Reason, Source};
 
 use super::super::bound::{Bound, RbacBinding};
 use super::super::identity::Known;
+use super::super::receipt::waived;
 use super::super::world::deleting;
 use super::ledger::Touch;
 
@@ -49,16 +49,17 @@ fn holds(status: &DeveloperStatus, kind: &str) -> bool {
 pub fn of_departure(old: &Departure, new: &Departure, teams: &[String]) -> Vec<Touch> {
     let (Some(before), Some(after)) = (&old.status, &new.status) else { return Vec::new() };
     let person = &new.spec.developer.name;
-    let was = |target: &str| before.targets.iter().any(|other| other.target == target && other.state == TargetState::Waived);
-    let waived = after.targets.iter().filter(|target| target.state == TargetState::Waived && !was(&target.target));
+    // The word counts, not the state: what is waived may be looked for again, and be gone for a while.
+    let (said, says) = (waived(old), waived(new));
+    let known = |target: &String| after.targets.iter().any(|other| other.target == *target);
+    let newly = says.keys().filter(|target| !said.contains_key(*target) && known(target));
     let touch = |kind, what| Touch { kind, teams: teams.to_vec(), what };
-    let waived =
-        waived.map(|target| touch(TouchpointKind::Waiver, format!("{} of departure/{} was waived", target.target, new.name_any())));
+    let newly = newly.map(|target| touch(TouchpointKind::Waiver, format!("{target} of departure/{} was waived", new.name_any())));
     let held = before.brake.as_ref().map(|brake| brake.digest.as_str());
     let holds = after.brake.as_ref().map(|brake| brake.digest.as_str());
     let freed =
         released(new, held, holds).then(|| touch(TouchpointKind::Release, format!("the departure of {person} and others was released")));
-    waived.chain(freed).collect()
+    newly.chain(freed).collect()
 }
 
 /// What became of a Provider: its brake was released.
@@ -128,6 +129,8 @@ pub fn changed<K: RbacBinding>(old: Option<&Bound<K>>, new: Option<&Bound<K>>) -
 mod tests {
     use serde_json::{Value, json};
 
+    use crate::api::metadata::WAIVE;
+
     use super::*;
 
     fn of<K: serde::de::DeserializeOwned>(object: Value) -> K {
@@ -183,9 +186,14 @@ mod tests {
     #[test]
     fn a_waiver_and_a_release_count_once_and_what_passes_by_itself_does_not() {
         let kinds = |old: &Departure, new: &Departure| of_departure(old, new, &[]).into_iter().map(|touch| touch.kind).collect::<Vec<_>>();
-        let (failed, waived) = (departure("Failed", None, None), departure("Waived", None, None));
-        assert_eq!(kinds(&failed, &waived), [TouchpointKind::Waiver]);
-        assert_eq!(kinds(&waived, &waived), []);
+        let said = |state: &str| {
+            let mut departure = departure(state, None, None);
+            departure.annotations_mut().insert(WAIVE.to_owned(), "provider/forge=the robot only reads; provider/else=no such".to_owned());
+            departure
+        };
+        assert_eq!(kinds(&departure("Failed", None, None), &said("Failed")), [TouchpointKind::Waiver]);
+        assert_eq!(kinds(&said("Failed"), &said("Waived")), []);
+        assert_eq!(kinds(&said("Waived"), &said("Failed")), [], "it is looked for again");
         let held = departure("Failed", Some("sha256:1"), None);
         assert_eq!(kinds(&held, &departure("Failed", None, Some("sha256:1"))), [TouchpointKind::Release]);
         assert_eq!(kinds(&held, &departure("Failed", None, None)), [], "others of the batch are let through with it");

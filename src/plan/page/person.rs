@@ -205,8 +205,12 @@ fn view(scene: Scene<'_>, grant: &Grant, checks: &Checks) -> GrantView {
             fault: fault.map(|fault| fault.to_string()).unwrap_or_default(),
         }
     };
-    let via =
-        |via: &GrantInterval| Via { binding: via.name.clone(), team: text(via.team.as_ref()), since: seconds(via.since.0), until: until(via) };
+    let via = |via: &GrantInterval| Via {
+        binding: via.name.clone(),
+        team: text(via.team.as_ref()),
+        since: seconds(via.since.0),
+        until: until(via),
+    };
     let ends = spec.ended.as_ref().map(|end| &end.at).or(spec.until.as_ref());
     GrantView {
         name: grant.name_any(),

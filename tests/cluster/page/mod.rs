@@ -94,9 +94,11 @@ async fn sign_in(browser: &Browser, token: &str) {
 async fn reader(plane: &ControlPlane, client: &Client, kinds: &[&str]) -> String {
     let (place, account) = (name("readers"), name("reader"));
     namespace(client, &place, &[]).await;
-    let metadata = |namespace: Option<&String>| ObjectMeta { name: Some(account.clone()), namespace: namespace.cloned(), ..ObjectMeta::default() };
+    let metadata =
+        |namespace: Option<&String>| ObjectMeta { name: Some(account.clone()), namespace: namespace.cloned(), ..ObjectMeta::default() };
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &place);
-    let made = accounts.create(&PostParams::default(), &ServiceAccount { metadata: metadata(Some(&place)), ..ServiceAccount::default() }).await;
+    let made =
+        accounts.create(&PostParams::default(), &ServiceAccount { metadata: metadata(Some(&place)), ..ServiceAccount::default() }).await;
     made.unwrap_or_else(|error| panic!("{}", explain(&error)));
     let kinds: BTreeSet<String> = kinds.iter().map(|kind| (*kind).to_owned()).collect();
     if !kinds.is_empty() {
@@ -110,8 +112,10 @@ async fn reader(plane: &ControlPlane, client: &Client, kinds: &[&str]) -> String
         let role = ClusterRole { metadata: metadata(None), rules: Some(vec![rule]), ..ClusterRole::default() };
         roles.create(&PostParams::default(), &role).await.unwrap_or_else(|error| panic!("{}", explain(&error)));
         let bindings: Api<ClusterRoleBinding> = Api::all(client.clone());
-        let subject = Subject { kind: "ServiceAccount".to_owned(), name: account.clone(), namespace: Some(place.clone()), ..Subject::default() };
-        let role_ref = RoleRef { api_group: Some("rbac.authorization.k8s.io".to_owned()), kind: "ClusterRole".to_owned(), name: account.clone() };
+        let subject =
+            Subject { kind: "ServiceAccount".to_owned(), name: account.clone(), namespace: Some(place.clone()), ..Subject::default() };
+        let role_ref =
+            RoleRef { api_group: Some("rbac.authorization.k8s.io".to_owned()), kind: "ClusterRole".to_owned(), name: account.clone() };
         let binding = ClusterRoleBinding { metadata: metadata(None), role_ref, subjects: Some(vec![subject]) };
         bindings.create(&PostParams::default(), &binding).await.unwrap_or_else(|error| panic!("{}", explain(&error)));
     }

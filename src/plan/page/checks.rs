@@ -33,8 +33,8 @@ impl Checks {
     }
 
     fn in_environment(&self, role: &str, environment: &str, developer: &str) -> Result<(), Arc<str>> {
-        let cells = self.0.get(role).map(|seen| [&seen.compared, &seen.alone]).into_iter().flatten();
-        match cells.filter_map(|cells| cells.get(environment)?.get(developer)).next() {
+        let mut cells = self.0.get(role).map(|seen| [&seen.compared, &seen.alone]).into_iter().flatten();
+        match cells.find_map(|cells| cells.get(environment)?.get(developer)) {
             Some(None) => Ok(()),
             Some(Some(Fault { message, .. })) => Err(message.clone()),
             None => Err("no Binding gives her this any more; it is being taken away".into()),

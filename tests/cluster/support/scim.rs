@@ -92,7 +92,7 @@ impl Answer {
 
     /// Fails unless the token was refused; others may have used up the patience with wrong ones.
     #[track_caller]
-    pub fn is_refused(self) {
+    pub fn is_refused(&self) {
         assert!(self.status == 401 || self.status == 429, "{self:?}");
     }
 

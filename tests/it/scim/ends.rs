@@ -56,7 +56,7 @@ fn who_is_called_otherwise_by_her_sender_and_is_not_active_is_suspended() {
     ] {
         let (source, mut cluster, ada) = given(&json!({}));
         let ada = patched(&source, &patched(&source, &ada, &changed), &off);
-        follow(&mut cluster, &source, 1, &[ada.clone()]);
+        follow(&mut cluster, &source, 1, std::slice::from_ref(&ada));
         assert_eq!(states(&cluster), ["Suspended"], "{changed}");
         assert!(cluster.0["ada"].missing_since.is_none(), "she is told of");
         let told = read(2, &source, &[ada]);
@@ -118,7 +118,7 @@ fn what_she_was_called_before_is_not_hers_once_somebody_else_is_called_so() {
 fn who_is_called_as_before_again_is_as_active_as_is_said() {
     let (source, mut cluster, ada) = given(&json!({}));
     let off = patched(&source, &ada, &json!({"op": "replace", "value": {"externalId": "e-9", "active": false}}));
-    follow(&mut cluster, &source, 1, &[off.clone()]);
+    follow(&mut cluster, &source, 1, std::slice::from_ref(&off));
     let back = patched(&source, &off, &json!({"op": "replace", "value": {"externalId": "e-1", "active": true}}));
     assert_eq!(back.stamp.former, ["e-9"]);
     follow(&mut cluster, &source, 2, &[back]);

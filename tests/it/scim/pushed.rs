@@ -60,7 +60,7 @@ fn attribute(source: &Source, record: &Record, key: &str) -> Option<String> {
 }
 
 pub fn states(cluster: &Cluster) -> Vec<&str> {
-    cluster.0.values().map(|developer| developer.state()).collect()
+    cluster.0.values().map(super::super::sources::model::Object::state).collect()
 }
 
 #[test]

@@ -13,7 +13,7 @@ use usher::cluster::memory::{Kept, Memory};
 use usher::plan::change::{Change, Step, Write};
 use usher::plan::cluster::ClusterKey;
 use usher::plan::role::{Failed, RoleInputs, RolePlan, plan_role};
-use usher::plan::settings::{Audit, Fence, Figures, Offboarding, Server, Settings};
+use usher::plan::settings::Settings;
 
 use crate::leaving::percentile;
 use crate::table::Row;
@@ -49,16 +49,7 @@ struct Crowd {
 
 impl Crowd {
     fn of(people: usize) -> Self {
-        let settings = Settings {
-            namespace: "usher-system".to_owned(),
-            installation: "here".to_owned(),
-            server: Server::default(),
-            token_lifetime: jiff::SignedDuration::from_hours(720),
-            fence: Fence::default(),
-            offboarding: Offboarding::default(),
-            audit: Audit::default(),
-            figures: Figures::default(),
-        };
+        let settings = Settings::of("usher-system", "here");
         let mut crowd = Self { memory: Memory::new(settings, [ClusterKey::Home]), version: 0 };
         crowd.memory.set_locks_readable(Some(true), Some(false));
         crowd.put::<ClusterRole>(json!({"metadata": {"name": "view"}, "rules": null}));

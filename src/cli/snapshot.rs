@@ -10,7 +10,7 @@ use crate::api::{Binding, Departure, Developer, Environment, Lock, Provider, Rol
 use crate::cluster::apply::Written;
 use crate::cluster::memory::Memory;
 use crate::plan::cluster::ClusterKey;
-use crate::plan::settings::{Audit, Fence, Figures, Offboarding, Server, Settings};
+use crate::plan::settings::Settings;
 
 use super::Failure;
 use super::read::{installation, list};
@@ -28,17 +28,8 @@ pub enum Where<'a> {
 
 /// Reads what people wrote, and the RBAC that is in force in the home cluster.
 pub async fn snapshot(client: &Client, role_bindings: Where<'_>) -> Result<Memory, Failure> {
-    let settings = Settings {
-        // None of this decides who has what now: the questions are answered from what is there.
-        namespace: "usher-system".to_owned(),
-        installation: installation(client).await?,
-        server: Server::default(),
-        token_lifetime: jiff::SignedDuration::ZERO,
-        fence: Fence::default(),
-        offboarding: Offboarding::default(),
-        audit: Audit::default(),
-        figures: Figures::default(),
-    };
+    // None of what a chart decides tells who has what now: the questions are answered from what is there.
+    let settings = Settings::of("usher-system", installation(client).await?);
     let memory = Memory::new(settings, [ClusterKey::Home]);
     declared(&memory, client).await?;
     observed(&memory, &ClusterKey::Home, client, role_bindings).await?;

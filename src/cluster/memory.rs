@@ -507,19 +507,9 @@ impl Kept for ServiceAccount {
 mod tests {
     use super::*;
     use crate::api::LockSpec;
-    use crate::plan::settings::{Fence, Offboarding, Server};
 
     fn memory() -> Memory {
-        let settings = Settings {
-            namespace: "usher-system".to_owned(),
-            installation: "here".to_owned(),
-            server: Server::default(),
-            token_lifetime: jiff::SignedDuration::from_hours(1),
-            fence: Fence::default(),
-            offboarding: Offboarding::default(),
-            audit: crate::plan::settings::Audit::default(),
-            figures: crate::plan::settings::Figures::default(),
-        };
+        let settings = Settings::of("usher-system", "here");
         Memory::new(settings, [ClusterKey::Home])
     }
 

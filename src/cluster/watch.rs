@@ -484,19 +484,10 @@ mod tests {
     use super::*;
     use crate::plan::scim::ResourceKind;
     use crate::plan::scim::record::{Id, Owner};
-    use crate::plan::settings::{Audit, Fence, Figures, Offboarding, Server, Settings};
+    use crate::plan::settings::Settings;
 
     fn memory() -> Arc<Memory> {
-        let settings = Settings {
-            namespace: "usher-system".to_owned(),
-            installation: "here".to_owned(),
-            server: Server::default(),
-            token_lifetime: jiff::SignedDuration::from_hours(1),
-            fence: Fence::default(),
-            offboarding: Offboarding::default(),
-            audit: Audit::default(),
-            figures: Figures::default(),
-        };
+        let settings = Settings::of("usher-system", "here");
         Arc::new(Memory::new(settings, [ClusterKey::Home]))
     }
 

@@ -85,19 +85,9 @@ mod tests {
 
     use super::*;
     use crate::api::RoleSpec;
-    use crate::plan::settings::{Fence, Server};
 
     fn settings() -> Settings {
-        Settings {
-            namespace: "usher-system".to_owned(),
-            installation: "here".to_owned(),
-            server: Server::default(),
-            token_lifetime: jiff::SignedDuration::from_hours(1),
-            fence: Fence::default(),
-            offboarding: crate::plan::settings::Offboarding::default(),
-            audit: crate::plan::settings::Audit::default(),
-            figures: crate::plan::settings::Figures::default(),
-        }
+        Settings::of("usher-system", "here")
     }
 
     fn role(generation: i64, description: &str) -> Role {

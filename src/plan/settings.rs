@@ -27,6 +27,22 @@ pub struct Settings {
     pub figures: Figures,
 }
 
+impl Settings {
+    /// Those of a chart whose values nobody changed. `installation` is the UID of `kube-system` of the home cluster.
+    pub fn of(namespace: impl Into<String>, installation: impl Into<String>) -> Self {
+        Self {
+            namespace: namespace.into(),
+            installation: installation.into(),
+            server: Server::default(),
+            token_lifetime: SignedDuration::from_hours(720),
+            fence: Fence::default(),
+            offboarding: Offboarding::default(),
+            audit: Audit::default(),
+            figures: Figures::default(),
+        }
+    }
+}
+
 /// What the figures are of, and how often they are told.
 #[derive(Clone, Debug)]
 pub struct Figures {

@@ -70,16 +70,7 @@ fn key(meta: &ObjectMeta) -> Key {
 
 impl Model {
     pub fn new(now: Timestamp, clusters: impl IntoIterator<Item = ClusterKey>) -> Self {
-        let settings = Settings {
-            namespace: OWN_NAMESPACE.to_owned(),
-            installation: INSTALLATION.to_owned(),
-            server: usher::plan::settings::Server::default(),
-            token_lifetime: jiff::SignedDuration::from_hours(720),
-            fence: usher::plan::settings::Fence::default(),
-            offboarding: usher::plan::settings::Offboarding::default(),
-            audit: usher::plan::settings::Audit::default(),
-            figures: usher::plan::settings::Figures::default(),
-        };
+        let settings = Settings::of(OWN_NAMESPACE, INSTALLATION);
         let mut model = Self {
             world: World::default(),
             clusters: clusters.into_iter().map(|cluster| (cluster, ClusterState::new(INSTALLATION))).collect(),

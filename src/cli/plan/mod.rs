@@ -5,13 +5,13 @@ mod show;
 
 use std::path::PathBuf;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::plan::difference::differences;
 use crate::plan::forecast::Forecast;
 use crate::plan::manifests::{Manifests, Others};
 use crate::plan::offline::read;
-use crate::plan::settings::{Audit, Fence, Figures, Offboarding, Server, Settings};
+use crate::plan::settings::{Fence, Settings};
 
 use super::connect::Connect;
 use super::manifests::load;
@@ -99,15 +99,6 @@ impl Plan {
         if !self.may_bind.is_empty() {
             fence.may_bind = self.may_bind.iter().cloned().collect();
         }
-        Settings {
-            namespace: "usher-system".to_owned(),
-            installation: "offline".to_owned(),
-            server: Server::default(),
-            token_lifetime: SignedDuration::from_hours(720),
-            fence,
-            offboarding: Offboarding::default(),
-            audit: Audit::default(),
-            figures: Figures::default(),
-        }
+        Settings { fence, ..Settings::of("usher-system", "offline") }
     }
 }

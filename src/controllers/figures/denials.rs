@@ -187,7 +187,7 @@ mod tests {
     use crate::api::metadata::IDENTITIES_NAMESPACE;
     use crate::api::{Developer, DeveloperSpec};
     use crate::plan::cluster::ClusterKey;
-    use crate::plan::settings::{Audit, Fence, Figures, Offboarding, Server, Settings};
+    use crate::plan::settings::Settings;
 
     use super::*;
 
@@ -197,16 +197,7 @@ mod tests {
     }
 
     fn memory() -> Arc<Memory> {
-        let settings = Settings {
-            namespace: "usher-system".to_owned(),
-            installation: "here".to_owned(),
-            server: Server::default(),
-            token_lifetime: SignedDuration::from_hours(1),
-            fence: Fence::default(),
-            offboarding: Offboarding::default(),
-            audit: Audit::default(),
-            figures: Figures::default(),
-        };
+        let settings = Settings::of("usher-system", "here");
         let memory = Memory::new(settings, [ClusterKey::Home]);
         memory.put(&ClusterKey::Home, Developer::new("ada", DeveloperSpec::default()));
         Arc::new(memory)

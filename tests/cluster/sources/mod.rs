@@ -19,7 +19,7 @@ use crate::accounts::proxy::HttpsProxy;
 use crate::accounts::{NAMESPACE, SOON};
 use crate::support::access::{Subject, can};
 use crate::support::client::{explain, kind};
-use crate::support::people::{Stage, declare, reaches, subject};
+use crate::support::people::{Stage, declare, find, known, reaches};
 use crate::support::systems::realm::{Realm, id_in};
 use crate::support::{Shared, name, operated, throughout, wait_until};
 
@@ -97,18 +97,11 @@ impl House {
     }
 
     async fn developer(&self, person: &str) -> Option<DynamicObject> {
-        kind(&self.client, "Developer").await.get_opt(person).await.unwrap_or_else(|error| panic!("{}", explain(&error)))
+        find(&self.client, person).await
     }
 
-    /// Waits until somebody is a Developer whom the cluster knows.
     async fn known(&self, person: &str) -> Subject {
-        let developer = wait_until(&format!("dev/{person} is known"), SOON, async || {
-            let developer = self.developer(person).await.ok_or("there is none")?;
-            let known = developer.data["status"]["identities"].as_array().is_some_and(|identities| !identities.is_empty());
-            if known { Ok(developer) } else { Err("nobody knows her") }
-        })
-        .await;
-        subject(&developer)
+        known(&self.client, person, SOON).await
     }
 
     async fn may(&self, who: &Subject, verbs: &[&str]) {

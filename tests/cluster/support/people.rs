@@ -70,6 +70,22 @@ impl Stage {
     }
 }
 
+/// A Developer, if there is one.
+pub async fn find(client: &Client, person: &str) -> Option<DynamicObject> {
+    kind(client, "Developer").await.get_opt(person).await.unwrap_or_else(|error| panic!("{}", explain(&error)))
+}
+
+/// Waits until somebody is a Developer whom the cluster knows, and says by which name.
+pub async fn known(client: &Client, person: &str, within: Duration) -> Subject {
+    let developer = wait_until(&format!("dev/{person} is known"), within, async || {
+        let developer = find(client, person).await.ok_or("there is none")?;
+        let known = developer.data["status"]["identities"].as_array().is_some_and(|identities| !identities.is_empty());
+        if known { Ok(developer) } else { Err("nobody knows her") }
+    })
+    .await;
+    subject(&developer)
+}
+
 /// How Environments without an authenticator know a Developer.
 #[track_caller]
 pub fn subject(developer: &DynamicObject) -> Subject {

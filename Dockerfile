@@ -8,7 +8,7 @@ WORKDIR /src
 # rust-toolchain.toml stays outside: the image is the toolchain, and rustup would fetch clippy and rustfmt for nothing.
 # The allocator is built by make.
 RUN apk add --no-cache make
-ENV JEMALLOC_SYS_WITH_MALLOC_CONF=narenas:2,dirty_decay_ms:10000,muzzy_decay_ms:0
+ENV JEMALLOC_SYS_WITH_MALLOC_CONF=narenas:2,dirty_decay_ms:120000,muzzy_decay_ms:0
 COPY Cargo.toml Cargo.lock ./
 COPY src src
 # The caches make the second build fast and are no part of the image; so the binary is copied out of them.

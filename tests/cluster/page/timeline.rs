@@ -57,6 +57,6 @@ async fn a_timeline_tells_of_grants_locks_and_the_departure_and_a_receipt_what_w
     for wanted in ["Access Error Rate", "Manual Touchpoints", "Consistency Index"] {
         assert!(card.contains(wanted), "{wanted} is not in {card}");
     }
-    browser.reads("#content table", |text| text.contains("Team") && text.contains("team-")).await;
+    browser.reads("#content", |text| text.contains("Team") && text.contains("team-")).await;
     browser.quit().await;
 }

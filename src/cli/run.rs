@@ -20,10 +20,10 @@ use crate::controllers::figures::{self, Sink};
 use crate::controllers::{self, defaults};
 use crate::plan::cluster::ClusterKey;
 use crate::plan::name::digest;
-use crate::server::Asked;
 use crate::server::audit::AuditWebhook;
 use crate::server::page::Page;
 use crate::server::scim::Scim;
+use crate::server::{Asked, Ground};
 use crate::telemetry::export::Target;
 use crate::telemetry::logging::{self, Format};
 use crate::telemetry::metrics::Metrics;
@@ -99,22 +99,23 @@ impl Run {
         let listener = listen(self.listen, "--listen").await?;
         tracing::info!(address = %listener.local_addr()?, namespace, version = env!("CARGO_PKG_VERSION"), "listening");
         let server = tokio::spawn(super::serve::serve(listener, metrics.clone(), Arc::new(watches.readiness())));
+        let ready: Asked = Arc::new(watches.readiness());
+        let ground = |client, secret| Ground { client, memory: memory.clone(), secret, ready: ready.clone() };
         if let Some(tls_secret) = values.scim() {
             watches.pushed();
             let listener = listen(self.scim_listen, "--scim-listen").await?;
             tracing::info!(scim = %listener.local_addr()?, "serving SCIM");
-            let (client, memory, metrics, ready) =
-                (Client::try_from(config.clone())?, memory.clone(), metrics.clone(), Arc::new(watches.readiness()));
-            tokio::spawn(Scim { client, memory, metrics, tls_secret, ready }.serve(listener));
+            let ground = ground(Client::try_from(config.clone())?, tls_secret);
+            tokio::spawn(Scim { ground, metrics: metrics.clone() }.serve(listener));
         }
         if let Some(tls_secret) = values.page() {
             let listener = listen(self.page_listen, "--page-listen").await?;
             tracing::info!(page = %listener.local_addr()?, "serving the web page");
-            let (client, memory, ready) = (Client::try_from(config.clone())?, memory.clone(), Arc::new(watches.readiness()));
-            tokio::spawn(Page { client, memory, tls_secret, ready }.serve(listener));
+            let ground = ground(Client::try_from(config.clone())?, tls_secret);
+            tokio::spawn(Page { ground }.serve(listener));
         }
         let sink = Arc::new(Sink::new(memory.clone(), metrics.clone()));
-        self.take_audit(&client, (&memory, Arc::new(watches.readiness())), &sink).await?;
+        self.take_audit(ground(client.clone(), self.audit_secret.clone()), &sink).await?;
         let identity = self.identity();
         let remotes = Remotes { home: client.clone(), memory, metrics, connections: Arc::default(), terms };
         let leading = OnceLock::new();
@@ -197,19 +198,13 @@ impl Run {
     }
 
     /// Opens the door for the audit webhook, if there is to be one.
-    async fn take_audit(&self, client: &Client, (memory, ready): (&Arc<Memory>, Asked), sink: &Arc<Sink>) -> Result<(), Failure> {
+    async fn take_audit(&self, ground: Ground, sink: &Arc<Sink>) -> Result<(), Failure> {
         let Some(address) = self.audit_listen else { return Ok(()) };
         let listener = listen(address, "--audit-listen").await?;
         tracing::info!(audit = %listener.local_addr()?, "taking what the audit webhook sends");
         let (working, taking) = (sink.clone(), sink.clone());
-        let webhook = AuditWebhook {
-            client: client.clone(),
-            memory: memory.clone(),
-            secret: self.audit_secret.clone(),
-            ready,
-            leads: Arc::new(move || working.leads()),
-            taker: Arc::new(move |requests| taking.take(requests)),
-        };
+        let webhook =
+            AuditWebhook { ground, leads: Arc::new(move || working.leads()), taker: Arc::new(move |requests| taking.take(requests)) };
         tokio::spawn(webhook.serve(listener));
         Ok(())
     }

@@ -69,6 +69,9 @@ pub struct Memory {
 
 /// A kind of object that is kept.
 pub trait Kept: Resource + Clone + Send + Sync + 'static {
+    /// Whether all that is kept of it is on the lists of its one watch, by whatever it came into memory.
+    const LISTED: bool = false;
+
     /// The one that is kept under a key.
     fn get(content: &Content, cluster: &ClusterKey, key: &Key) -> Option<Arc<Self>>;
     /// Keeps an object, or forgets it.

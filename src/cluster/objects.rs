@@ -184,14 +184,19 @@ impl Objects {
 
     /// Makes a Scorecard. One of that name that is there already comes by its watch.
     pub async fn begin_scorecard(&self, scorecard: &Scorecard) -> Result<(), Error> {
+        self.make(&self.api(), scorecard).await
+    }
+
+    async fn make<K: Written>(&self, api: &Api<K>, object: &K) -> Result<(), Error> {
         let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        match self.pen.write::<Scorecard, _>("create", self.api::<Scorecard>().create(&parameters, scorecard)).await? {
+        match self.pen.write::<K, _>("create", api.create(&parameters, object)).await? {
             Ok(made) => {
                 self.memory.put(&ClusterKey::Home, made);
                 Ok(())
             }
+            // Its watch will bring it.
             Err(error) if conflict(&error) => Ok(()),
-            Err(error) => Err(failed::<Scorecard>("create", &scorecard.metadata, error)),
+            Err(error) => Err(failed::<K>("create", object.meta(), error)),
         }
     }
 
@@ -212,17 +217,8 @@ impl Objects {
 
     /// Keeps what a Role contains. One of that name that is there already is the same: its name is made from what it is for.
     pub async fn keep_revision(&self, revision: &ControllerRevision) -> Result<(), Error> {
-        let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        let api: Api<ControllerRevision> = Api::namespaced(self.client.clone(), revision.metadata.namespace.as_deref().unwrap_or_default());
-        match self.pen.write::<ControllerRevision, _>("create", api.create(&parameters, revision)).await? {
-            Ok(made) => {
-                self.memory.put(&ClusterKey::Home, made);
-                Ok(())
-            }
-            // Its watch will bring it.
-            Err(error) if conflict(&error) => Ok(()),
-            Err(error) => Err(failed::<ControllerRevision>("create", &revision.metadata, error)),
-        }
+        let namespace = revision.metadata.namespace.as_deref().unwrap_or_default();
+        self.make(&Api::namespaced(self.client.clone(), namespace), revision).await
     }
 
     /// Deletes a record whose time is over: exactly the version that was seen to be over.
@@ -271,7 +267,10 @@ fn difference<S: Serialize>(old: Option<&S>, new: &S) -> Value {
 
 /// What makes the new of the old (RFC 7396): of objects in objects, too, as what a part does not have any more must be said.
 fn merge_patch(old: &Value, new: Value) -> Value {
-    let (Value::Object(old), Value::Object(mut new)) = (old, new.clone()) else { return new };
+    let (old, mut new) = match (old, new) {
+        (Value::Object(old), Value::Object(new)) => (old, new),
+        (_, new) => return new,
+    };
     for key in old.keys() {
         new.entry(key.clone()).or_insert(Value::Null);
     }

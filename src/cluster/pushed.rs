@@ -178,6 +178,9 @@ impl Resource for Record {
 }
 
 impl Kept for Record {
+    // No other watch brings records; reads and writes of senders do.
+    const LISTED: bool = true;
+
     fn keys(content: &Content, _: &ClusterKey) -> Vec<Key> {
         named(content.pushed.names())
     }

@@ -153,7 +153,6 @@ impl Watches {
             known: HashMap::new(),
             hash: RandomState::new(),
             lists: 0,
-            brings_all: false,
             first: true,
             waiting: self.waiting.clone(),
             complete: self.complete.clone(),
@@ -171,15 +170,13 @@ impl Watches {
         self.spawn("Secret", secrets, Config::default(), Some);
     }
 
-    /// Starts to watch what is pushed by SCIM, which is kept in usher's own namespace. No other watch brings records; reads and writes of senders do.
+    /// Starts to watch what is pushed by SCIM, which is kept in usher's own namespace.
     pub fn pushed(&mut self) {
         let settings = self.memory.settings().clone();
         let (installation, namespace) = (settings.installation, settings.namespace);
         let records = move |client| Api::<ConfigMap>::namespaced(client, &namespace);
-        let feed = Feed { brings_all: true, ..self.feed("ConfigMap") };
-        self.spawn_feed(feed, records, Config::default().labels(SCIM), move |object| {
-            ours(&object, &installation).then(|| Record::read(object)).flatten()
-        });
+        let read = move |object| ours(&object, &installation).then(|| Record::read(object)).flatten();
+        self.spawn("ConfigMap", records, Config::default().labels(SCIM), read);
         self.memory.serve_pushed();
     }
 
@@ -202,10 +199,7 @@ impl Watches {
         self.spawn("ClusterRoleBinding", Api::all, all(), Some::<ClusterRoleBinding>);
         // Also those of others: whoever made one that bears a person's name holds its tokens.
         self.spawn("ServiceAccount", |client| Api::namespaced(client, IDENTITIES_NAMESPACE), all(), Some::<ServiceAccount>);
-        self.spawn("ResourceQuota", Api::all, own(), |mut quota: ResourceQuota| {
-            quota.status = None;
-            Some(quota)
-        });
+        self.spawn("ResourceQuota", Api::all, own(), Some::<ResourceQuota>);
         self.spawn("LimitRange", Api::all, own(), Some::<LimitRange>);
         self.spawn("NetworkPolicy", Api::all, own(), Some::<NetworkPolicy>);
         self.spawn("Secret", Api::all, named(KUBECONFIG_SECRET), |secret| Some(without_values(secret)));
@@ -254,21 +248,9 @@ impl Watches {
         T: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
         K: Kept,
     {
-        self.spawn_feed(self.feed(kind), api, config, keep);
-    }
-
-    fn spawn_feed<T, K>(
-        &mut self,
-        mut feed: Feed,
-        api: impl Fn(Client) -> Api<T> + Send + Sync + 'static,
-        config: Config,
-        keep: impl Fn(T) -> Option<K> + Send + Sync + 'static,
-    ) where
-        T: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
-        K: Kept,
-    {
         self.waiting.fetch_add(1, Ordering::SeqCst);
-        let (mut clients, relisted, lists) = (self.client.subscribe(), self.relisted.clone(), self.lists.clone());
+        let (mut feed, mut clients, relisted, lists) =
+            (self.feed(kind), self.client.subscribe(), self.relisted.clone(), self.lists.clone());
         let config = config.page_size(PAGE);
         self.tasks.spawn(async move {
             loop {
@@ -345,8 +327,6 @@ struct Feed {
     hash: RandomState,
     /// How many lists were begun.
     lists: u32,
-    /// Whether all that is kept of the kind is on its lists, by whatever it came into memory.
-    brings_all: bool,
     first: bool,
     /// How many kinds of all were not listed yet.
     waiting: Arc<AtomicUsize>,
@@ -389,7 +369,7 @@ impl Feed {
                 self.known.remove(&self.place(&key, None).0);
             }
             Ok(Event::Init) => {
-                if self.brings_all {
+                if K::LISTED {
                     self.know_kept::<K>();
                 }
                 self.lists += 1;
@@ -515,7 +495,6 @@ mod tests {
             known: HashMap::new(),
             hash: RandomState::new(),
             lists: 0,
-            brings_all: true,
             first: true,
             waiting: Arc::default(),
             complete: Arc::default(),

@@ -42,7 +42,8 @@ fn allowed(needed: &PolicyRule, held: &[PolicyRule]) -> bool {
     })
 }
 
-fn has(list: &[String], word: &str) -> bool {
+/// Whether a list of a rule has a word, or all of them.
+pub(super) fn has(list: &[String], word: &str) -> bool {
     list.iter().any(|it| it == "*" || it == word)
 }
 
@@ -51,7 +52,8 @@ fn named(rule: &PolicyRule) -> Option<&Vec<String>> {
     rule.resource_names.as_ref().filter(|names| !names.is_empty())
 }
 
-fn gives(rule: &PolicyRule, group: &str, resource: &str) -> bool {
+/// Whether a rule is about a resource, written as rules write it: `pods`, or `pods/log`.
+pub(super) fn gives(rule: &PolicyRule, group: &str, resource: &str) -> bool {
     let parts = resource.split_once('/').map(|(_, part)| format!("*/{part}"));
     let resources = rule.resources.as_deref().unwrap_or_default();
     has(rule.api_groups.as_deref().unwrap_or_default(), group)

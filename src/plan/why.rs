@@ -15,6 +15,7 @@ use crate::api::{Developer, Role};
 use super::access::{Standing, Via, covers, held_roles, lock_holds, standing, team};
 use super::bound::{Bound, RbacBinding};
 use super::cluster::{ClusterKey, ClusterState};
+use super::covering::{gives, has};
 use super::identity::Known;
 use super::placement::Scene;
 use super::subjects::known_in;
@@ -57,13 +58,9 @@ impl Question {
 
     /// Whether a rule allows it, as the API server reads rules.
     pub fn allowed_by(&self, rule: &PolicyRule) -> bool {
-        let any = |list: &Option<Vec<String>>, fits: &dyn Fn(&str) -> bool| list.iter().flatten().any(|item| item == "*" || fits(item));
-        let path = self.path();
-        let every = self.subresource.as_ref().map(|sub| format!("*/{sub}"));
         let names = rule.resource_names.as_deref().unwrap_or_default();
-        rule.verbs.iter().any(|verb| *verb == "*" || *verb == self.verb)
-            && any(&rule.api_groups, &|group| group == self.group)
-            && any(&rule.resources, &|resource| resource == path || every.as_deref() == Some(resource))
+        has(&rule.verbs, &self.verb)
+            && gives(rule, &self.group, &self.path())
             && (names.is_empty() || self.name.as_ref().is_some_and(|name| names.contains(name)))
     }
 }

@@ -9,19 +9,17 @@ use axum::http::{HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::{Request, Response};
-use kube::Client;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::cluster::memory::Memory;
 use crate::plan::scorecard::denied;
 use crate::plan::scorecard::events;
 
-use super::Asked;
 use super::certificate::Certificate;
-use super::listener::{Bounds, listen};
-use super::token::is_right;
+use super::listener::{Answers, Bounds};
+use super::token::{authorization, is_right};
+use super::{Asked, Ground};
 
 /// A batch may be so long: at the level Metadata several thousand events.
 const LONGEST: usize = 4 * 1024 * 1024;
@@ -37,14 +35,8 @@ pub type Taker = Arc<dyn Fn(Vec<denied::Request>) -> bool + Send + Sync>;
 
 /// What is needed to take what the audit webhook sends.
 pub struct AuditWebhook {
-    /// A client of the home cluster.
-    pub client: Client,
-    /// All that is watched.
-    pub memory: Arc<Memory>,
-    /// The Secret of usher's own namespace with `tls.crt`, `tls.key` and `token`.
-    pub secret: String,
-    /// Whether the cluster was read once.
-    pub ready: Asked,
+    /// What it stands on; the Secret has a `token` as well.
+    pub ground: Ground,
     /// Whether this replica works.
     pub leads: Asked,
     /// Where what was denied goes.
@@ -55,14 +47,8 @@ impl AuditWebhook {
     /// Serves for ever.
     pub async fn serve(self, listener: TcpListener) {
         let certificate = Arc::new(Certificate::with_token(BOUNDS.name));
-        let service = Arc::new(Service { certificate: certificate.clone(), leads: self.leads, taker: self.taker });
-        tokio::join!(
-            certificate.clone().follow(&self.client, &self.memory, (&self.secret, &self.ready)),
-            listen(listener, certificate, BOUNDS, move |request| {
-                let service = service.clone();
-                async move { service.answer(request).await }
-            })
-        );
+        let service = Service { certificate: certificate.clone(), leads: self.leads, taker: self.taker };
+        self.ground.serve(listener, certificate, BOUNDS, service).await;
     }
 }
 
@@ -72,10 +58,9 @@ struct Service {
     taker: Taker,
 }
 
-impl Service {
+impl Answers for Service {
     async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let authorization = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        if !is_right(authorization, self.certificate.token()) {
+        if !is_right(authorization(request.headers()), self.certificate.token()) {
             return told(StatusCode::UNAUTHORIZED, "the bearer token is not that of the Secret\n");
         }
         if request.method() != Method::POST {
@@ -93,7 +78,9 @@ impl Service {
             Err(_) => told(StatusCode::REQUEST_TIMEOUT, "the batch did not arrive in time\n"),
         }
     }
+}
 
+impl Service {
     fn take(&self, body: &[u8]) -> Response<Full<Bytes>> {
         match events::denied(body).map(|requests| (self.taker)(requests)) {
             Ok(true) => told(StatusCode::OK, ""),

@@ -18,7 +18,7 @@ use tokio::time::sleep;
 use crate::cluster::accounts::{own_secret, value};
 use crate::cluster::memory::Memory;
 
-use super::Asked;
+use super::Ground;
 use super::token::{Seal, seal_of};
 
 /// How often it is looked whether the Secret is another one. It is a look at memory.
@@ -69,7 +69,8 @@ impl Certificate {
 
     /// Follows a Secret for ever. What is of no use is told, and the one before goes on being served.
     /// Before the cluster was read nothing is said of it.
-    pub async fn follow(self: Arc<Self>, client: &Client, memory: &Memory, (secret, ready): (&str, &Asked)) {
+    pub async fn follow(self: Arc<Self>, ground: &Ground) {
+        let Ground { client, memory, secret, ready } = ground;
         let (server, mut seen, mut told) = (self.server, None, None);
         loop {
             if !ready() {

@@ -41,12 +41,14 @@ pub struct Bounds {
     pub life: Duration,
 }
 
+/// What answers requests.
+pub trait Answers: Send + Sync + 'static {
+    /// Answers a request.
+    fn answer(&self, request: Request<Incoming>) -> impl Future<Output = Response<Full<Bytes>>> + Send;
+}
+
 /// Serves connections for ever.
-pub async fn listen<S, A>(listener: TcpListener, certificate: Arc<Certificate>, bounds: Bounds, service: S)
-where
-    S: Fn(Request<Incoming>) -> A + Clone + Send + Sync + 'static,
-    A: Future<Output = Response<Full<Bytes>>> + Send + 'static,
-{
+pub async fn listen(listener: TcpListener, certificate: Arc<Certificate>, bounds: Bounds, service: Arc<impl Answers>) {
     let acceptor = match config(certificate) {
         Ok(config) => TlsAcceptor::from(Arc::new(config)),
         Err(error) => {
@@ -82,11 +84,7 @@ fn config(certificate: Arc<Certificate>) -> Result<ServerConfig, rustls::Error> 
     Ok(config)
 }
 
-async fn converse<S, A>(stream: TcpStream, acceptor: &TlsAcceptor, bounds: Bounds, service: S)
-where
-    S: Fn(Request<Incoming>) -> A + Send + 'static,
-    A: Future<Output = Response<Full<Bytes>>> + Send + 'static,
-{
+async fn converse(stream: TcpStream, acceptor: &TlsAcceptor, bounds: Bounds, service: Arc<impl Answers>) {
     let _ = stream.set_nodelay(true);
     let server = bounds.name;
     let stream = match timeout(HANDSHAKE, acceptor.accept(stream)).await {
@@ -95,8 +93,8 @@ where
         Err(_) => return tracing::debug!(server, "a connection took too long for its handshake"),
     };
     let answer = service_fn(move |request| {
-        let answer = service(request);
-        async move { Ok::<_, Infallible>(answer.await) }
+        let service = service.clone();
+        async move { Ok::<_, Infallible>(service.answer(request).await) }
     });
     let mut protocol = http1::Builder::new();
     protocol.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(LARGEST_HEAD);

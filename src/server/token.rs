@@ -1,5 +1,6 @@
 //! Bearer tokens (RFC 6750), which are compared by their digests, so that how long that takes tells nothing of them.
 
+use axum::http::{HeaderMap, header};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -16,6 +17,11 @@ pub fn is_right(authorization: Option<&str>, wanted: Option<Seal>) -> bool {
     let sent = authorization.and_then(bearer).map(seal_of);
     let same = sent.unwrap_or_default().ct_eq(&wanted.unwrap_or([1; 32]));
     bool::from(same) && sent.is_some() && wanted.is_some()
+}
+
+/// What a request says in the header `Authorization`.
+pub fn authorization(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::AUTHORIZATION)?.to_str().ok()
 }
 
 /// The token of a header.

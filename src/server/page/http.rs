@@ -12,6 +12,8 @@ use tokio::time::timeout;
 use crate::plan::name::fingerprint;
 use crate::plan::page::rights::View;
 use crate::server::Asked;
+use crate::server::listener::Answers;
+use crate::server::token::authorization;
 
 use super::assets::{Asset, asset};
 use super::desk::{Desk, Document};
@@ -50,9 +52,8 @@ pub struct Service {
     pub ready: Asked,
 }
 
-impl Service {
-    /// Answers a request.
-    pub async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+impl Answers for Service {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (head, _) = request.into_parts();
         let unchanged = |etag: &str| head.headers.get(header::IF_NONE_MATCH).is_some_and(|seen| names(seen, etag));
         if head.method != Method::GET && head.method != Method::HEAD {
@@ -69,15 +70,16 @@ impl Service {
             Err(refusal) => refused(&refusal),
         }
     }
+}
 
+impl Service {
     async fn document(&self, path: &str, headers: &HeaderMap) -> Result<Document, Refusal> {
         let missing = || Refusal::new(404, "There is nothing here. The page is at /.");
         let rest = path.strip_prefix(DOCUMENTS).ok_or_else(missing)?;
         if !(self.ready)() {
             return Err(Refusal::later(503, "This replica has not read the cluster yet. Try again in a moment."));
         }
-        let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let reader = self.door.admit(authorization).await?;
+        let reader = self.door.admit(authorization(headers)).await?;
         let (view, name) = match rest.split_once('/').unwrap_or((rest, "")) {
             ("session", "") => return Desk::session(&reader),
             ("access", "") => (View::Access, ""),

@@ -10,14 +10,11 @@ mod refusal;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::Client;
 use tokio::net::TcpListener;
 
-use crate::cluster::memory::Memory;
-
-use super::Asked;
+use super::Ground;
 use super::certificate::Certificate;
-use super::listener::{Bounds, listen};
+use super::listener::Bounds;
 
 use self::desk::Desk;
 use self::door::Door;
@@ -28,28 +25,16 @@ const BOUNDS: Bounds = Bounds { name: "page", connections: 128, life: Duration::
 
 /// What is needed to serve the page.
 pub struct Page {
-    /// A client of the home cluster.
-    pub client: Client,
-    /// All that is watched.
-    pub memory: Arc<Memory>,
-    /// The Secret of usher's own namespace with `tls.crt` and `tls.key`.
-    pub tls_secret: String,
-    /// Whether all of it was read once.
-    pub ready: Asked,
+    /// What it stands on.
+    pub ground: Ground,
 }
 
 impl Page {
     /// Serves for ever.
     pub async fn serve(self, listener: TcpListener) {
-        let certificate = Arc::new(Certificate::new(BOUNDS.name));
+        let ground = self.ground;
         let service =
-            Arc::new(Service { door: Door::new(self.client.clone()), desk: Desk::new(self.memory.clone()), ready: self.ready.clone() });
-        tokio::join!(
-            certificate.clone().follow(&self.client, &self.memory, (&self.tls_secret, &self.ready)),
-            listen(listener, certificate, BOUNDS, move |request| {
-                let service = service.clone();
-                async move { service.answer(request).await }
-            })
-        );
+            Service { door: Door::new(ground.client.clone()), desk: Desk::new(ground.memory.clone()), ready: ground.ready.clone() };
+        ground.serve(listener, Arc::new(Certificate::new(BOUNDS.name)), BOUNDS, service).await;
     }
 }

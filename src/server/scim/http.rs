@@ -17,6 +17,10 @@ use tokio::time::timeout;
 use crate::plan::scim::error::ScimError;
 use crate::plan::scim::request::{Asked, Call, PREFIX, route, source_of};
 
+use crate::server::Asked as Ready;
+use crate::server::listener::Answers;
+use crate::server::token::authorization;
+
 use super::desk::{Answer, Desk, Given};
 use super::door::Door;
 
@@ -40,14 +44,13 @@ pub struct Service {
     /// Who carries out.
     pub desk: Desk,
     /// Whether what is pushed was read once.
-    pub ready: crate::server::Asked,
+    pub ready: Ready,
     /// The places for bodies, by Source.
     pub bodies: Mutex<HashMap<String, Arc<Semaphore>>>,
 }
 
-impl Service {
-    /// Answers a request.
-    pub async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+impl Answers for Service {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let (head, body) = request.into_parts();
         let source = source_of(head.uri.path()).map(|(source, _)| source.to_owned()).unwrap_or_default();
         let (call, answer) = match self.admit(&source, &head).await {
@@ -63,7 +66,9 @@ impl Service {
         }
         response
     }
+}
 
+impl Service {
     async fn admit(&self, source: &str, head: &Parts) -> Result<Call, ScimError> {
         if !(self.ready)() {
             return Err(ScimError::later("this replica has not read the cluster yet; send it again"));
@@ -71,7 +76,7 @@ impl Service {
         let Some((_, rest)) = source_of(head.uri.path()) else {
             return Err(ScimError::new(404, format!("SCIM is served at {PREFIX} and the name of a Source")));
         };
-        self.door.admit(source, text(&head.headers, &header::AUTHORIZATION)).await?;
+        self.door.admit(source, authorization(&head.headers)).await?;
         route(head.method.as_str(), rest)
     }
 
@@ -99,9 +104,7 @@ impl Service {
         let late = |_| ScimError::later("the cluster takes too long; send it again");
         timeout(WHOLE, self.desk.answer(source, call, &given)).await.map_err(late)?
     }
-}
 
-impl Service {
     /// The places for bodies of a Source whose sender was let in.
     fn bodies(&self, source: &str) -> Arc<Semaphore> {
         self.bodies.lock().entry(source.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(BODIES))).clone()

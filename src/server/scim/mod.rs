@@ -9,17 +9,15 @@ mod writing;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::Client;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
 
-use crate::cluster::memory::Memory;
 use crate::cluster::pushed::Store;
 use crate::telemetry::metrics::Metrics;
 
-use super::Asked;
+use super::Ground;
 use super::certificate::Certificate;
-use super::listener::{Bounds, listen};
+use super::listener::Bounds;
 
 use self::desk::Desk;
 use self::door::Door;
@@ -30,35 +28,23 @@ const BOUNDS: Bounds = Bounds { name: "scim", connections: 256, life: Duration::
 
 /// What is needed to serve SCIM.
 pub struct Scim {
-    /// A client of the home cluster.
-    pub client: Client,
-    /// All that is watched.
-    pub memory: Arc<Memory>,
+    /// What it stands on.
+    pub ground: Ground,
     /// Measurements.
     pub metrics: Arc<Metrics>,
-    /// The Secret of usher's own namespace with `tls.crt` and `tls.key`.
-    pub tls_secret: String,
-    /// Whether all of it was read once.
-    pub ready: Asked,
 }
 
 impl Scim {
     /// Serves for ever.
     pub async fn serve(self, listener: TcpListener) {
-        let certificate = Arc::new(Certificate::new(BOUNDS.name));
-        let store = Store::new(self.client.clone(), self.memory.clone(), self.metrics.clone());
-        let service = Arc::new(Service {
-            door: Door::new(self.client.clone(), self.memory.clone()),
-            desk: Desk::new(store, self.memory.clone()),
-            ready: self.ready.clone(),
+        let Self { ground, metrics } = self;
+        let store = Store::new(ground.client.clone(), ground.memory.clone(), metrics);
+        let service = Service {
+            door: Door::new(ground.client.clone(), ground.memory.clone()),
+            desk: Desk::new(store, ground.memory.clone()),
+            ready: ground.ready.clone(),
             bodies: Mutex::default(),
-        });
-        tokio::join!(
-            certificate.clone().follow(&self.client, &self.memory, (&self.tls_secret, &self.ready)),
-            listen(listener, certificate, BOUNDS, move |request| {
-                let service = service.clone();
-                async move { service.answer(request).await }
-            })
-        );
+        };
+        ground.serve(listener, Arc::new(Certificate::new(BOUNDS.name)), BOUNDS, service).await;
     }
 }
